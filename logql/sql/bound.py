@@ -1,0 +1,70 @@
+"""What binding yields: a syntax tree in which every reference to a relation of logql says what it must deliver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+#: Key under which a reference's node (an exp.Table) carries its LogsRef, and a projection that a star brought in, True.
+REF_META = "logql"
+STAR_META = "starred"
+
+#: Relations that may have missing cells, besides one per loop name.
+LOGS = "logs"
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class LogsRef:
+    """One reference to a relation of logql, and what its block uses of it.
+
+    `names` is N (with explicit levels as `loss@epoch`), `loops` is L; `columns` is everything that is used, in the order
+    of the relation, the hidden ones (`loss$origin`) last. `virtual` holds the names of N that may have missing cells.
+    `versions` restricts the runs (AT); None means all.
+    """
+
+    id: int
+    alias: str
+    relation: str = LOGS
+    names: frozenset[str] = frozenset()
+    loops: frozenset[str] = frozenset()
+    virtual: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
+    versions: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A part of the original text to be replaced: by a reference lowered to SQL, or by `text`."""
+
+    start: int
+    end: int
+    text: str = ""
+    ref: LogsRef | None = None
+
+
+@dataclass(frozen=True)
+class BoundQuery:
+    """A query whose names all mean something.
+
+    `tree` has views and macros expanded and is not simplified. `patches` edit the original text instead, so that DuckDB
+    gets what the user wrote; None where that is not possible and the tree must be generated anew.
+    """
+
+    sql: str
+    tree: exp.Expression
+    refs: tuple[LogsRef, ...] = ()
+    patches: tuple[Patch, ...] | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def virtual(self) -> bool:
+        """Whether any reference may have missing cells, so that planning is worth its time."""
+        return any(ref.virtual for ref in self.refs)
+
+
+def ref_of(table: exp.Expression) -> LogsRef | None:
+    """The reference that a table node stands for, if it is one of logql's."""
+    found = table.meta.get(REF_META) if isinstance(table, exp.Table) else None
+    return found if isinstance(found, LogsRef) else None
