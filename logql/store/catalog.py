@@ -1,0 +1,287 @@
+"""The catalog of a store: what ran, what is live, what was filled. Standard library alone, as the recorder uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from logql.errors import StoreError
+from logql.model import Checkpoint, Fill, MainLoop, Run, Version
+from logql.store import layout, liveness, names, rows
+from logql.store.connection import Connection, Transaction, create
+
+_RUN_CHANGES = frozenset(rows.RUN_COLUMNS.split(", ")) - {"id", "key", "version"}
+
+
+class Catalog:
+    """Typed access to `catalog.sqlite`; every write is one transaction, and busy writers wait."""
+
+    def __init__(self, store: str, connection: Connection) -> None:
+        self.store = store
+        self.connection = connection
+        self.texts = rows.Texts()
+
+    @classmethod
+    def open(cls, store: str, *, create: bool = False, read_only: bool = False) -> Catalog:
+        """Open the catalog of `store`; `create` makes the store where there is none.
+
+        Raises StoreError without a store or on a network file system, StoreTooNew, CorruptFile.
+        """
+        store = os.path.abspath(store)
+        layout.refuse_network(store if os.path.exists(store) else os.path.dirname(store))
+        path = os.path.join(store, layout.CATALOG)
+        if create and not read_only and _is_missing(path):
+            _create(store)
+        if _is_missing(path):
+            raise StoreError(f"there is no store at {store}", hint="record a run first, or name it with --store DIR")
+        return cls(store, Connection(store, read_only))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def change_counter(self) -> int:
+        """Grows with every committed change."""
+        with self.connection.read() as db:
+            (counter,) = db.execute("SELECT changes FROM counters").fetchone()
+        return int(counter)
+
+    # What a recorder writes
+
+    def add_version(self, version: Version) -> Version:
+        """Register `version` and assign its ordinal; the one already there wins."""
+        with self.connection.write() as txn:
+            found = self._versions(txn, "WHERE id = ?", (version.id,))
+            if found:
+                return found[0]
+            (ordinal,) = txn.execute("SELECT coalesce(max(ordinal), 0) + 1 FROM versions").fetchone()
+            version = replace(version, ordinal=ordinal)
+            txn.upsert("versions", rows.version_row(version), ("id",))
+        return version
+
+    def add_run(self, run: Run) -> Run:
+        """Register `run` and assign its key; of several processes of one run the first wins."""
+        with self.connection.write() as txn:
+            if txn.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone() is None:
+                row = {**rows.run_row(run), "environment": _pack_environment(txn, run.environment)}
+                txn.upsert("runs", row, ("id",))
+                names.take(txn, run.args)
+            self._learn(txn)
+            found = txn.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ?", (run.id,)).fetchone()
+        return rows.run_from(found, self.texts)
+
+    def update_run(self, run_id: str, **changes: object) -> None:
+        """Change columns of a run: status, ended_at, error, args, ranks, name, tags, environment, ..."""
+        unknown = set(changes) - _RUN_CHANGES
+        if unknown:
+            raise StoreError(f"a run has no column {', '.join(sorted(unknown))}")
+        if not changes:
+            return
+        with self.connection.write() as txn:
+            row = {name: rows.encode_run_value(name, value) for name, value in changes.items()}
+            environment = changes.get("environment")
+            if isinstance(environment, Mapping):
+                row["environment"] = _pack_environment(txn, environment)
+            args = changes.get("args")
+            if isinstance(args, Mapping):
+                names.take(txn, args)
+            assignments = ", ".join(f"{name} = ?" for name in row)
+            txn.execute(
+                f"UPDATE runs SET {assignments}, rev = ? WHERE id = ?",
+                (*row.values(), txn.rev, run_id),
+            )
+
+    def put_main_loop(self, loop: MainLoop) -> None:
+        """Insert a main loop, or replace it by (run, loop, entry)."""
+        with self.connection.write() as txn:
+            txn.upsert("main_loops", rows.loop_row(loop), ("run", "loop", "entry"))
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Insert a checkpoint; a replay's never replaces one of the training."""
+        with self.connection.write() as txn:
+            txn.upsert(
+                "checkpoints",
+                rows.checkpoint_row(checkpoint),
+                ("run", "rank", "loop", "entry", "idx"),
+                "WHERE excluded.by_ = 'training' OR checkpoints.by_ = 'replay'",
+            )
+
+    def remove_checkpoints(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Forget checkpoints; `store.gc` removes blobs that nothing names."""
+        with self.connection.write() as txn:
+            for one in checkpoints:
+                row = rows.checkpoint_row(one)
+                key = tuple(row[name] for name in ("run", "rank", "loop", "entry", "idx"))
+                txn.execute(
+                    "DELETE FROM checkpoints WHERE run = ? AND rank = ? AND loop = ? AND entry = ? AND idx = ?", key
+                )
+            txn.removed()
+
+    # What readers ask
+
+    def versions(self) -> list[Version]:
+        """All versions in the order of their first runs."""
+        with self.connection.read() as db:
+            return self._versions(Transaction(db, 0), "ORDER BY ordinal")
+
+    def runs(self) -> list[Run]:
+        """All runs in the order of their keys."""
+        with self.connection.read() as db:
+            self._learn(db)
+            found = db.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs ORDER BY key").fetchall()
+        return [rows.run_from(row, self.texts) for row in found]
+
+    def run(self, run_id: str) -> Run | None:
+        """The run with that id."""
+        with self.connection.read() as db:
+            self._learn(db)
+            row = db.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ?", (run_id,)).fetchone()
+        return None if row is None else rows.run_from(row, self.texts)
+
+    def main_loops(self, run: str | None = None) -> list[MainLoop]:
+        """Main loops of one run or of all, in the order in which each run entered them."""
+        return [rows.loop_from(row) for row in self._of_run("main_loops", rows.LOOP_COLUMNS, "run, ordinal", run)]
+
+    def checkpoints(self, run: str | None = None) -> list[Checkpoint]:
+        """Checkpoints of one run or of all, in the order of their events."""
+        found = self._of_run("checkpoints", rows.CHECKPOINT_COLUMNS, "run, rank, seq", run)
+        return [rows.checkpoint_from(row) for row in found]
+
+    def fills(self) -> list[Fill]:
+        """All fills in the order of their start."""
+        return [rows.fill_from(row) for row in self._of_run("fills", rows.FILL_COLUMNS, "started_at, id", None)]
+
+    def _of_run(self, table: str, columns: str, order: str, run: str | None) -> list[rows.Row]:
+        where, values = ("", ()) if run is None else ("WHERE run = ?", (run,))
+        with self.connection.read() as db:
+            return db.execute(f"SELECT {columns} FROM {table} {where} ORDER BY {order}", values).fetchall()
+
+    # What a replay writes
+
+    def put_fill(self, fill: Fill) -> None:
+        """Insert a fill, or replace it by id."""
+        with self.connection.write() as txn:
+            txn.upsert("fills", rows.fill_row(fill), ("id",))
+
+    def claim(self, fill: Fill, pid: int) -> list[Fill]:
+        """Register a running fill of process `pid`; return live claims of others on some of the same cells.
+
+        Claims of dead processes become `cancelled` on the way.
+        """
+        owner = {"pid": pid, "process": liveness.process_identity(pid)}
+        with self.connection.write() as txn:
+            found = txn.execute(
+                f"SELECT pid, process, {rows.FILL_COLUMNS} FROM fills WHERE state = 'running' AND run = ?",
+                (fill.run,),
+            ).fetchall()
+            others = []
+            for other_pid, process, *row in found:
+                other = rows.fill_from(tuple(row))
+                if other.id == fill.id or not _overlap(fill, other):
+                    continue
+                if liveness.is_alive(other_pid, process):
+                    others.append(other)
+                else:
+                    dead = replace(other, state="cancelled", error="the replaying process died")
+                    txn.upsert("fills", rows.fill_row(dead), ("id",))
+            txn.upsert("fills", {**rows.fill_row(replace(fill, state="running")), **owner}, ("id",))
+        return others
+
+    # What only the catalog knows
+
+    def get(self, kind: str, key: str) -> object | None:
+        """Value kept under (kind, key), or None."""
+        with self.connection.read() as db:
+            row = db.execute("SELECT value FROM kept WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+        value: object = None if row is None else json.loads(row[0])
+        return value
+
+    def put(self, kind: str, key: str, value: object) -> None:
+        """Keep `value` (JSON) under (kind, key)."""
+        self.put_all(kind, {key: value})
+
+    def put_all(self, kind: str, values: Mapping[str, object]) -> None:
+        """Keep many values of one kind in one transaction."""
+        with self.connection.write() as txn:
+            for key, value in values.items():
+                txn.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (kind, key, json.dumps(value)))
+
+    def items(self, kind: str) -> dict[str, object]:
+        """Everything kept of one kind."""
+        with self.connection.read() as db:
+            found = db.execute("SELECT key, value FROM kept WHERE kind = ? ORDER BY key", (kind,)).fetchall()
+        return {key: json.loads(value) for key, value in found}
+
+    def remove(self, kind: str, key: str) -> None:
+        """Forget what was kept under (kind, key)."""
+        with self.connection.write() as txn:
+            txn.execute("DELETE FROM kept WHERE kind = ? AND key = ?", (kind, key))
+
+    def resolve_names(self, logged: Iterable[str]) -> dict[str, str]:
+        """Stored name of each logged name (see `store.names`); new ones are registered unless opened for reading."""
+        logged = list(logged)
+        with self.connection.read() as db:
+            found = names.lookup(db, logged)
+        if found.keys() >= set(logged):
+            return found
+        if self.connection.read_only:
+            with self.connection.read() as db:
+                return names.guess(db, logged)
+        with self.connection.write() as txn:
+            return names.register(txn, logged)
+
+    def _versions(self, txn: Transaction, clause: str, values: tuple[object, ...] = ()) -> list[Version]:
+        found = txn.execute(f"SELECT {rows.VERSION_COLUMNS} FROM versions {clause}", values).fetchall()
+        return [rows.version_from(row, self.texts) for row in found]
+
+    def _learn(self, db: Transaction | sqlite3.Connection) -> None:
+        self.texts.learn(db.execute("SELECT id, text FROM texts WHERE id > ?", (self.texts.known(),)))
+
+
+def _create(store: str) -> None:
+    try:
+        create(store)
+    except OSError as exc:
+        raise StoreError(f"cannot create the store {store}: {exc.strerror or exc}") from exc
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        return os.stat(path).st_size == 0
+    except OSError:
+        return True
+
+
+def _pack_environment(txn: Transaction, environment: Mapping[str, object]) -> str:
+    own, shared = {}, {}
+    for name, value in environment.items():
+        text = rows.to_json(value)
+        if len(text) < rows.SHARED_FROM:
+            own[name] = value
+            continue
+        txn.execute("INSERT OR IGNORE INTO texts (text) VALUES (?)", (text,))
+        (shared[name],) = txn.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
+    return rows.to_json({"own": own, "shared": shared})
+
+
+def _overlap(one: Fill, other: Fill) -> bool:
+    if (one.loop, one.entry) != (other.loop, other.entry):
+        return False
+    if not any(other.names.get(name) == fingerprint for name, fingerprint in one.names.items()):
+        return False
+    if one.covered is not None and other.covered is not None:
+        return bool(set(one.covered) & set(other.covered))
+    bounds = (one.first_index, one.last_index, other.first_index, other.last_index)
+    if any(bound is None for bound in bounds):
+        return True
+    first, last, other_first, other_last = bounds
+    return bool(first <= other_last and other_first <= last)  # type: ignore[operator]

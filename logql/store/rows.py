@@ -1,0 +1,173 @@
+"""Rows of the catalog as the types of `logql.model`, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from logql.model import Checkpoint, Fill, Level, MainLoop, Run, Shape, Version
+
+Row = tuple[Any, ...]
+
+VERSION_COLUMNS = "id, commit_id, parents, branch, author, message, committed_at, dirty, ordinal"
+RUN_COLUMNS = (
+    "id, version, script, argv, status, started_at, project, cwd, key, name, ended_at, host, user, pid, python, tags, "
+    "error, ranks, args, environment"
+)
+LOOP_COLUMNS = "run, loop, entry, file, line, function, iterations, finished, seconds, setup_seconds, ordinal"
+CHECKPOINT_COLUMNS = "run, rank, loop, entry, idx, seq, manifest, bytes, seconds, reason, by_, taken_at"
+FILL_COLUMNS = (
+    "id, query, run, version, names, loop, entry, first_index, last_index, state, executed, compared, estimated_s, "
+    "actual_s, fidelity, error, log, started_at, covered, levels"
+)
+
+#: Index of the checkpoint at a loop's exit, in the table.
+EXIT = -1
+#: Values of an environment whose JSON is longer than this are kept once for all runs that share them.
+SHARED_FROM = 200
+
+
+class Texts:
+    """Decodes JSON texts, each distinct one once; its results are shared and not to be changed."""
+
+    def __init__(self) -> None:
+        self._decoded: dict[str, Any] = {}
+        self._shared: dict[int, str] = {}
+
+    def learn(self, texts: Iterable[tuple[int, str]]) -> None:
+        """Take note of rows of the table `texts`."""
+        self._shared.update(texts)
+
+    def known(self) -> int:
+        """Highest id of a text that was learned."""
+        return max(self._shared, default=0)
+
+    def text(self, key: int) -> str:
+        return self._shared[key]
+
+    def decode(self, text: str) -> Any:
+        if text not in self._decoded:
+            self._decoded[text] = json.loads(text)
+        return self._decoded[text]
+
+    def strings(self, text: str) -> tuple[str, ...]:
+        key = "\0" + text
+        if key not in self._decoded:
+            self._decoded[key] = tuple(json.loads(text))
+        return cast("tuple[str, ...]", self._decoded[key])
+
+    def environment(self, text: str) -> Mapping[str, object]:
+        key = "\1" + text
+        if key not in self._decoded:
+            packed = json.loads(text)
+            found = {name: self.decode(self._shared[id_]) for name, id_ in packed["shared"].items()}
+            self._decoded[key] = {**packed["own"], **found}
+        return cast("Mapping[str, object]", self._decoded[key])
+
+
+def to_json(value: object) -> str:
+    """JSON text of `value`; what JSON cannot hold becomes its text."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def version_from(row: Row, texts: Texts) -> Version:
+    id_, commit, parents, branch, author, message, committed_at, dirty, ordinal = row
+    return Version(id_, commit, texts.strings(parents), branch, author, message, committed_at, bool(dirty), ordinal)
+
+
+def version_row(version: Version) -> dict[str, object]:
+    return {
+        "id": version.id,
+        "ordinal": version.ordinal,
+        "commit_id": version.commit,
+        "parents": to_json(version.parents),
+        "branch": version.branch,
+        "author": version.author,
+        "message": version.message,
+        "committed_at": version.committed_at,
+        "dirty": int(version.dirty),
+    }
+
+
+_RUN_FIELDS = tuple(RUN_COLUMNS.split(", "))
+
+
+def run_from(row: Row, texts: Texts) -> Run:
+    values = dict(zip(_RUN_FIELDS, row, strict=True))
+    values["argv"] = texts.strings(values["argv"])
+    values["tags"] = texts.strings(values["tags"])
+    values["args"] = texts.decode(values["args"])
+    values["environment"] = texts.environment(values["environment"])
+    run = object.__new__(Run)  # a frozen class's __init__ takes 5 us, which 10,000 runs would feel
+    run.__dict__.update(values)
+    return run
+
+
+def run_row(run: Run) -> dict[str, object]:
+    """All columns but the key and the environment, which `Catalog` packs."""
+    row = {name: getattr(run, name) for name in _RUN_FIELDS if name not in ("key", "environment")}
+    return {name: encode_run_value(name, value) for name, value in row.items()}
+
+
+def encode_run_value(name: str, value: object) -> object:
+    return to_json(value) if name in ("argv", "tags", "args") else value
+
+
+def loop_from(row: Row) -> MainLoop:
+    run, loop, entry, file, line, function, iterations, finished, seconds, setup_seconds, ordinal = row
+    return MainLoop(run, loop, entry, file, line, function, iterations, bool(finished), seconds, setup_seconds, ordinal)
+
+
+def loop_row(loop: MainLoop) -> dict[str, object]:
+    row = {name: getattr(loop, name) for name in LOOP_COLUMNS.split(", ")}
+    return {**row, "finished": int(loop.finished)}
+
+
+def checkpoint_from(row: Row) -> Checkpoint:
+    run, rank, loop, entry, index, *rest = row
+    return Checkpoint(run, rank, loop, entry, None if index == EXIT else index, *rest)
+
+
+def checkpoint_row(checkpoint: Checkpoint) -> dict[str, object]:
+    index = EXIT if checkpoint.index is None else checkpoint.index
+    own = {"idx": index, "by_": checkpoint.by}
+    return {name: own[name] if name in own else getattr(checkpoint, name) for name in CHECKPOINT_COLUMNS.split(", ")}
+
+
+_FILL_FIELDS = tuple(FILL_COLUMNS.split(", "))
+
+
+def fill_from(row: Row) -> Fill:
+    values = dict(zip(_FILL_FIELDS, row, strict=True))
+    values["names"] = json.loads(values["names"])
+    values["covered"] = None if values["covered"] is None else tuple(json.loads(values["covered"]))
+    levels = json.loads(values["levels"])
+    values["levels"] = {name: tuple(tuple(level) for level in found) for name, found in levels.items()}
+    return Fill(**values)
+
+
+def fill_row(fill: Fill) -> dict[str, object]:
+    row = {name: getattr(fill, name) for name in _FILL_FIELDS}
+    row["names"] = to_json(dict(fill.names))
+    row["covered"] = None if fill.covered is None else to_json(fill.covered)
+    row["levels"] = to_json(dict(fill.levels))
+    return row
+
+
+def shape_to_json(shape: Shape) -> str:
+    return to_json(
+        {
+            "levels": [[list(level), dict(sorted(names.items()))] for level, names in sorted(shape.levels.items())],
+            "loops": dict(sorted(shape.loops.items())),
+            "repeats": [[list(level), sorted(names)] for level, names in sorted(shape.repeats.items()) if names],
+            "ranks": shape.ranks,
+        }
+    )
+
+
+def shape_from_json(text: str) -> Shape:
+    found = json.loads(text)
+    levels: dict[Level, Mapping[str, str]] = {tuple(level): names for level, names in found["levels"]}
+    repeats = {tuple(level): frozenset(names) for level, names in found["repeats"]}
+    return Shape(levels, found["loops"], repeats, found["ranks"])
