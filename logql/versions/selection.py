@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from logql.versions import rules
-from logql.versions.worktree import GitFailed, WorkTree, find_repository, read_worktree_state
+from logql.versions.worktree import GitFailed, WorkTree, find_repository, is_store, read_worktree_state
 
 #: A walk without git stops after so many entries: the script may lie in a home directory.
 WALK_LIMIT = 20_000
@@ -74,7 +74,7 @@ def _candidates(project: str, directory: str, skip: str, selection: Selection) -
 
 def _candidate(project: str, path: str, tracked: bool, skip: str, selection: Selection) -> Iterator[Candidate]:
     found = _lstat(os.path.join(project, path))
-    if found is None or _under(path, skip):
+    if found is None or is_store(path, skip):
         return
     if stat.S_ISDIR(found.st_mode):
         if os.path.exists(os.path.join(project, path, ".git")):
@@ -107,7 +107,7 @@ def _walk(project: str, directory: str, skip: str, selection: Selection) -> Iter
                 selection.notices.append(f"more than {WALK_LIMIT} files and no git repository: the rest is not kept")
                 return
             if entry.is_dir(follow_symlinks=False):
-                if not _under(path, skip) and not _is_skipped(entry):
+                if not is_store(path, skip) and not _is_skipped(entry):
                     queue.append(path)
             elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
                 found = _lstat(entry.path)
@@ -127,10 +127,6 @@ def _is_skipped(entry: os.DirEntry[str]) -> bool:
     if entry.name.startswith(".") or entry.name in rules.SKIPPED_DIRECTORIES or entry.name.endswith(".egg-info"):
         return True
     return os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
-
-
-def _under(path: str, skip: str) -> bool:
-    return path == skip or path.startswith(skip + "/")
 
 
 def _lstat(path: str) -> os.stat_result | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from logql.settings import STORE_DIR
+
 #: Seconds after which a git that hangs (a network file system, a lock) counts as failed.
 TIMEOUT = 20.0
 
@@ -93,9 +95,14 @@ def parse_commit(commit: str, raw: bytes) -> Head:
     return Head(commit, fields["tree"][0], tuple(fields.get("parent", ())), author, text, float(when), raw)
 
 
-def run_git(directory: str, *arguments: str, options: tuple[str, ...] = ()) -> bytes:
+def is_store(path: str, store: str | None) -> bool:
+    """Whether a path lies in the store (relative to the project as well), or in any of the usual name."""
+    return STORE_DIR in path.split("/") or (store is not None and (path + "/").startswith(store + "/"))
+
+
+def run_git(directory: str, *arguments: str, options: tuple[str, ...] = (), stdin: bytes = b"") -> bytes:
     """Run one git command that only reads; GitFailed where it fails."""
-    answer = _run_together(directory, options, list(arguments))[0]
+    answer = _run_together(directory, options, list(arguments), stdin=stdin)[0]
     if answer is None:
         raise GitFailed(f"git {arguments[0]} failed")
     return answer
@@ -110,7 +117,7 @@ def _parse_status(output: bytes, prefix: str, skip: str | None) -> tuple[str, st
             branch = None if entry[14:] == "(detached)" else entry[14:]
         elif entry.startswith("? "):
             path = entry[2:].removeprefix(prefix)
-            if skip is None or not (path + "/").startswith(skip + "/"):
+            if not is_store(path, skip):
                 untracked.append(path)
         elif entry[:1] in "12u":
             changed = True
@@ -139,7 +146,9 @@ def _environment() -> dict[str, str]:
     return kept | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
-def _run_together(directory: str, options: tuple[str, ...], *commands: list[str]) -> list[bytes | None]:
+def _run_together(
+    directory: str, options: tuple[str, ...], *commands: list[str], stdin: bytes = b""
+) -> list[bytes | None]:
     """Run several git commands at once; None for each that failed."""
     import subprocess
 
@@ -153,12 +162,12 @@ def _run_together(directory: str, options: tuple[str, ...], *commands: list[str]
                     [*base, *command],
                     cwd=directory,
                     env=environment,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                 )
             )
-        outputs = [process.communicate(timeout=TIMEOUT)[0] for process in processes]
+        outputs = [process.communicate(stdin, timeout=TIMEOUT)[0] for process in processes]
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GitFailed(str(error)) from error
     finally:
