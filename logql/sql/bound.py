@@ -19,8 +19,8 @@ RUNS = "runs"
 class LogsRef:
     """One reference to a relation of logql, and what its block uses of it.
 
-    `names` is N (with explicit levels as `loss@epoch`), `loops` is L; `columns` is everything that is used, in the order
-    of the relation, the hidden ones (`loss$origin`) last. `virtual` holds the names of N that may have missing cells.
+    `names` is N (with explicit levels as `loss@epoch`), `loops` is L; `columns` is all that is used, in the relation's
+    order, the hidden ones (`loss$origin`) last. `virtual` holds the names of N that may have missing cells.
     `versions` restricts the runs (AT); None means all.
     """
 
@@ -36,12 +36,18 @@ class LogsRef:
 
 @dataclass(frozen=True)
 class Patch:
-    """A part of the original text to be replaced: by a reference lowered to SQL, or by `text`."""
+    """A part of the original text to be replaced: by a reference or a view, lowered to SQL, or by `text`.
+
+    `suffix` follows what replaces it, such as the alias that a subquery needs.
+    """
 
     start: int
     end: int
     text: str = ""
     ref: LogsRef | None = None
+    view: BoundQuery | None = None
+    prefix: str = ""
+    suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class BoundQuery:
     """
 
     sql: str
-    tree: exp.Expression
+    tree: exp.Expr
     refs: tuple[LogsRef, ...] = ()
     patches: tuple[Patch, ...] | None = None
     notices: tuple[str, ...] = ()
@@ -64,7 +70,7 @@ class BoundQuery:
         return any(ref.virtual for ref in self.refs)
 
 
-def ref_of(table: exp.Expression) -> LogsRef | None:
+def ref_of(table: exp.Expr) -> LogsRef | None:
     """The reference that a table node stands for, if it is one of logql's."""
     found = table.meta.get(REF_META) if isinstance(table, exp.Table) else None
     return found if isinstance(found, LogsRef) else None

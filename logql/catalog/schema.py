@@ -1,0 +1,137 @@
+"""The unified columns of a history: what every name, loop and arg is called, its type, and where it was logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES, RUN_TYPES, SYSTEM_TYPES
+from logql.catalog.types import python_type, unify
+from logql.model import RUN_LEVEL, Level, Run, Shape, level_text
+
+
+@dataclass(frozen=True)
+class Column:
+    """A logged name. `virtual` means that it was recorded nowhere: today's source or a virtual column has it."""
+
+    name: str
+    type: str
+    levels: frozenset[Level]
+    virtual: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """All columns of a history, looked up without regard to case, as DuckDB does."""
+
+    columns: Mapping[str, Column]
+    loops: Mapping[str, str]
+    args: Mapping[str, str]
+    levels: frozenset[Level] = frozenset()
+    _folded: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    _loop_columns: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._folded.update({name.lower(): name for name in self.columns})
+        for name, type_ in self.loops.items():
+            self._loop_columns.update({name: type_, f"{name}_index": "BIGINT", f"{name}_entry": "INTEGER"})
+
+    @property
+    def loop_columns(self) -> Mapping[str, str]:
+        """`<loop>`, `<loop>_index`, `<loop>_entry` of every loop, with types."""
+        return self._loop_columns
+
+    def find(self, name: str) -> Column | None:
+        """The logged name that `name` means, whatever its case."""
+        found = self._folded.get(name.lower())
+        return self.columns[found] if found is not None else None
+
+    def with_virtual(self, columns: Iterable[Column]) -> Schema:
+        """The schema with names added that were recorded nowhere."""
+        added = {column.name: column for column in columns if column.name.lower() not in self._folded}
+        return Schema({**self.columns, **added}, self.loops, self.args, self.levels) if added else self
+
+    def relation(self, name: str) -> dict[str, str]:
+        """Columns of a built-in relation with their types, in the order of its star; empty if there is none."""
+        if name == "logs":
+            return {**SYSTEM_TYPES, **self.args, **self._loop_columns, **self._recorded()}
+        if name == "runs":
+            return {**RUN_TYPES, **self.args, **self._recorded(RUN_LEVEL)}
+        if name == "output":
+            return {**OUTPUT_TYPES, **self._loop_columns}
+        if name in FIXED_TYPES:
+            return dict(FIXED_TYPES[name])
+        return self._loop_relation(name) if name in self.loops else {}
+
+    def _recorded(self, level: Level | None = None) -> dict[str, str]:
+        return {
+            name: column.type
+            for name, column in self.columns.items()
+            if not column.virtual and (level is None or level in column.levels)
+        }
+
+    def _loop_relation(self, loop: str) -> dict[str, str]:
+        levels = [level for level in self.levels if level and level[-1] == loop]
+        outer = {name for level in levels for name in level}
+        loops = {name: type_ for name, type_ in self._loop_columns.items() if _loop_of(name, self.loops) in outer}
+        above = {level[:depth] for level in levels for depth in range(len(level) + 1)}
+        names = {n: c.type for n, c in self.columns.items() if not c.virtual and c.levels & above}
+        return {**SYSTEM_TYPES, **self.args, **loops, **names}
+
+
+def _loop_of(column: str, loops: Mapping[str, str]) -> str:
+    if column in loops:
+        return column
+    return column.rsplit("_", 1)[0]
+
+
+def build_schema(runs: Iterable[Run], shapes: Mapping[str, Shape]) -> Schema:
+    """The schema of recorded runs; `shapes` by run id, in which runs share objects."""
+    runs = list(runs)
+    distinct = list(_distinct(shapes.get(run.id) for run in runs))
+    types: dict[str, list[str]] = {}
+    levels: dict[str, set[Level]] = {}
+    loops: dict[str, list[str]] = {}
+    for shape in distinct:
+        for level, names in shape.levels.items():
+            for name, type_ in names.items():
+                types.setdefault(name, []).append(type_)
+                levels.setdefault(name, set()).add(level)
+            for loop in level:
+                loops.setdefault(loop, [])
+        for loop, type_ in shape.loops.items():
+            loops.setdefault(loop, []).append(type_)
+    columns = {name: Column(name, _known(unify(found)), frozenset(levels[name])) for name, found in types.items()}
+    every = frozenset(level for shape in distinct for level in shape.levels)
+    return Schema(columns, {name: _known(unify(found), "BIGINT") for name, found in loops.items()}, _args(runs), every)
+
+
+def _args(runs: Iterable[Run]) -> dict[str, str]:
+    types: dict[str, set[str]] = {}
+    for run in runs:
+        for name, value in run.args.items():
+            types.setdefault(name, set()).add(python_type(value))
+    return {name: _known(unify(sorted(found))) for name, found in types.items()}
+
+
+def _known(type_: str, default: str = "DOUBLE") -> str:
+    return default if type_ == "NULL" else type_
+
+
+def _distinct(shapes: Iterable[Shape | None]) -> Iterator[Shape]:
+    seen: set[int] = set()
+    for shape in shapes:
+        if shape is not None and id(shape) not in seen:
+            seen.add(id(shape))
+            yield shape
+
+
+def explicit(name: str) -> tuple[str, str | None]:
+    """The parts of `loss@epoch.step`: the name and the level's text, None where no level is named."""
+    bare, at, level = name.rpartition("@")
+    return (bare, level) if at and bare else (name, None)
+
+
+def level_named(text: str, levels: Iterable[Level]) -> Level | None:
+    """The level that `text` names, `run` or loops joined by dots."""
+    return next((level for level in [RUN_LEVEL, *levels] if level_text(level) == text), None)

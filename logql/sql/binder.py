@@ -1,0 +1,272 @@
+"""Binding: what every name of a statement means, and what each reference to a relation of logql must deliver.
+
+The statement is walked block by block. A block's sources come from its FROM; its columns go to the source that has
+them, else to the blocks around it. References gather what they serve: that decides the rows of `logs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+from logql.catalog.relations import FIXED_NAMES
+from logql.errors import BindError, NotSupportedError, ReadOnlyRelation
+from logql.sql.bound import BoundQuery, LogsRef
+from logql.sql.macros import expand, parse
+from logql.sql.names import at, nearest, span
+from logql.sql.patches import Patches
+from logql.sql.scope import Scope
+from logql.sql.sources import Foreign, Reference, Source
+from logql.sql.world import World
+
+_WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Drop, exp.Alter, exp.TruncateTable)
+#: Views within views beyond this depth are taken for a circle.
+_DEEPEST = 30
+
+
+def bind_query(sql: str, world: World) -> BoundQuery:
+    """Bind one statement of DuckDB's. Raises ParseError, and BindError for names that mean nothing."""
+    bound, _ = Binder(sql, world).bind(parse(sql))
+    return bound
+
+
+class Binder:
+    """The state of binding one statement: its references, edits and notices."""
+
+    def __init__(self, sql: str, world: World, around: Binder | None = None) -> None:
+        self.sql = sql
+        self.world = world
+        self.patches = Patches(sql)
+        self._references: list[Reference] = []
+        self._nested: list[LogsRef] = []
+        self._notices: list[str] = []
+        self._depth: int = around._depth + 1 if around is not None else 0
+        self._ids: list[int] = around._ids if around is not None else []
+
+    def bind(self, tree: exp.Expr) -> tuple[BoundQuery, Source]:
+        """Bind a whole statement; also returns its columns."""
+        holder = exp.Tuple(expressions=[tree])
+        source = self.query(tree, {}, None) if _is_query(tree) else self._statement(tree)
+        refs = [reference.finish() for reference in self._references]
+        for reference, ref in zip(self._references, refs, strict=True):
+            self.patches.reference(reference, ref)
+        notices = tuple(dict.fromkeys(self._notices))
+        patches = self.patches.finish()
+        return BoundQuery(self.sql, holder.expressions[0], (*refs, *self._nested), patches, notices), source
+
+    def query(self, node: exp.Expr, ctes: Mapping[str, Source], outer: Scope | None) -> Source:
+        """Bind a query; returns its columns as a source without an alias."""
+        ctes = self._with(node, ctes, outer)
+        scope = Scope(self, outer, ctes)
+        if isinstance(node, exp.Select):
+            return self._select(node, scope)
+        if isinstance(node, exp.SetOperation):
+            return self._set_operation(node, scope)
+        if isinstance(node, exp.Subquery):
+            return self._subquery(node, scope)
+        if isinstance(node, exp.Pivot):
+            scope.add(node.this)
+            scope.pivot(node)
+            return Source("", None)
+        for part in list(node.iter_expressions()):
+            self.inside(part, scope)
+        return Source("", _alias_columns(node))
+
+    def inside(self, node: exp.Expr, scope: Scope) -> None:
+        """Bind the columns and queries in an expression of a block."""
+        if _is_query(node):
+            self.query(node, scope.ctes, scope)
+        elif isinstance(node, exp.Column):
+            scope.column(node)
+        elif isinstance(node, (exp.Columns, exp.Star)):
+            scope.columns_call(node)
+        elif not (isinstance(node, exp.Anonymous) and scope.function(node)):
+            for part in list(node.iter_expressions()):
+                self.inside(part, scope)
+
+    def source(self, node: exp.Table, scope: Scope) -> Source:
+        """What a table in a FROM is: CTE, own table or view, fixed relation, loop relation, in that order."""
+        if isinstance(node.this, exp.Identifier):
+            found = self._named(node, scope)
+            if found is not None:
+                return found
+        macro = self.world.kept("macro", node.this.name) if isinstance(node.this, exp.Anonymous) else None
+        if macro is not None and macro.table:
+            tree = expand(macro.body, macro.parameters, node.this, self.sql)
+            return self._view(node, tree.sql(dialect="duckdb"))
+        if isinstance(node.this, exp.Func):
+            for part in list(node.this.iter_expressions()):
+                self.inside(part, scope)
+        return Foreign(node.alias_or_name, node, self.world)
+
+    def _named(self, node: exp.Table, scope: Scope) -> Source | None:
+        schema, name = node.text("db").lower(), node.name
+        if not schema and name.lower() in scope.ctes:
+            return scope.ctes[name.lower()].renamed(node.alias_or_name)
+        relation = self._relation(name, schema == "history") if schema in ("", "history") else None
+        if relation is not None:
+            return self._reference(node, relation)
+        view = self.world.kept("view", name) if schema in ("", "main") and not self.world.is_own(name) else None
+        if view is not None:
+            return self._view(node, view.body)
+        if schema == "history" or not (schema or self.world.is_own(name) or "." in name or "/" in name):
+            raise self._no_relation(node)
+        return None
+
+    def _no_relation(self, node: exp.Table) -> BindError:
+        start, end = span(node)
+        near = nearest(node.name, [*FIXED_NAMES, *self.world.schema.loops])
+        hint = None if near else "logs, runs, versions and one relation per loop are always there"
+        return BindError(
+            f'there is no relation "{node.name}"', sql=self.sql, start=start, end=end, candidates=near, hint=hint
+        )
+
+    def _relation(self, name: str, explicitly: bool) -> str | None:
+        loops = {loop.lower(): loop for loop in self.world.schema.loops}
+        lower = name.lower()
+        found = lower if lower in FIXED_NAMES else loops.get(lower)
+        if found is not None and not explicitly and (self.world.is_own(name) or self.world.kept("view", name)):
+            self._notices.append(f'"{name}" is your own table here; the recorded relation is history."{found}"')
+            return None
+        return found
+
+    def _reference(self, node: exp.Table, relation: str) -> Source:
+        alias = node.args.get("alias")
+        if alias is not None and alias.columns:
+            hint = f"rename in a subquery: FROM (SELECT ... FROM {relation}) t(a, b)"
+            raise at(NotSupportedError, "a recorded relation takes no column aliases", self.sql, node, hint)
+        self._ids.append(len(self._ids))
+        reference = Reference(self._ids[-1], node.alias_or_name, relation, node, self.world)
+        when = node.args.get("when")
+        if when is not None:
+            reference.versions = self._versions(when)
+            node.set("when", None)
+        self.patches.table(reference, node, bool(node.alias), when is not None)
+        if not node.alias:
+            node.set("alias", exp.TableAlias(this=exp.to_identifier(node.name, quoted=True)))
+        self._references.append(reference)
+        return reference
+
+    def _versions(self, when: exp.Expr) -> frozenset[str]:
+        revision = when.args.get("expression")
+        if str(when.args.get("kind")).upper() != "VERSION" or not isinstance(revision, exp.Literal):
+            raise at(NotSupportedError, "only AT (VERSION => 'revision') is supported", self.sql, when)
+        try:
+            return self.world.versions_at(revision.name)
+        except BindError as error:
+            raise at(BindError, error.message, self.sql, revision, error.hint) from error
+
+    def _view(self, node: exp.Table, body: str) -> Source:
+        if self._depth > _DEEPEST:
+            raise at(BindError, f'the view "{node.name}" uses itself', self.sql, node)
+        bound, source = Binder(body, self.world, self).bind(parse(body))
+        self._nested.extend(bound.refs)
+        self._notices.extend(bound.notices)
+        self.patches.view(node, bound, bool(node.alias))
+        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+        subquery = exp.Subquery(this=bound.tree, alias=alias)
+        for key in ("joins", "pivots", "sample"):
+            subquery.set(key, node.args.get(key))
+        node.replace(subquery)
+        return source.renamed(node.alias_or_name)
+
+    def _with(self, node: exp.Expr, ctes: Mapping[str, Source], outer: Scope | None) -> Mapping[str, Source]:
+        with_ = node.args.get("with_")
+        if with_ is None:
+            return ctes
+        known = dict(ctes)
+        for cte in with_.expressions:
+            names = [column.name for column in cte.args["alias"].columns]
+            if with_.args.get("recursive"):
+                known[cte.alias.lower()] = Source("", names or _first_names(cte.this))
+            source = self.query(cte.this, known, outer)
+            known[cte.alias.lower()] = Source("", names) if names else source
+        return known
+
+    def _select(self, node: exp.Select, scope: Scope) -> Source:
+        from_ = node.args.get("from_")
+        if from_ is not None:
+            scope.add(from_.this)
+        for join in node.args.get("joins") or ():
+            scope.join(join)
+        for lateral in node.args.get("laterals") or ():
+            scope.add(lateral)
+        return scope.select(node)
+
+    def _set_operation(self, node: exp.SetOperation, scope: Scope) -> Source:
+        left = self.query(node.left, scope.ctes, scope.outer)
+        right = self.query(node.right, scope.ctes, scope.outer)
+        both = left.renamed("", keep_block=False)
+        if node.args.get("by_name"):
+            both = Source("", _union(left, right))
+        scope.sources.append(both)
+        for key in ("order", "limit", "offset"):
+            if node.args.get(key) is not None:
+                scope.order_result(node.args[key])
+        return both
+
+    def _subquery(self, node: exp.Subquery, scope: Scope) -> Source:
+        source = self.query(node.this, scope.ctes, scope.outer)
+        scope.sources.append(source.renamed(node.alias))
+        for key in ("order", "limit", "offset"):
+            if node.args.get(key) is not None:
+                scope.order_result(node.args[key])
+        for pivot in node.args.get("pivots") or ():
+            scope.pivot(pivot)
+            return Source("", None)
+        names = _alias_columns(node)
+        return Source("", names) if names else source
+
+    def _statement(self, tree: exp.Expr) -> Source:
+        if isinstance(tree, _WRITES):
+            self._refuse_write(tree)
+        scope = Scope(self, None, self._with(tree, {}, None))
+        if isinstance(tree, (exp.Describe, exp.Summarize)) and isinstance(tree.this, exp.Table):
+            self.patches.whole_statement()
+            source = self.source(tree.this, scope)
+            for name, _ in source.star():
+                source.use(name)
+            return source
+        target = tree.this if isinstance(tree, (*_WRITES, exp.Create)) else None
+        for part in list(tree.iter_expressions()):
+            if part is not target:
+                self._descend(part, scope)
+        return Source("", None)
+
+    def _descend(self, node: exp.Expr, scope: Scope) -> None:
+        if _is_query(node):
+            self.query(node, scope.ctes, None)
+        elif not isinstance(node, exp.With):
+            for part in list(node.iter_expressions()):
+                self._descend(part, scope)
+
+    def _refuse_write(self, tree: exp.Expr) -> None:
+        target = tree.find(exp.Table)
+        if target is None or not isinstance(target.this, exp.Identifier):
+            return
+        schema = target.text("db").lower()
+        if schema in ("", "history") and self._relation(target.name, bool(schema)) is not None:
+            hint = "logql rm deletes runs, UNFILL drops replayed values; own tables can have any other name"
+            message = f'"{target.name}" is recorded and cannot be written to'
+            raise at(ReadOnlyRelation, message, self.sql, target, hint)
+
+
+def _is_query(node: exp.Expr) -> bool:
+    return isinstance(node, (exp.Query, exp.Pivot)) and not isinstance(node, exp.Table)
+
+
+def _alias_columns(node: exp.Expr) -> list[str] | None:
+    alias = node.args.get("alias")
+    return [column.name for column in alias.columns] or None if isinstance(alias, exp.TableAlias) else None
+
+
+def _union(left: Source, right: Source) -> list[str] | None:
+    if left.columns is None or right.columns is None:
+        return None
+    return list(dict.fromkeys([*left.columns, *right.columns]))
+
+
+def _first_names(query: exp.Expr) -> list[str] | None:
+    names = [part.alias_or_name for part in query.selects] if isinstance(query, exp.Query) else []
+    return names if names and all(name and name != "*" for name in names) else None

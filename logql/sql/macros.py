@@ -1,0 +1,72 @@
+"""Parsing with sqlglot, and macros written out."""
+
+from __future__ import annotations
+
+import re
+
+import sqlglot
+from sqlglot import exp
+
+from logql.errors import BindError
+from logql.sql.names import at, parse_error
+from logql.sql.split import tokens
+
+_HEX = re.compile(r"0[xX][0-9a-fA-F_]+$|0[bB][01_]+$")
+
+
+def parse(sql: str) -> exp.Expr:
+    """The syntax tree of one statement of DuckDB's."""
+    try:
+        return sqlglot.parse_one(_decimal(sql), dialect="duckdb")
+    except sqlglot.errors.ParseError as error:
+        first = error.errors[0] if error.errors else {}
+        message = str(first.get("description") or error).rstrip(".")
+        width = len(str(first.get("highlight") or "x"))
+        raise parse_error(sql, int(first.get("line") or 1), int(first.get("col") or 1) - width + 1, message) from error
+    except sqlglot.errors.TokenError as error:
+        raise parse_error(sql, 1, 1, str(error).split("\n")[0]) from error
+
+
+def _decimal(sql: str) -> str:
+    """`sql` with hexadecimal numbers as decimal ones of the same width: sqlglot reads 0xFF as `0 AS xFF`."""
+    if "0x" not in sql.lower() and "0b" not in sql.lower():
+        return sql
+    parts, end = [], 0
+    for token in tokens(sql):
+        text = sql[token.start : token.end]
+        if token.kind == "number" and _HEX.match(text):
+            number = str(int(text.replace("_", ""), 0))
+            parts += [sql[end : token.start], number.ljust(len(text))]
+            end = token.end
+    return "".join([*parts, sql[end:]])
+
+
+def expand(body: str, parameters: tuple[tuple[str, str | None], ...], call: exp.Expr, sql: str) -> exp.Expr:
+    """The tree of a macro's body with its parameters replaced by the arguments of `call`."""
+    named = {part.this.name.lower(): part.expression for part in call.expressions if isinstance(part, exp.PropertyEQ)}
+    placed = [part for part in call.expressions if not isinstance(part, exp.PropertyEQ)]
+    values: dict[str, exp.Expr] = {}
+    for place, (name, default) in enumerate(parameters):
+        given = placed[place] if place < len(placed) else named.get(name.lower())
+        if given is None and default is None:
+            raise at(BindError, f'the macro needs a value for "{name}"', sql, call)
+        values[name.lower()] = given if given is not None else scalar(str(default))
+    tree = parse(body) if _is_query(body) else scalar(body)
+    holder = exp.Paren(this=tree)
+    for column in list(holder.find_all(exp.Column)):
+        if not column.table and column.name.lower() in values:
+            column.replace(exp.paren(values[column.name.lower()].copy()))
+    found: exp.Expr = holder.this
+    return found
+
+
+def scalar(text: str) -> exp.Expr:
+    """The tree of an expression."""
+    select = parse(f"SELECT {text}")
+    found: exp.Expr = select.expressions[0]
+    return found
+
+
+def _is_query(body: str) -> bool:
+    first = next(tokens(body), None)
+    return first is not None and body[first.start : first.end].upper() in ("SELECT", "WITH", "FROM", "PIVOT", "VALUES")

@@ -1,0 +1,55 @@
+"""Names near a name that means nothing, and the errors that say so."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from sqlglot import exp
+
+from logql.errors import BindError, Error, ParseError
+
+
+def nearest(name: str, candidates: Iterable[str], limit: int = 5) -> tuple[str, ...]:
+    """The candidates that a person who typed `name` most likely meant, the best first."""
+    folded: dict[str, str] = {}
+    for candidate in candidates:
+        folded.setdefault(candidate.lower(), candidate)
+    wanted = name.lower()
+    close = difflib.get_close_matches(wanted, folded, n=limit, cutoff=0.6)
+    inside = sorted(c for c in folded if len(wanted) > 2 and wanted in c and c not in close)
+    return tuple(folded[found] for found in [*close, *inside][:limit])
+
+
+def unknown(sql: str, node: exp.Expr, name: str, candidates: Iterable[str], hint: str | None = None) -> BindError:
+    """The error for a column that no relation in sight has."""
+    start, end = span(node)
+    return BindError(
+        f'column "{name}" is in none of the relations here',
+        sql=sql if start is not None else None,
+        start=start,
+        end=end,
+        candidates=nearest(name, candidates),
+        hint=hint,
+    )
+
+
+def at(error: type[Error], message: str, sql: str, node: exp.Expr, hint: str | None = None) -> Error:
+    """An error of class `error` that points at `node`."""
+    start, end = span(node)
+    return error(message, sql=sql if start is not None else None, start=start, end=end, hint=hint)
+
+
+def span(node: exp.Expr) -> tuple[int | None, int | None]:
+    """Where `node` stands in its text, as start and end offsets; (None, None) where no part of it is known."""
+    found = [part.meta for part in node.walk() if "start" in part.meta]
+    if not found:
+        return None, None
+    return min(int(meta["start"]) for meta in found), max(int(meta["end"]) for meta in found) + 1
+
+
+def parse_error(sql: str, line: int, column: int, message: str) -> ParseError:
+    """The error for text that is no SQL, at a 1-based line and column."""
+    begin = sum(len(text) + 1 for text in sql.split("\n")[: line - 1])
+    start = max(0, begin + column - 1)
+    return ParseError(message, sql=sql, start=start, end=start + 1)

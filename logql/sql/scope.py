@@ -1,0 +1,323 @@
+"""One block of a query: its sources, and how its names find them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from logql.errors import BindError
+from logql.sql.bound import STAR_META
+from logql.sql.macros import expand
+from logql.sql.names import at, span, unknown
+from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name
+from logql.sql.stars import expand_star
+
+if TYPE_CHECKING:
+    from logql.sql.binder import Binder
+
+_CLAUSES = ("where", "group", "having", "windows", "qualify")
+
+
+class Scope:
+    """The names that a block can see: its own sources, its aliases, and the blocks around it."""
+
+    def __init__(self, binder: Binder, outer: Scope | None, ctes: Mapping[str, Source]) -> None:
+        self.binder = binder
+        self.outer = outer
+        self.ctes = ctes
+        self.sources: list[Source] = []
+        self.merged: dict[str, list[tuple[Source, str]]] = {}
+        self.aliases: set[str] = set()
+        self.full: set[str] = set()
+
+    # -- FROM
+
+    def add(self, node: exp.Expr) -> None:
+        """Add an item of the FROM."""
+        joins = node.args.get("joins") or ()
+        pivots = node.args.get("pivots") or ()
+        if isinstance(node, exp.Table):
+            source = self.binder.source(node, self)
+        elif isinstance(node, exp.Query):
+            source = self.binder.query(node, self.ctes, self).renamed(node.alias)
+        else:
+            source = self._other(node)
+        self.sources.append(source)
+        if isinstance(node, exp.Table):
+            for pivot in pivots:
+                self.pivot(pivot)
+                self.sources[-1] = Source(pivot.alias or source.alias, None)
+        for join in joins:
+            self.join(join)
+
+    def _other(self, node: exp.Expr) -> Source:
+        for part in list(node.iter_expressions()):
+            if not isinstance(part, exp.TableAlias):
+                self.binder.inside(part, self)
+        alias = node.args.get("alias")
+        names = [column.name for column in alias.columns] if alias is not None else []
+        return Source(node.alias, names or None)
+
+    def join(self, join: exp.Join) -> None:
+        """Add the right side of a join and bind its condition."""
+        before = len(self.sources)
+        self.add(join.this)
+        if str(join.args.get("method") or "").upper() == "NATURAL":
+            names = self._common(before)
+        else:
+            names = [column.name for column in join.args.get("using") or ()]
+        for name in names:
+            self._merge(name, before, join)
+        if join.args.get("on") is not None:
+            self.binder.inside(join.args["on"], self)
+
+    def _common(self, before: int) -> list[str]:
+        for source in self.sources:
+            source.ask()
+        left = [name for source in self.sources[:before] for name in source.columns or ()]
+        return [name for source in self.sources[before:] for name in source.columns or () if name in left]
+
+    def _merge(self, name: str, before: int, join: exp.Join) -> None:
+        sides = self.merged.get(name.lower(), [])
+        for source in self.sources if not sides else self.sources[before:]:
+            found = source.find(name)
+            if found is not None:
+                source.use(found)
+                sides = [*sides, (source, found)]
+        side = str(join.args.get("side") or "").upper()
+        if side == "RIGHT":
+            sides = sides[::-1]
+        elif side == "FULL":
+            self.full.add(name.lower())
+        self.merged[name.lower()] = sides
+
+    def pivot(self, node: exp.Expr) -> None:
+        """Bind a PIVOT or UNPIVOT; without GROUP BY every column is in it."""
+        for key in ("expressions", "using", "group", "fields"):
+            part = node.args.get(key)
+            for item in part if isinstance(part, list) else [part] if isinstance(part, exp.Expr) else ():
+                self._pivoted(item)
+        if node.args.get("group") is None:
+            self._use_all(self.sources[-1])
+
+    def _pivoted(self, item: exp.Expr) -> None:
+        for column in item.find_all(exp.Column):
+            hits = self._hits(column.name)
+            for source, found in hits:
+                source.use(found)
+
+    # -- SELECT
+
+    def select(self, node: exp.Select) -> Source:
+        """Bind the clauses of a SELECT whose sources are added, and tell its columns."""
+        self.aliases = {part.alias.lower() for part in node.expressions if isinstance(part, exp.Alias)}
+        block = self._block(node)
+        columns = expand_star(self, node)
+        for part in node.expressions:
+            if not (isinstance(part, exp.Column) and part.meta.get(STAR_META) is not None):
+                self.binder.inside(part, self)
+        for key in _CLAUSES:
+            part = node.args.get(key)
+            for item in part if isinstance(part, list) else [part] if part is not None else ():
+                self.binder.inside(item, self)
+        for key in ("distinct", "order", "limit", "offset"):
+            if node.args.get(key) is not None:
+                self.order(node.args[key])
+        if columns is None:
+            return Source("", None)
+        return Derived("", [name for name, _ in columns], {name for name, starred in columns if starred}, block)
+
+    def _block(self, node: exp.Select) -> Block | None:
+        single = len(self.sources) == 1 and isinstance(self.sources[0], (Reference, Derived))
+        plain = not any(node.args.get(key) for key in ("group", "distinct", "having"))
+        star = any(part.is_star and not isinstance(part, exp.Count) for part in node.expressions)
+        if not (single and plain and star):
+            return None
+        return Block(node, self.sources[0], self.binder.patches.give_up)
+
+    def order(self, node: exp.Expr) -> None:
+        """Bind a clause in which a bare name means the alias first."""
+        if isinstance(node, exp.Column) and not node.table and node.name.lower() in self.aliases:
+            return
+        if isinstance(node, (exp.Order, exp.Ordered, exp.Distinct, exp.Tuple)):
+            for part in list(node.iter_expressions()):
+                self.order(part)
+        else:
+            self.binder.inside(node, self)
+
+    def order_result(self, node: exp.Expr) -> None:
+        """Bind an ORDER BY over a whole result, whose columns stay as they are named there."""
+        for part in list(node.find_all(exp.Query)):
+            self.binder.query(part, self.ctes, self)
+        for column in node.find_all(exp.Column):
+            for source, found in self._hits(column.name):
+                source.use(found)
+
+    # -- names
+
+    def column(self, node: exp.Column) -> None:
+        """Find what a column means, take note of it, and qualify it."""
+        if isinstance(node.this, exp.Star):
+            for source in self._named(node.table):
+                self._use_all(source)
+        elif node.table:
+            self._qualified(node)
+        else:
+            self._bare(node)
+
+    def _qualified(self, node: exp.Column) -> None:
+        for qualifier, name in ((node.table, node.name), (node.text("db"), node.table)):
+            for source in self._named(qualifier):
+                source.ask()
+                found = source.find(name)
+                if found is not None:
+                    source.use(found)
+                    _rename(node, qualifier, source, found)
+                    return
+                if source.known and qualifier == node.table:
+                    raise unknown(self.binder.sql, node, f"{qualifier}.{name}", source.columns or (), self._hint(name))
+                return
+        field = exp.column(exp.to_identifier(node.text("db") or node.table))
+        self._lookup(field, node)
+
+    def _bare(self, node: exp.Column) -> None:
+        found = self._lookup(node, node)
+        if found is None:
+            return
+        source, name, scope = found
+        merged = scope.merged.get(name.lower())
+        if merged is None:
+            if source.alias:
+                node.set("this", exp.to_identifier(name, quoted=True))
+                node.set("table", exp.to_identifier(source.alias, quoted=True))
+        elif any(isinstance(side, (Reference, Derived)) for side, _ in merged):
+            node.replace(named(scope.merged_column(name), node))
+
+    def merged_column(self, name: str) -> exp.Expr:
+        """A column of USING: the left one, or whichever there is."""
+        sides = [exp.column(exp.to_identifier(n, quoted=True), exp.to_identifier(s.alias, quoted=True))
+                 for s, n in self.merged[name.lower()]]  # fmt: skip
+        return exp.Coalesce(this=sides[0], expressions=sides[1:]) if name.lower() in self.full else sides[0]
+
+    def _lookup(self, column: exp.Column, node: exp.Expr) -> tuple[Source, str, Scope] | None:
+        """The source of a bare name; None where it is an alias, a whole row or DuckDB's to find."""
+        name = column.name
+        candidates: list[str] = []
+        for scope in self._chain():
+            hits = scope._hits(name)
+            if hits:
+                if len(hits) > 1 and name.lower() not in scope.merged:
+                    raise self._ambiguous(node, name, hits)
+                for source, found in hits:
+                    source.use(found)
+                return (*hits[0], scope)
+            if name.lower() in scope.aliases:
+                return None
+            rows = [source for source in scope.sources if source.alias.lower() == name.lower()]
+            if rows:
+                scope._use_all(rows[0])
+                return None
+            if not all(source.known for source in scope.sources):
+                return None
+            candidates += [found for source in scope.sources for found in source.columns or ()]
+        if any(isinstance(source, Reference) for scope in self._chain() for source in scope.sources):
+            extra = [name for name in self.binder.world.virtual_names() if self._sees_logs()]
+            raise unknown(self.binder.sql, node, name, [*candidates, *extra, *self.aliases], self._hint(name))
+        return None
+
+    def _hits(self, name: str) -> list[tuple[Source, str]]:
+        hits = [(source, found) for source in self.sources if (found := source.find(name)) is not None]
+        if not hits:
+            for source in self.sources:
+                source.ask()
+            hits = [(source, found) for source in self.sources if (found := source.find(name)) is not None]
+        return hits
+
+    def _sees_logs(self) -> bool:
+        return any(isinstance(source, Reference) and source.relation == "logs" for source in self.sources)
+
+    def _hint(self, name: str) -> str | None:
+        column = self.binder.world.schema.find(name)
+        return f'"{column.name}" is in logs' if column is not None else None
+
+    def _ambiguous(self, node: exp.Expr, name: str, hits: list[tuple[Source, str]]) -> BindError:
+        start, end = span(node)
+        uses = tuple(f"{source.alias}.{found}" for source, found in hits)
+        return BindError(
+            f'"{name}" is in several relations here', sql=self.binder.sql, start=start, end=end, candidates=uses
+        )
+
+    def _named(self, alias: str) -> Iterator[Source]:
+        for scope in self._chain():
+            for source in scope.sources:
+                if alias and source.alias.lower() == alias.lower():
+                    yield source
+                    return
+
+    def _chain(self) -> Iterator[Scope]:
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.outer
+
+    def _use_all(self, source: Source) -> None:
+        for name, _ in source.star():
+            source.use(name)
+
+    # -- functions
+
+    def columns_call(self, node: exp.Expr) -> None:
+        """COLUMNS(...), or a star inside a function: every column of every source."""
+        if isinstance(node.parent, exp.Count):
+            return
+        for source in self.sources:
+            self._use_all(source)
+
+    def function(self, node: exp.Anonymous) -> bool:
+        """Replace origin(col), fidelity(col), reason(col) and the store's macros; whether the call was one."""
+        name = node.name.lower()
+        if name in HIDDEN[:3] and len(node.expressions) == 1:
+            return self._about(node, name)
+        macro = self.binder.world.kept("macro", node.name)
+        if macro is None or macro.table:
+            return False
+        for argument in list(node.expressions):
+            self.binder.inside(argument, self)
+        body = expand(macro.body, macro.parameters, node, self.binder.sql)
+        replacement = exp.Paren(this=exp.Subquery(this=body) if isinstance(body, exp.Query) else body)
+        node.replace(named(replacement, node))
+        self.binder.inside(replacement, self)
+        self.binder.patches.give_up()
+        return True
+
+    def _about(self, node: exp.Anonymous, what: str) -> bool:
+        argument = node.expressions[0]
+        if not isinstance(argument, exp.Column):
+            raise at(BindError, f"{what}() takes the name of a column", self.binder.sql, node)
+        self.column(argument)
+        source = next(iter(self._named(argument.table)), None)
+        if not isinstance(source, Reference) or not source.logged(argument.name):
+            raise at(BindError, f'{what}() tells about logged names; "{argument.name}" is none', self.binder.sql, node)
+        hidden = hidden_name(argument.name, what)
+        source.use(hidden)
+        column = exp.column(exp.to_identifier(hidden, quoted=True), exp.to_identifier(source.alias, quoted=True))
+        alias = f' AS "{what}({argument.name})"' if isinstance(node.parent, exp.Select) else ""
+        node.replace(named(column, node, f"{what}({argument.name})"))
+        self.binder.patches.call(node, f'"{source.alias}"."{hidden}"{alias}')
+        return True
+
+
+def named(replacement: exp.Expr, node: exp.Expr, name: str | None = None) -> exp.Expr:
+    """`replacement` under the name that `node` gives its output column, where it is one."""
+    if not isinstance(node.parent, exp.Select) or node.arg_key != "expressions":
+        return replacement
+    return exp.alias_(replacement, name or node.alias_or_name or node.name, quoted=True, copy=False)
+
+
+def _rename(node: exp.Column, qualifier: str, source: Source, found: str) -> None:
+    if qualifier == node.table:
+        node.set("this", exp.to_identifier(found, quoted=True))
+        node.set("table", exp.to_identifier(source.alias, quoted=True))
+        node.set("db", None)
