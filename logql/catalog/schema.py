@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES, RUN_TYPES, SYSTEM_TYPES
 from logql.catalog.types import python_type, unify
 from logql.model import RUN_LEVEL, Level, Run, Shape, level_text
+from logql.store.levels import loop_names
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Schema:
         }
 
     def _loop_relation(self, loop: str) -> dict[str, str]:
-        levels = [level for level in self.levels if level and level[-1] == loop]
-        outer = {name for level in levels for name in level}
+        levels = [level for level in self.levels if level and loop_names(level)[-1] == loop]
+        outer = {name for level in levels for name in loop_names(level)}
         loops = {name: type_ for name, type_ in self._loop_columns.items() if _loop_of(name, self.loops) in outer}
         above = {level[:depth] for level in levels for depth in range(len(level) + 1)}
         names = {n: c.type for n, c in self.columns.items() if not c.virtual and c.levels & above}
@@ -97,10 +98,8 @@ def build_schema(runs: Iterable[Run], shapes: Mapping[str, Shape]) -> Schema:
             for name, type_ in names.items():
                 types.setdefault(name, []).append(type_)
                 levels.setdefault(name, set()).add(level)
-            for loop in level:
-                loops.setdefault(loop, [])
-        for loop, type_ in shape.loops.items():
-            loops.setdefault(loop, []).append(type_)
+            for loop, column in zip(level, loop_names(level), strict=True):
+                loops.setdefault(column, []).append(shape.loops.get(column, shape.loops.get(loop, "BIGINT")))
     columns = {name: Column(name, _known(unify(found)), frozenset(levels[name])) for name, found in types.items()}
     every = frozenset(level for shape in distinct for level in shape.levels)
     return Schema(columns, {name: _known(unify(found), "BIGINT") for name, found in loops.items()}, _args(runs), every)

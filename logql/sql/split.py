@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 
 
 class Token(tuple[str, int, int]):
-    """(kind, start, end) of a piece of SQL: a word, number, string, quoted, other, or `open` where its end is missing."""
+    """(kind, start, end) of a piece of SQL: word, number, string, quoted, other, or `open` where its end is missing."""
 
     __slots__ = ()
 

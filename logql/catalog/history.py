@@ -1,0 +1,201 @@
+"""One snapshot of a store with what can be asked of it: schema, placements, coverage. What plan/ and execute/ read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from logql.catalog.coverage import Coverage, index_fills, trusted
+from logql.catalog.schema import Column, Schema, build_schema
+from logql.catalog.status import OWN, NoSources, Sources, Status
+from logql.model import RUN_LEVEL, Checkpoint, Fill, Level, MainLoop, Run, Shape, Version
+from logql.store.snapshot import Snapshot
+
+_NO_SHAPE = Shape({RUN_LEVEL: {}}, {}, {})
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the cells of one name are in one run.
+
+    `recorded`: the levels at which the run logged it, none of which has a deeper one below that did. `placed`: the
+    levels at which a replay would log it, or has logged it. `unfillable`: the levels whose iterations stand in for
+    rows that no replay can give, for `reason`. `known` tells which share of the placed cells replays have settled.
+    """
+
+    recorded: tuple[Level, ...] = ()
+    placed: tuple[Level, ...] = ()
+    unfillable: tuple[Level, ...] = ()
+    known: str = "none"
+    failed: bool = False
+    fingerprint: str | None = None
+    once: bool = False
+    reason: str | None = None
+
+    @property
+    def virtual(self) -> bool:
+        """Whether some cell may be missing."""
+        return bool(self.placed) and self.known != "all"
+
+
+NOT_LOGGED = Cells()
+
+
+class History:
+    """A snapshot and what its sources make of it; immutable for callers, lazy inside."""
+
+    def __init__(self, snapshot: Snapshot, sources: Sources | None = None, strict: bool = False) -> None:
+        self.snapshot = snapshot
+        self.sources: Sources = sources if sources is not None else NoSources()
+        self.strict = strict
+        self._cells: dict[tuple[str, str], Cells] = {}
+        self._coverage: dict[tuple[str, str, str], Coverage] = {}
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The unified columns of all recorded runs."""
+        return build_schema(self.snapshot.runs, self.snapshot.shapes)
+
+    @cached_property
+    def versions(self) -> Mapping[str, Version]:
+        """Versions by id, in their order."""
+        return {version.id: version for version in self.snapshot.versions}
+
+    @cached_property
+    def runs(self) -> Mapping[str, Run]:
+        """Runs by id, in their order."""
+        return {run.id: run for run in self.snapshot.runs}
+
+    @cached_property
+    def main_loops(self) -> Mapping[str, tuple[MainLoop, ...]]:
+        """Main loops by run, in the order of their execution."""
+        found: dict[str, list[MainLoop]] = {}
+        for loop in self.snapshot.main_loops:
+            found.setdefault(loop.run, []).append(loop)
+        return {run: tuple(sorted(loops, key=lambda loop: loop.ordinal)) for run, loops in found.items()}
+
+    @cached_property
+    def checkpoints(self) -> Mapping[str, tuple[Checkpoint, ...]]:
+        """Checkpoints by run."""
+        found: dict[str, list[Checkpoint]] = {}
+        for checkpoint in self.snapshot.checkpoints:
+            found.setdefault(checkpoint.run, []).append(checkpoint)
+        return {run: tuple(checkpoints) for run, checkpoints in found.items()}
+
+    @cached_property
+    def _fills(self) -> Mapping[tuple[str, str], list[Fill]]:
+        return index_fills(self.snapshot.fills)
+
+    @cached_property
+    def _logging_runs(self) -> Mapping[str, frozenset[str]]:
+        """Versions of which some run logged the name."""
+        found: dict[str, set[str]] = {}
+        seen: set[tuple[int, str]] = set()
+        for run in self.snapshot.runs:
+            shape = self.shape(run.id)
+            if (id(shape), run.version) not in seen:
+                seen.add((id(shape), run.version))
+                for names in shape.levels.values():
+                    for name in names:
+                        found.setdefault(name, set()).add(run.version)
+        return {name: frozenset(versions) for name, versions in found.items()}
+
+    def shape(self, run: str) -> Shape:
+        """What the run logged where; of a run that has written nothing yet, its bare level."""
+        return self.snapshot.shapes.get(run, _NO_SHAPE)
+
+    def virtual(self, name: str) -> Column | None:
+        """The name, if it was recorded nowhere and today's source has it."""
+        if self.schema.find(name) is not None:
+            return None
+        lower = name.lower()
+        return next((column for column in self.sources.names().values() if column.name.lower() == lower), None)
+
+    def status(self, name: str, run: Run) -> Status:
+        """What `name` is in the source that `run` ran."""
+        if run.version in self._logging_runs.get(name, ()):
+            return OWN
+        return self.sources.status(name, run.version, run.script)
+
+    def may_miss(self, name: str) -> bool:
+        """Whether any run has cells of `name` that a replay could fill or that are unfillable."""
+        logging = self._logging_runs.get(name, frozenset())
+        if all(run.version in logging for run in self.snapshot.runs):
+            return False
+        pairs = {(run.version, run.script) for run in self.snapshot.runs if run.version not in logging}
+        self.sources.prepare(name, pairs)
+        return any(self.sources.status(name, version, script).state != "own" for version, script in pairs)
+
+    def coverage(self, name: str, run: str, fingerprint: str) -> Coverage:
+        """What replays have settled of `name` in `run`."""
+        key = (name, run, fingerprint)
+        if key not in self._coverage:
+            found = self._coverage[key] = Coverage()
+            for fill in self._fills.get((run, name), ()):
+                if fill.names[name] == fingerprint:
+                    found.add(fill, name, trusted(fill, self.strict))
+        return self._coverage[key]
+
+    def cells(self, name: str, run: Run) -> Cells:
+        """What the cells of `name` are in `run`."""
+        key = (name, run.id)
+        if key not in self._cells:
+            self._cells[key] = self._cells_of(name, run)
+        return self._cells[key]
+
+    def _cells_of(self, name: str, run: Run) -> Cells:
+        shape = self.shape(run.id)
+        recorded = deepest(level for level, names in shape.levels.items() if name in names)
+        if recorded:
+            return Cells(recorded=recorded)
+        status = self.status(name, run)
+        if status.state == "own":
+            return NOT_LOGGED
+        reason = status.reason if status.state == "refused" else _no_replay(run)
+        if reason is not None or status.fingerprint is None:
+            return Cells(unfillable=self._main_levels(run), reason=reason)
+        coverage = self.coverage(name, run.id, status.fingerprint)
+        static = deepest(status.levels) or self._main_levels(run)
+        known = self._known(run, static, coverage)
+        placed = deepest({*coverage.levels, *(() if known == "all" else static)})
+        failed = coverage.has_failed()
+        return Cells(
+            placed=placed or static,
+            unfillable=self._main_levels(run) if failed else (),
+            known=known,
+            failed=failed,
+            fingerprint=status.fingerprint,
+            once=status.once,
+        )
+
+    def _main_levels(self, run: Run) -> tuple[Level, ...]:
+        levels = sorted({level[:1] for level in self.shape(run.id).levels if level})
+        return tuple(levels) or (RUN_LEVEL,)
+
+    def _known(self, run: Run, levels: tuple[Level, ...], coverage: Coverage) -> str:
+        """Whether replays have settled `all`, `some` or `none` of the iterations of the levels' main loops."""
+        if not coverage.done and not coverage.failed:
+            return "none"
+        loops = self.main_loops.get(run.id, ())
+        for level in levels:
+            if level == RUN_LEVEL and not coverage.known((None, 0)):
+                return "some"
+            mine = [loop for loop in loops if level and loop.loop == level[0]]
+            if any(coverage.known((loop.loop, loop.entry)) < loop.iterations for loop in mine):
+                return "some"
+        return "all"
+
+
+def deepest(levels: Iterable[Level]) -> tuple[Level, ...]:
+    """Those of the levels that have no other of them below."""
+    found: list[Level] = sorted(set(levels))
+    return tuple(
+        level for level in found if not any(other != level and other[: len(level)] == level for other in found)
+    )
+
+
+def _no_replay(run: Run) -> str | None:
+    if run.status == "running":
+        return "running"
+    return "multi-process run" if run.ranks > 1 else None
