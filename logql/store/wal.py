@@ -175,14 +175,15 @@ def events(batch: Batch) -> Iterator[Event]:
     lines = iter(batch.lines)
     names, items, others = batch.names, batch.items, batch.others
     seq = batch.seq - 1
-    for position, (context, kind, value, ts) in enumerate(zip(batch.contexts, batch.kinds, batch.values, batch.times)):
+    columns = zip(batch.contexts, batch.kinds, batch.values, batch.times, strict=True)
+    for position, (context, kind, value, ts) in enumerate(columns):
         path = paths[context]
         if kind == LINE:
             yield Line(path, *next(lines), seq, ts)
             continue
         seq += 1
         if kind >= FIRST_NAME:
-            logged = others[position] if position in others else value
+            logged = others.get(position, value)
             yield Logged(path, names[kind - FIRST_NAME], logged, seq, 0, ts)
         elif kind == ENTER:
             item = path[-1].index if batch.items_are_indices else items.get(position)
@@ -215,16 +216,19 @@ def decode_batch(payload: bytes) -> Batch:
     try:
         (length,) = struct.unpack_from("<I", payload)
         header = json.loads(payload[4 : 4 + length])
-        columns = _unpack(memoryview(payload)[4 + length :], header["columns"], header["count"])
+        contexts, kinds, values, times = _unpack(memoryview(payload)[4 + length :], header["columns"], header["count"])
         batch = Batch(
-            header["seq"],
-            *columns,
-            header["names"],
-            [Entry(*entry) for entry in header["entries"]],
-            _table(header.get("items")),
-            header.get("indices", False),
-            _table(header.get("others")),
-            [(stream, logger, level, text) for stream, logger, level, text in header.get("lines", ())],
+            seq=header["seq"],
+            contexts=contexts,
+            kinds=kinds,
+            values=values,
+            times=times,
+            names=header["names"],
+            entries=[Entry(*entry) for entry in header["entries"]],
+            items=_table(header.get("items")),
+            items_are_indices=header.get("indices", False),
+            others=_table(header.get("others")),
+            lines=[(stream, logger, level, text) for stream, logger, level, text in header.get("lines", ())],
         )
         _check(batch)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error, RecursionError) as exc:
@@ -275,15 +279,15 @@ def _records(path: str, start: int) -> Iterator[tuple[int, bytes, int]]:
 
 
 def _pack(column: array[Any]) -> tuple[array[Any], int]:
-    """The column, or its shortest repeating prefix (which a hot loop makes) and how long that is; 0 if none was found."""
+    """The column, or its short prefix that repeats (a hot loop's) and how long that is; 0 if none was found."""
     count = len(column)
     if count < 2:
         return column, 0
     try:
-        period = column.index(column[0], 1)
+        period = column[1:65].index(column[0]) + 1
     except ValueError:
         return column, 0
-    if period <= 64 and column[period:] == column[:-period]:
+    if column[period:] == column[:-period]:
         return column[:period], period
     return column, 0
 

@@ -1,0 +1,100 @@
+"""logql: an embedded, SQL-first query engine for the log history of machine-learning training.
+
+`import logql` loads almost nothing, as it stands at the head of training scripts; each name is found at its first use.
+"""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__version__ = "0.1.0"
+
+#: Where each public name is defined.
+_HOMES = {
+    "DataError": "logql.errors",
+    "DatabaseError": "logql.errors",
+    "Error": "logql.errors",
+    "IntegrityError": "logql.errors",
+    "InterfaceError": "logql.errors",
+    "InternalError": "logql.errors",
+    "NotSupportedError": "logql.errors",
+    "OperationalError": "logql.errors",
+    "ProgrammingError": "logql.errors",
+    "Warning": "logql.errors",
+    "apilevel": "logql.dbapi",
+    "arg": "logql.record.api",
+    "checkpointing": "logql.record.api",
+    "commit": "logql.record.api",
+    "connect": "logql.dbapi",
+    "flush": "logql.record.api",
+    "iteration": "logql.record.api",
+    "log": "logql.record.api",
+    "loop": "logql.record.api",
+    "paramstyle": "logql.dbapi",
+    "run": "logql.record.api",
+    "threadsafety": "logql.dbapi",
+}
+
+__all__ = [
+    "DataError",
+    "DatabaseError",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "Warning",
+    "__version__",
+    "apilevel",
+    "arg",
+    "checkpointing",
+    "commit",
+    "connect",
+    "dataframe",
+    "flush",
+    "iteration",
+    "log",
+    "loop",
+    "paramstyle",
+    "run",
+    "sql",
+    "threadsafety",
+]
+
+
+class CallableModule(type(sys)):  # type: ignore[misc]
+    """The module `logql.sql`, which is also the function: `logql.sql("SELECT ...")` works whatever was imported."""
+
+    def __call__(self, query: str, *args: "Any", **options: "Any") -> "Any":
+        """Run `query` on the store of the working directory; see `logql.dbapi.sql`."""
+        return _find("logql.dbapi", "sql")(query, *args, **options)
+
+
+def dataframe(*names: str) -> "Any":
+    """A pandas DataFrame of the logged `names` (all, if none is given) with the columns of their contexts.
+
+    One row per context; recovered values stand on the row that they belong to.
+    """
+    return _find("logql.dbapi", "dataframe")(*names)
+
+
+def __getattr__(name: str) -> "Any":
+    if name == "sql":
+        return __import__("logql.sql", fromlist=["sql"])
+    if name not in _HOMES:
+        raise AttributeError(f"module 'logql' has no attribute {name!r}")
+    value = _find(_HOMES[name], name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> "list[str]":
+    return sorted(__all__)
+
+
+def _find(module: str, name: str) -> "Any":
+    return getattr(__import__(module, fromlist=[name]), name)

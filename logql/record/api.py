@@ -1,0 +1,283 @@
+"""The public functions of the recorder, and the hot path: a call of `log` costs what appending to a list costs.
+
+An event is four consecutive items of `events`: context, kind (ENTER, LINE or a name), value, time. A value is a float,
+or a 1-tuple around anything else. A context is the tuple (key, entry, item); its key is `entry.number << INDEX_BITS |
+index`, and `entry.parent` the context around it.
+Nothing here may import more than `import logql` is allowed to load; everything else comes with the first event.
+"""
+
+from contextvars import ContextVar
+from time import time as clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Any, Protocol, TypeVar
+
+    T = TypeVar("T")
+
+    class Recording(Protocol):
+        """What the recorder of this process, or a replay's stand-in, does behind the public functions."""
+
+        def open(self) -> None: ...
+        def log_object(self, name: str, value: object) -> None: ...
+        def arg(self, name: str, default: Any) -> Any: ...
+        def iterate_main(self, name: str, iterable: Iterable[T]) -> Iterator[T]: ...
+        def enter_iteration(self, name: str, index: object, value: object) -> "LoopEntry | None": ...
+        def leave_iteration(self, entry: "LoopEntry | None") -> None: ...
+        def begin_run(self, name: str | None, tags: tuple[str, ...]) -> str | None: ...
+        def end_run(self, error: BaseException | None) -> None: ...
+        def flush(self) -> None: ...
+
+
+INDEX_BITS = 32
+
+
+class Kind:
+    """What an event is where it is no logged name."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+ENTER = Kind("ENTER")
+LINE = Kind("LINE")
+
+
+class LoopEntry:
+    """One execution of a loop; the run itself is entry number 0, without a parent."""
+
+    __slots__ = ("children", "entry", "index", "loop", "main", "number", "parent")
+
+    def __init__(self, number: int, loop: str, entry: int, parent: "Context | None") -> None:
+        self.number = number
+        self.loop = loop
+        self.entry = entry
+        self.parent = parent
+        #: how often each loop was entered within one of this loop's contexts, by its key
+        self.children: dict[int, dict[str, int]] = {}
+        #: index of the last iteration begun, where `iteration` needs it
+        self.index = -1
+        #: what the recorder knows of it where it is a main loop
+        self.main: Any = None
+
+    def count_child(self, key: int, loop: str) -> int:
+        """How often `loop` was entered before in the context `key`; remembers the latest contexts only."""
+        counts = self.children.get(key)
+        if counts is None:
+            if len(self.children) >= 64:
+                del self.children[next(iter(self.children))]
+            counts = self.children[key] = {}
+        before = counts.get(loop, 0)
+        counts[loop] = before + 1
+        return before
+
+
+Context = tuple[int, LoopEntry, object]
+
+RUN_ENTRY = LoopEntry(0, "", 0, None)
+RUN_CONTEXT: Context = (0, RUN_ENTRY, None)
+_variable: "ContextVar[Context]" = ContextVar("logql context", default=RUN_CONTEXT)
+context = _variable.get
+set_context = _variable.set
+next_number = iter(range(1, 1 << 31)).__next__
+
+#: What was logged and not yet flushed.
+events: "list[Any]" = []
+#: State that `checkpointing(...)` names.
+named_state: "dict[str, object]" = {}
+PLAIN_ITEMS = frozenset((int, str, bool))
+_PLAIN_VALUES = frozenset((int, str, bool, bytes, type(None)))
+
+
+def log(name: str, value: "T") -> "T":
+    """Record `value` under `name` in the present context, and return it."""
+    if type(value) is float:
+        put((context(), name, value, clock()))
+        return value
+    if type(value) in _PLAIN_VALUES:
+        put((context(), name, (value,), clock()))
+        return value
+    get_recorder().log_object(name, value)
+    return value
+
+
+def arg(name: str, default: "Any" = None) -> "Any":
+    """A hyper-parameter of the run: its override where there is one, else `default`; recorded either way."""
+    return get_recorder().arg(name, default)
+
+
+class loop:  # noqa: N801  (used like a function)
+    """The items of `iterable`, each in a context of its own: the iterations of the loop `name`."""
+
+    __slots__ = ("_iterable", "_iterator", "_name")
+
+    def __init__(self, name: str, iterable: "Iterable[T]") -> None:
+        self._name = name if type(name) is str else str(name)
+        self._iterable = iterable
+        self._iterator: Iterator[T] | None = None
+
+    def __iter__(self) -> "Iterator[Any]":
+        if self._iterator is not None:
+            return self._iterator
+        outer = context()
+        if outer is RUN_CONTEXT:
+            return get_recorder().iterate_main(self._name, self._iterable)
+        return _iterate(self._name, self._iterable, outer)
+
+    def __next__(self) -> "Any":
+        if self._iterator is None:
+            self._iterator = iter(self)
+        return next(self._iterator)
+
+    def __len__(self) -> int:
+        return len(self._iterable)  # type: ignore[arg-type]
+
+
+def _iterate(name: str, iterable: "Iterable[T]", outer: Context) -> "Iterator[T]":
+    entry = begin_entry(name, outer)
+    key = entry.number << INDEX_BITS
+    try:
+        for item in iterable:
+            here = (key, entry, item if type(item) in PLAIN_ITEMS else plain_item(item))
+            set_context(here)
+            put((here, ENTER, 0.0, clock()))
+            yield item
+            key += 1
+    finally:
+        end_entry(entry)
+
+
+def plain_item(item: object) -> object:
+    """The item where it is a value that a loop's column can hold, else None."""
+    kind = type(item)
+    if kind in PLAIN_ITEMS or kind.__module__ == "datetime":
+        return item
+    if kind.__module__ == "numpy" and not getattr(item, "ndim", 1):
+        return plain_item(item.item()) if hasattr(item, "item") else None
+    return None
+
+
+def begin_entry(name: str, outer: Context) -> LoopEntry:
+    """The next execution of the loop `name` within the context `outer`."""
+    return LoopEntry(next_number(), name, outer[1].count_child(outer[0], name), outer)
+
+
+def end_entry(entry: LoopEntry) -> None:
+    """Go back to the context around `entry`, if the present one is still within it."""
+    here: Context | None = context()
+    while here is not None and here[1] is not entry:
+        here = here[1].parent
+    if here is not None and entry.parent is not None:
+        set_context(entry.parent)
+
+
+class iteration:  # noqa: N801  (used like a function)
+    """Context manager for one iteration of a loop that is no iterable: `with logql.iteration("epoch", i):`.
+
+    A following iteration with a greater index belongs to the same execution of the loop; any other begins the next.
+    """
+
+    def __init__(self, name: str, index: object = None, value: object = None) -> None:
+        self._name = name if type(name) is str else str(name)
+        self._index = index
+        self._value = value
+        self._entry: LoopEntry | None = None
+
+    def __enter__(self) -> object:
+        self._entry = get_recorder().enter_iteration(self._name, self._index, self._value)
+        return self._index if self._value is None else self._value
+
+    def __exit__(self, *_: object) -> None:
+        get_recorder().leave_iteration(self._entry)
+
+
+class checkpointing:  # noqa: N801  (used like a function)
+    """Context manager that names state which checkpoints are to hold besides what they find by themselves."""
+
+    def __init__(self, *objects: object, **named: object) -> None:
+        self._named = {f"arg{position}": value for position, value in enumerate(objects)} | named
+
+    def __enter__(self) -> "checkpointing":
+        named_state.update(self._named)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._named:
+            named_state.pop(name, None)
+
+
+class run:  # noqa: N801  (used like a function)
+    """Context manager that delimits a run by hand; `id` is the run's once it has begun."""
+
+    def __init__(self, name: "str | None" = None, tags: "Iterable[str]" = ()) -> None:
+        self._name = name
+        self._tags = (tags,) if isinstance(tags, str) else tuple(tags)
+        self.id: str | None = None
+
+    def __enter__(self) -> "run":
+        self.id = get_recorder().begin_run(self._name, self._tags)
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        get_recorder().end_run(error)
+
+
+def flush() -> None:
+    """Return when everything logged so far is on disk."""
+    get_recorder().flush()
+
+
+def commit(message: "str | None" = None) -> None:  # noqa: ARG001  (FlorDB's signature)
+    """Close the run; what is logged afterwards opens the next one."""
+    get_recorder().end_run(None)
+
+
+def _first_event(event: "tuple[Any, ...]") -> None:
+    """Stands in for `put` until a run is open."""
+    get_recorder().open()
+    if put is not _first_event:
+        put(event)
+
+
+def discard(event: "tuple[Any, ...]") -> None:
+    """Stands in for `put` where nothing is recorded."""
+
+
+put: "Callable[[tuple[Any, ...]], object]" = _first_event
+
+
+def send_events_to(target: "Callable[[tuple[Any, ...]], object] | None") -> None:
+    """Make `target` the receiver of events; None waits for the first one to open a run."""
+    global put
+    put = _first_event if target is None else target
+
+
+_the_recorder: "Recording | None" = None
+
+
+def get_recorder() -> "Recording":
+    """What does the work behind the public functions, loaded at the first call."""
+    global _the_recorder
+    if _the_recorder is None:
+        from logql.record.recorder import recorder
+
+        _the_recorder = recorder
+    return _the_recorder
+
+
+def replace_recorder(recorder: "Recording") -> None:
+    """Let a replay's driver stand in for the recorder of this process."""
+    global _the_recorder
+    _the_recorder = recorder
+
+
+for _public in (log, arg, loop, iteration, checkpointing, run, flush, commit):
+    _public.__module__ = "logql"
+del _public

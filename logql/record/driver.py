@@ -1,0 +1,122 @@
+"""How a replay worker takes over the recorder: the script runs as it did, and its events go to a `Driver`.
+
+The recorder's side keeps contexts, entries and values exactly as in recording; the driver counts `seq` (see "record" in
+docs/architecture.md) and decides how main loops are iterated. Nothing touches the store.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from logql.model import Path, Run, Step
+from logql.record import api
+from logql.record.recorder import next_iteration
+from logql.record.values import convert
+
+T = TypeVar("T")
+
+_INDEX_MASK = (1 << api.INDEX_BITS) - 1
+
+
+class Driver(Protocol):
+    """What a replay worker implements."""
+
+    def arg(self, name: str, default: object) -> object:
+        """The value of a hyper-parameter, as it was recorded."""
+
+    def iterate(self, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
+        """Yield the items of a main loop, after `enter(index, item)` for each whose body is to run."""
+
+    def entered(self, path: Path, item: object) -> None:
+        """An iteration began, of whatever loop."""
+
+    def logged(self, path: Path, name: str, value: object) -> None:
+        """A value was logged, as it would be stored."""
+
+    def finish(self) -> None:
+        """The script ended."""
+
+
+def install(driver: Driver, run: Run) -> None:  # noqa: ARG001
+    """Send the events of this process to `driver`; call it before the script starts."""
+    stand_in = _Replaying(driver)
+    api.replace_recorder(stand_in)
+    api.send_events_to(stand_in.take_event)
+    atexit.register(driver.finish)
+
+
+def path_of(context: api.Context) -> Path:
+    """The path of a context of the hot path."""
+    steps: list[Step] = []
+    here: api.Context | None = context
+    while here is not None and here[1].parent is not None:
+        steps.append(Step(here[1].loop, here[1].entry, here[0] & _INDEX_MASK))
+        here = here[1].parent
+    return tuple(reversed(steps))
+
+
+class _Replaying:
+    """Implements `api.Recording` over a driver."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._iterations: dict[tuple[int, str], api.LoopEntry] = {}
+
+    def take_event(self, event: tuple[Any, ...]) -> None:
+        context, kind, value, _ = event
+        if kind is api.ENTER:
+            self._driver.entered(path_of(context), _stored_item(context[2]))
+        elif kind is not api.LINE:
+            plain = value[0] if type(value) is tuple else value
+            self._driver.logged(path_of(context), kind if type(kind) is str else str(kind), plain)
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def log_object(self, name: str, value: object) -> None:
+        plain = convert(value)
+        api.put((api.context(), name, plain if type(plain) is float else (plain,), 0.0))
+
+    def arg(self, name: str, default: Any) -> Any:
+        return self._driver.arg(name, default)
+
+    def iterate_main(self, name: str, iterable: Iterable[T]) -> Iterator[T]:
+        entry = api.begin_entry(name, api.RUN_CONTEXT)
+        key = entry.number << api.INDEX_BITS
+
+        def enter(index: int, item: T) -> None:
+            here = (key | index, entry, api.plain_item(item))
+            api.set_context(here)
+            api.put((here, api.ENTER, 0.0, 0.0))
+
+        try:
+            yield from self._driver.iterate(name, entry.entry, iterable, enter)
+        finally:
+            api.end_entry(entry)
+
+    def enter_iteration(self, name: str, index: object, value: object) -> api.LoopEntry | None:
+        entry, number = next_iteration(self._iterations, name, index, api.context())
+        here = (entry.number << api.INDEX_BITS | number, entry, api.plain_item(value if value is not None else index))
+        api.set_context(here)
+        api.put((here, api.ENTER, 0.0, 0.0))
+        return entry
+
+    def leave_iteration(self, entry: api.LoopEntry | None) -> None:
+        if entry is not None:
+            api.end_entry(entry)
+
+    def begin_run(self, name: str | None, tags: tuple[str, ...]) -> str | None:  # noqa: ARG002
+        api.RUN_ENTRY.children.clear()
+        return None
+
+    def end_run(self, error: BaseException | None) -> None:
+        """A replay goes through the whole script: a run's end is none of its business."""
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
+def _stored_item(item: object) -> object:
+    return None if item is None else convert(item)

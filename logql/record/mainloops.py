@@ -1,0 +1,175 @@
+"""Main loops: where their `for` statements stand, how often and how long they ran, and their boundaries."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from time import time as clock
+from types import CodeType, FrameType
+from typing import TypeVar
+
+from logql import settings
+from logql.model import MainLoop, Run
+from logql.record import api, guard, identity
+from logql.record.checkpoints import Checkpointer
+from logql.record.flusher import Flusher
+from logql.record.forloops import ForLoop, find_for_loop
+from logql.store.catalog import Catalog
+
+T = TypeVar("T")
+
+#: Modules whose generators pass a loop's items on one by one, so that the `for` is in the frame around them.
+_PASSING = ("tqdm", "rich", "alive_progress", "progressbar", "fastprogress")
+
+
+class Main:
+    """One execution of an outermost loop, as it goes."""
+
+    def __init__(self, entry: api.LoopEntry, ordinal: int, since: float) -> None:
+        self.entry = entry
+        self.ordinal = ordinal
+        self.place: ForLoop | None = None
+        self.code: CodeType | None = None
+        self.instruction = -1
+        self.frame_id = 0
+        self.iterations = 0
+        self.finished = False
+        self.started_at = clock()
+        self.setup_seconds = self.started_at - since
+        self.ended_at = self.started_at
+        self.stalled = 0.0
+        #: boundaries are of no interest before this time
+        self.due = float("inf")
+        #: why no checkpoints are taken
+        self.refused: str | None = None
+        #: random states as of the `iter()` of the loop's iterable
+        self.random_at_iter: object = None
+        self.saved: MainLoop | None = None
+
+    def touch(self) -> None:
+        """Note that the loop ran until now."""
+        self.ended_at = clock()
+
+
+class MainLoops:
+    """The main loops of one run, in the order of their beginning."""
+
+    def __init__(
+        self, run: Run, location: settings.Location, catalog: Catalog, ranks: identity.Ranks, flusher: Flusher
+    ) -> None:
+        self._run = run
+        self._project = location.project
+        self._catalog = catalog
+        self._writes = ranks.rank == 0
+        self._loops: list[Main] = []
+        self._last_end = _process_start()
+        self._checkpointer = Checkpointer(run, location, catalog, ranks, flusher)
+
+    def iterate(self, name: str, iterable: Iterable[T]) -> Iterator[T]:
+        """Yield the items of an outermost loop, with a boundary before the body of each."""
+        entry = api.begin_entry(name, api.RUN_CONTEXT)
+        main = self._begin(entry, iterable, sys._getframe(1))
+        key = entry.number << api.INDEX_BITS
+        try:
+            for item in iterable:
+                now = clock()
+                if now >= main.due:
+                    self._checkpointer.boundary(main, iterable, sys._getframe(1))
+                    now = clock()
+                main.iterations += 1
+                here = (key, entry, item if type(item) in api.PLAIN_ITEMS else api.plain_item(item))
+                api.set_context(here)
+                api.put((here, api.ENTER, 0.0, now))
+                yield item
+                key += 1
+        finally:
+            self._end(main, sys._getframe(1))
+            api.end_entry(entry)
+
+    def begin_unreachable(self, entry: api.LoopEntry) -> Main:
+        """A main loop made of `iteration` blocks: it cannot be entered anew, so it has no checkpoints."""
+        main = self._add(entry)
+        self._checkpointer.refuse(main, "its iterations are `logql.iteration` blocks, not a `for` over logql.loop")
+        return main
+
+    def save(self) -> None:
+        """Bring the catalog's rows up to date with what changed."""
+        for main in list(self._loops):
+            if self._writes:
+                self._save(main)
+
+    def close(self) -> None:
+        """Wait for checkpoints that are being written."""
+        for main in self._loops:
+            if main.entry.main is not None and not main.finished:
+                main.finished = True
+        self._checkpointer.close()
+
+    def _begin(self, entry: api.LoopEntry, iterable: object, frame: FrameType) -> Main:
+        main = self._add(entry)
+        try:
+            caller: FrameType | None = frame
+            while caller is not None and _is_passing(caller):
+                caller = caller.f_back
+            if caller is not None:
+                main.code, main.instruction, main.frame_id = caller.f_code, caller.f_lasti, id(caller)
+            self._checkpointer.begin(main, iterable)
+        except Exception as exc:
+            guard.failed("checkpoint", "no checkpoints are taken in this loop", exc)
+        return main
+
+    def _add(self, entry: api.LoopEntry) -> Main:
+        main = Main(entry, len(self._loops), self._last_end)
+        self._loops.append(main)
+        return main
+
+    def _end(self, main: Main, frame: FrameType) -> None:
+        try:
+            main.touch()
+            main.finished = True
+            self._last_end = main.ended_at
+            self._checkpointer.exit(main, frame)
+        except Exception as exc:
+            guard.failed("checkpoint", f"the loop {main.entry.loop!r} has no checkpoint at its exit", exc)
+
+    def _save(self, main: Main) -> None:
+        if main.code is not None and main.place is None:
+            main.place = find_for_loop(main.code, main.instruction, self._project)
+        place = main.place or ForLoop(None, None, None, None)
+        ended = main.ended_at if main.finished or main.code is None else clock()
+        row = MainLoop(
+            run=self._run.id,
+            loop=main.entry.loop,
+            entry=main.entry.entry,
+            file=place.file,
+            line=place.line,
+            function=place.function,
+            iterations=main.iterations,
+            finished=main.finished,
+            seconds=max(0.0, ended - main.started_at - main.stalled),
+            setup_seconds=main.setup_seconds,
+            ordinal=main.ordinal,
+        )
+        if main.saved is not None and main.saved.finished and (main.saved.iterations == row.iterations):
+            return
+        try:
+            self._catalog.put_main_loop(row)
+            main.saved = row
+        except Exception as exc:
+            guard.failed("store", "the catalog lacks main loops", exc)
+
+
+def _is_passing(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _PASSING
+
+
+def _process_start() -> float:
+    """When this process began, in seconds since the epoch; now, where the system does not tell."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        return clock() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError, AttributeError):
+        return clock()

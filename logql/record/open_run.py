@@ -1,0 +1,216 @@
+"""A run under way: its row in the catalog, its WAL stream, its captured output, its main loops."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+
+from logql import settings
+from logql.model import Run, RunStatus, Version
+from logql.record import api, arguments, environment, guard, identity
+from logql.record.capture import Capture
+from logql.record.flusher import Flusher
+from logql.record.mainloops import MainLoops
+from logql.record.names import NameRules
+from logql.store import liveness
+from logql.store.catalog import Catalog
+from logql.store.wal import Writer
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run is to be: its script and place, and the name and tags it was given by hand."""
+
+    script: identity.Script
+    location: settings.Location
+    name: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class OpenRun:
+    """One run of this process, from `open_run` to `close`."""
+
+    def __init__(self, run: Run, location: settings.Location, catalog: Catalog, ranks: identity.Ranks) -> None:
+        self.run = run
+        self.location = location
+        self.catalog = catalog
+        self.rank = ranks.rank
+        self.pid = os.getpid()
+        self.args: dict[str, object] = {}
+        self._saved_args: dict[str, object] = {}
+        self._overrides = arguments.read_overrides()
+        self._lock = liveness.hold_run(location.store, run.id)
+        self._environment = dict(run.environment)
+        self._packages_due = True
+        rules = NameRules(run, ranks.rank, self.args)
+        self.flusher = Flusher(Writer(location.store, run.id, ranks.rank), rules, 0, self.tick)
+        self.main_loops = MainLoops(run, location, catalog, ranks, self.flusher)
+        self._capture = Capture() if settings.capture_output() else None
+
+    def start(self) -> None:
+        """Begin to record."""
+        api.RUN_ENTRY.children.clear()
+        api.send_events_to(api.events.extend)
+        if self._capture is not None:
+            self._capture.start()
+        self.flusher.start()
+
+    def arg(self, name: str, default: object) -> object:
+        """The override of a hyper-parameter, else `default`; noted either way."""
+        from logql.record.values import convert
+
+        value = arguments.override(name, self._overrides[name], default) if name in self._overrides else default
+        self.args[name] = convert(value)
+        return value
+
+    def tick(self) -> None:
+        """Bring the catalog up to date; runs on the flusher's thread, and at the end."""
+        if self._packages_due:
+            self._packages_due = False
+            self._save(environment={**self._environment, "packages": environment.packages()})
+        if self.args != self._saved_args:
+            args = dict(self.args)
+            self._save(args=args)
+            self._saved_args = args
+        self.main_loops.save()
+
+    def flush(self) -> None:
+        """Return when everything logged so far is on disk."""
+        self.flusher.sync()
+        self.tick()
+
+    def close(self, status: RunStatus, error: str | None) -> None:
+        """End the run: everything is on disk, the catalog knows how it ended, a process of its own seals it."""
+        if self._capture is not None:
+            self._capture.stop()
+        self.main_loops.close()
+        self.flusher.close()
+        self.tick()
+        self._update_environment()
+        if self.rank == 0 or status == "failed":
+            self._save(status=status, error=error, ended_at=time.time())
+        try:
+            self.catalog.close()
+            if self._lock is not None:
+                self._lock.release()
+        except Exception as exc:
+            guard.failed("store", "the run may appear as killed", exc)
+        self._start_sealing()
+
+    def abandon(self) -> None:
+        """Forget the run in a forked child: all of it is the parent's."""
+        self.flusher.abandon()
+        if self._capture is not None:
+            self._capture.abandon()
+
+    def _update_environment(self) -> None:
+        """Note again what a script may change while it runs, such as torch.set_num_threads."""
+        self._environment |= {"threads": environment.thread_counts(), "accelerators": environment.accelerators()}
+        self._save(environment={**self._environment, "packages": environment.packages()})
+
+    def _save(self, **changes: object) -> None:
+        try:
+            self.catalog.update_run(self.run.id, **changes)
+        except Exception as exc:
+            guard.failed("store", f"the catalog lacks the run's {', '.join(changes)}", exc)
+
+    def _start_sealing(self) -> None:
+        if os.environ.get("LOGQL_SEAL") == "0":
+            return
+        try:
+            _spawn([sys.executable, "-m", "logql.store.seal", self.location.store, self.run.id])
+        except OSError as exc:
+            guard.failed("seal", "the run will be sealed by the next reader", exc)
+
+
+def open_run(wanted: Wanted) -> OpenRun:
+    """Snapshot the code, enter the run in the catalog, and be ready to record. Raises what prevents that."""
+    location, script = wanted.location, wanted.script
+    catalog = Catalog.open(location.store, create=True)
+    try:
+        version = catalog.add_version(_snapshot(location, script))
+        ranks = identity.find_ranks()
+        run = _describe_run(wanted, version, ranks)
+        if ranks.group is not None:
+            from logql.record.processes import join_group
+
+            run = join_group(catalog, location.store, run, ranks)
+        return OpenRun(catalog.add_run(run), location, catalog, ranks)
+    except BaseException:
+        catalog.close()
+        raise
+
+
+def _describe_run(wanted: Wanted, version: Version, ranks: identity.Ranks) -> Run:
+    script, project = wanted.script, wanted.location.project
+    path = os.path.relpath(script.path, project) if script.path.startswith(project + os.sep) else script.path
+    return Run(
+        id=identity.new_run_id(),
+        version=version.id,
+        script=path,
+        argv=tuple(getattr(sys, "argv", ())),
+        status="running",
+        started_at=time.time(),
+        project=project,
+        cwd=os.getcwd(),
+        name=wanted.name,
+        host=platform.node(),
+        user=_user(),
+        pid=os.getpid(),
+        python=platform.python_version(),
+        tags=wanted.tags,
+        ranks=ranks.size,
+        environment=environment.describe(script.module),
+    )
+
+
+def _snapshot(location: settings.Location, script: identity.Script) -> Version:
+    """The version of the code; where that cannot be kept, a version that only names the script's content."""
+    try:
+        from logql.versions.snapshot import snapshot
+
+        notices: list[str] = []
+        version = snapshot(location.project, location.store, script.path, notices)
+        for notice in notices:
+            guard.warn(notice, notice)
+        return version
+    except Exception as exc:
+        guard.failed("snapshot", "the code of this run is not kept, so nothing can be replayed in it", exc)
+    try:
+        with open(script.path, "rb") as file:
+            content = file.read()
+    except OSError:
+        content = script.path.encode(errors="surrogateescape")
+    commit = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    return Version(commit[:12], commit, dirty=True)
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return None
+
+
+def _spawn(command: list[str]) -> None:
+    """Start a process that outlives this one and shares nothing with it."""
+    import subprocess
+
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(
+        command,
+        stdin=quiet,
+        stdout=quiet,
+        stderr=quiet,
+        cwd="/",
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    process.returncode = 0

@@ -1,0 +1,158 @@
+"""Processes of one run: forked and spawned children, the ranks of one training, and how this process ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from logql.model import Run
+from logql.record import api
+from logql.record.flusher import Flusher
+from logql.record.names import NameRules
+from logql.store import liveness
+from logql.store.catalog import Catalog
+from logql.store.wal import Writer, list_chunks
+
+if TYPE_CHECKING:
+    from logql.record.identity import Ranks
+    from logql.record.open_run import OpenRun
+
+#: Tells spawned children which run they belong to.
+_VARIABLE = "LOGQL_PARENT_RUN"
+#: A child's events are numbered from here on, times its process id.
+CHILD_SEQ_BITS = 40
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run that a child's events belong to."""
+
+    store: str
+    run: str
+    rank: int
+
+    @classmethod
+    def of(cls, run: OpenRun | ChildRun) -> Parent:
+        """What children of this process belong to."""
+        return run.parent if isinstance(run, ChildRun) else cls(run.location.store, run.run.id, run.rank)
+
+
+class ChildRun:
+    """A stream of its own for what a child of a recorded process logs; the run's row is the parent's business."""
+
+    def __init__(self, parent: Parent) -> None:
+        self.parent = parent
+        self._lock = liveness.hold_run(parent.store, parent.run)
+        pid = os.getpid()
+        writer = Writer(parent.store, parent.run, parent.rank, f"{pid}t{time.time_ns() // 1000}")
+        run = Run(parent.run, "", "", (), "running", 0.0, "", "")
+        self.flusher = Flusher(writer, NameRules(run, parent.rank, {}), pid << CHILD_SEQ_BITS, lambda: None)
+
+    def start(self) -> None:
+        """Begin to record; multiprocessing ends its children without `atexit`."""
+        api.send_events_to(api.events.extend)
+        self.flusher.start()
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util.Finalize(self, self.close, exitpriority=-100)
+
+    def flush(self) -> None:
+        """Return when everything logged so far is on disk."""
+        self.flusher.sync()
+
+    def close(self) -> None:
+        """Write what is left."""
+        api.send_events_to(api.discard)
+        self.flusher.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def abandon(self) -> None:
+        """Forget the stream in a forked child of this child."""
+        self.flusher.abandon()
+
+
+def find_parent() -> Parent | None:
+    """The run of the parent, where this process was started by multiprocessing (spawn) from a recorded one."""
+    told = os.environ.get(_VARIABLE)
+    process = sys.modules.get("multiprocessing.process")
+    parent = process.parent_process() if process is not None else None
+    if not told or parent is None:
+        return None
+    pid, run, rank, store = told.split(":", 3)
+    return Parent(store, run, int(rank)) if int(pid) == parent.pid else None
+
+
+def tell_children(run: OpenRun | ChildRun) -> None:
+    """Tell children that this process will spawn where they belong."""
+    parent = Parent.of(run)
+    os.environ[_VARIABLE] = f"{os.getpid()}:{parent.run}:{parent.rank}:{parent.store}"
+
+
+def untell_children() -> None:
+    """The run has ended: children that start now are no part of it."""
+    os.environ.pop(_VARIABLE, None)
+
+
+def join_group(catalog: Catalog, store: str, run: Run, ranks: Ranks) -> Run:
+    """The run that the first process of this training opened, or `run` if this is the first."""
+    name = hashlib.sha256((ranks.group or "").encode()).hexdigest()[:16]
+    path = os.path.join(store, "wal", f"group-{name}")
+    with liveness.Lock.take(f"{path}.lock", wait=30.0) or nullcontext():
+        found = _read_group(path)
+        known = catalog.run(found) if found else None
+        if known is not None and known.status == "running" and not _has_rank(store, known.id, ranks.rank):
+            return replace(run, id=known.id, version=known.version)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(run.id)
+    return run
+
+
+def _read_group(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _has_rank(store: str, run: str, rank: int) -> bool:
+    return any(chunk.rank == rank for chunk in list_chunks(store, run))
+
+
+def uncaught_error() -> BaseException | None:
+    """What ended the script: the exception that the interpreter printed, or a `sys.exit` with an error."""
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    if isinstance(error, BaseException):
+        return error
+    return _exit.error
+
+
+class _Exit:
+    """Notes the code of the last `sys.exit(code)`; nothing else tells it to an `atexit` function."""
+
+    def __init__(self) -> None:
+        self.error: SystemExit | None = None
+        self._original: Callable[..., Any] | None = None
+
+    def install(self) -> None:
+        if self._original is not None:
+            return
+        self._original = original = sys.exit
+
+        def exit(code: Any = None, /) -> Any:  # noqa: A001
+            """Exit the interpreter by raising SystemExit(code)."""
+            self.error = None if code in (None, 0) else SystemExit(code)
+            original(code)
+
+        sys.exit = exit
+
+
+_exit = _Exit()
+note_exit_code = _exit.install

@@ -1,0 +1,200 @@
+"""The recorder of this process: opens a run at the first event, closes it at exit, and guards every public call."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from logql import settings
+from logql.record import api, arguments, guard, identity, processes
+from logql.record.open_run import OpenRun, Wanted, open_run
+from logql.record.processes import ChildRun
+from logql.record.values import capture_tensor, convert, is_tensor
+
+T = TypeVar("T")
+
+
+class Recorder:
+    """Implements `api.Recording` for a training process and its children."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._run: OpenRun | ChildRun | None = None
+        self._parent: processes.Parent | None = processes.find_parent()
+        self._iterations: dict[tuple[int, str], api.LoopEntry] = {}
+        self._exited = False
+
+    def open(self) -> None:
+        """Open the run that the first event belongs to, or stop listening where nothing is to be recorded."""
+        with self._lock:
+            if self._run is None:
+                self._open(None, (), explicit=False)
+
+    def begin_run(self, name: str | None, tags: tuple[str, ...]) -> str | None:
+        """Close the run under way, if any, and open another."""
+        with self._lock:
+            self.end_run(None)
+            self._open(name, tags, explicit=True)
+            return self._run.run.id if isinstance(self._run, OpenRun) else None
+
+    def end_run(self, error: BaseException | None) -> None:
+        """Close the run; the next event opens another."""
+        with self._lock:
+            run, self._run = self._run, None
+            if isinstance(run, OpenRun):
+                self._close(run, error)
+                api.send_events_to(None)
+                processes.untell_children()
+            elif run is not None:
+                self._run = run
+                run.flush()
+
+    def log_object(self, name: str, value: object) -> None:
+        """Record a value that is no plain one."""
+        try:
+            plain = capture_tensor(value) if is_tensor(value) else convert(value)
+            boxed = plain if type(plain) is float else (plain,)
+            api.put((api.context(), name, boxed, time.time()))
+        except Exception as exc:
+            guard.failed(f"log {name}", f"a value of {name!r} is not recorded", exc)
+
+    def arg(self, name: str, default: Any) -> Any:
+        """The override of a hyper-parameter, else its default."""
+        try:
+            self.open()
+            if isinstance(self._run, OpenRun):
+                return self._run.arg(name, default)
+            overrides = arguments.read_overrides()
+            return arguments.override(name, overrides[name], default) if name in overrides else default
+        except Exception as exc:
+            guard.failed(f"arg {name}", f"the argument {name!r} is not recorded", exc)
+            return default
+
+    def iterate_main(self, name: str, iterable: Iterable[T]) -> Iterator[T]:
+        """Iterate an outermost loop, with checkpoints where this process takes them."""
+        run = self._opened()
+        if run is None:
+            return api._iterate(name, iterable, api.RUN_CONTEXT)
+        return run.main_loops.iterate(name, iterable)
+
+    def enter_iteration(self, name: str, index: object, value: object) -> api.LoopEntry | None:
+        """Enter one iteration of a loop that is no iterable."""
+        try:
+            outer = api.context()
+            run = self._opened() if outer is api.RUN_CONTEXT else None
+            entry, number = next_iteration(self._iterations, name, index, outer)
+            if run is not None and entry.main is None:
+                entry.main = run.main_loops.begin_unreachable(entry)
+            item = api.plain_item(value if value is not None else index)
+            here = (entry.number << api.INDEX_BITS | number, entry, item)
+            if run is not None:
+                entry.main.iterations += 1
+            api.set_context(here)
+            api.put((here, api.ENTER, 0.0, time.time()))
+            return entry
+        except Exception as exc:
+            guard.failed(f"iteration {name}", f"iterations of {name!r} are not recorded", exc)
+            return None
+
+    def leave_iteration(self, entry: api.LoopEntry | None) -> None:
+        """Go back to the context around an iteration."""
+        if entry is None:
+            return
+        api.end_entry(entry)
+        if entry.main is not None:
+            entry.main.touch()
+
+    def flush(self) -> None:
+        """Return when everything logged so far is on disk."""
+        try:
+            if self._run is not None:
+                self._run.flush()
+        except Exception as exc:
+            guard.failed("store", "what was logged may not have reached the disk", exc)
+
+    def _opened(self) -> OpenRun | None:
+        if self._run is None and api.put is not api.discard:
+            self.open()
+        return self._run if isinstance(self._run, OpenRun) else None
+
+    def _open(self, name: str | None, tags: tuple[str, ...], *, explicit: bool) -> None:
+        try:
+            run = None if self._exited else self._make_run(name, tags, explicit)
+            if run is None:
+                api.send_events_to(api.discard)
+                return
+            self._iterations.clear()
+            self._run = run
+            run.start()
+            processes.tell_children(run)
+            processes.note_exit_code()
+        except Exception as exc:
+            self._run = None
+            api.send_events_to(api.discard)
+            guard.failed("store", "this run is not recorded", exc)
+
+    def _make_run(self, name: str | None, tags: tuple[str, ...], explicit: bool) -> OpenRun | ChildRun | None:
+        if self._parent is not None:
+            return ChildRun(self._parent)
+        script = identity.find_script() or (identity.stand_in_script() if explicit else None)
+        if script is None:
+            return None
+        return open_run(Wanted(script, settings.locate(script.directory), name, tags))
+
+    def _close(self, run: OpenRun, error: BaseException | None) -> None:
+        try:
+            run.close("finished" if error is None else "failed", None if error is None else describe_error(error))
+        except Exception as exc:
+            guard.failed("store", "the end of the run is not recorded", exc)
+
+    def at_exit(self) -> None:
+        """Close what is open when the interpreter ends; nothing is recorded after that."""
+        with self._lock:
+            self._exited = True
+            run, self._run = self._run, None
+            if isinstance(run, OpenRun):
+                self._close(run, processes.uncaught_error())
+            elif run is not None:
+                run.close()
+            api.send_events_to(api.discard)
+
+    def become_child(self) -> None:
+        """After a fork: what the parent has not written yet is the parent's; this process gets a stream of its own."""
+        self._lock = threading.RLock()
+        run, self._run = self._run, None
+        if run is not None:
+            self._parent = processes.Parent.of(run)
+            run.abandon()
+            api.send_events_to(None)
+        api.events.clear()
+
+
+def next_iteration(
+    known: dict[tuple[int, str], api.LoopEntry], name: str, index: object, outer: api.Context
+) -> tuple[api.LoopEntry, int]:
+    """The entry and the index of the next `iteration(name, index)` within `outer`; updates `known`."""
+    if outer[1].parent is not None and (outer[0], name) not in known:
+        for key in [key for key in known if key[0] >> api.INDEX_BITS == outer[1].number]:
+            del known[key]
+    entry = known.get((outer[0], name))
+    usable = type(index) is int and 0 <= index < 1 << api.INDEX_BITS
+    number: int = index if usable else (0 if entry is None else entry.index + 1)  # type: ignore[assignment]
+    if entry is None or number <= entry.index:
+        entry = known[outer[0], name] = api.begin_entry(name, outer)
+    entry.index = number
+    return entry, number
+
+
+def describe_error(error: BaseException) -> str:
+    """The last line of a traceback."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+recorder = Recorder()
+atexit.register(recorder.at_exit)
+os.register_at_fork(after_in_child=recorder.become_child)
