@@ -153,7 +153,7 @@ def train(directory: Path, script: str, arguments: Mapping[str, object], **envir
 
 
 def child_environment() -> dict[str, str]:
-    """This process's environment, such that a child finds this very logql, installed or not, and no other store."""
+    """The process's environment, such that a child finds this very logql, installed or not, and no other store."""
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     inherited = {key: value for key, value in os.environ.items() if key not in ("LOGQL_STORE", "LOGQL_ARGS")}

@@ -1,0 +1,277 @@
+"""Results as text or bytes: an aligned table, CSV, JSON, JSON lines, Markdown, Parquet, Arrow."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import math
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+from uuid import UUID
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("table", "csv", "json", "jsonl", "markdown", "parquet", "arrow")
+BINARY_FORMATS = ("parquet", "arrow")
+
+#: A terminal shows at most so many rows of a longer result, half from its head, half from its end.
+TERMINAL_ROWS = 200
+
+_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+
+
+def write_result(reader: pa.RecordBatchReader, form: str, stream: TextIO) -> int:
+    """Write all rows in a format of FORMATS to a text stream (binary formats to its buffer); returns their number.
+
+    All but `table` and `markdown`, which must know the widths of their columns, hold one batch in memory at a time.
+    """
+    if form in BINARY_FORMATS:
+        return _BINARY[form](reader, stream.buffer)
+    if form == "table":
+        return write_table(reader.schema, _rows(reader), stream)
+    return _TEXT[form](reader.schema, _rows(reader), stream)
+
+
+def write_table(schema: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextIO) -> int:
+    """Write an aligned table; a terminal gets one that fits it, with what is left out told at its foot."""
+    names = list(schema.names)
+    cells = [[show(value) for value in row.values()] for row in rows]
+    count = len(cells)
+    right = [_is_number(field.type) for field in schema]
+    styled = use_colour(stream)
+    widths = [max([_width(name), *(_width(row[i]) for row in cells)]) for i, name in enumerate(names)]
+    shown = _fit(widths, _terminal_width(stream))
+    head = TERMINAL_ROWS // 2
+    if stream.isatty() and count > TERMINAL_ROWS:
+        cells = [*cells[:head], ["..."] * len(names), *cells[-head:]]
+    names, widths, right = names[: len(shown)], shown, right[: len(shown)]
+    _write_row(stream, names, widths, right, _BOLD if styled else "")
+    stream.write("  ".join("-" * width for width in widths) + "\n")
+    for row in cells:
+        _write_row(stream, row[: len(widths)], widths, right, "", _DIM if styled else "")
+    left_out = [f"{len(schema.names) - len(shown)} columns" if len(shown) < len(schema.names) else ""]
+    left_out.append(f"{count - 2 * head} of {count} rows" if len(cells) < count else "")
+    if any(left_out):
+        stream.write(f"({' and '.join(filter(None, left_out))} not shown: use --format csv or a narrower query)\n")
+    return count
+
+
+def show(value: object) -> str:
+    """A value as a table's cell: floats with six significant digits, control characters escaped."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, dict)):
+        return _escape(json.dumps(to_json(value), ensure_ascii=False))
+    return _escape(_text(value))
+
+
+def use_colour(stream: IO[str]) -> bool:
+    """Whether to style text: on a terminal that can, unless NO_COLOR is set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def to_json(value: object) -> object:
+    """A value as JSON has it; what JSON lacks (NaN, infinities, times, bytes) becomes text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): to_json(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(inner) for inner in value]
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, (str, int, float, date, time, timedelta, Decimal, UUID)):
+        return str(value)
+    return repr(value)
+
+
+def _rows(reader: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
+    names = _unique(reader.schema.names)
+    for batch in reader:
+        columns = [column.to_pylist() for column in batch.columns]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names of a result's columns, the second `x` as `x_1`: rows are written as objects."""
+    found: list[str] = []
+    for name in names:
+        number, free = 0, name
+        while free in found:
+            number += 1
+            free = f"{name}_{number}"
+        found.append(free)
+    return found
+
+
+def _write_csv(schema: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextIO) -> int:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(schema.names)
+    count = 0
+    for row in rows:
+        writer.writerow([_csv_cell(value) for value in row.values()])
+        count += 1
+    return count
+
+
+def _csv_cell(value: object) -> str | float | int | None:
+    if isinstance(value, (list, dict)):
+        return json.dumps(to_json(value), ensure_ascii=False)
+    return value if isinstance(value, float) or value is None else _text(value)
+
+
+def _write_json(_: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextIO) -> int:
+    count = 0
+    for row in rows:
+        stream.write("[\n" if count == 0 else ",\n")
+        stream.write("  " + json.dumps(to_json(row), ensure_ascii=False))
+        count += 1
+    stream.write("\n]\n" if count else "[]\n")
+    return count
+
+
+def _write_jsonl(_: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextIO) -> int:
+    count = 0
+    for row in rows:
+        stream.write(json.dumps(to_json(row), ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def _write_markdown(schema: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextIO) -> int:
+    cells = [[show(value).replace("|", "\\|") for value in row.values()] for row in rows]
+    names = [name.replace("|", "\\|") for name in schema.names]
+    right = [_is_number(field.type) for field in schema]
+    widths = [max([3, _width(name), *(_width(row[i]) for row in cells)]) for i, name in enumerate(names)]
+    rules = ["-" * (width - 1) + (":" if side else "-") for width, side in zip(widths, right, strict=True)]
+    for row in (names, rules, *cells):
+        padded = (_pad(text, width, side) for text, width, side in zip(row, widths, right, strict=True))
+        stream.write("| " + " | ".join(padded) + " |\n")
+    return len(cells)
+
+
+def _write_parquet(reader: pa.RecordBatchReader, stream: BinaryIO) -> int:
+    import pyarrow.parquet as pq
+
+    count = 0
+    with pq.ParquetWriter(stream, reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            count += batch.num_rows
+    return count
+
+
+def _write_arrow(reader: pa.RecordBatchReader, stream: BinaryIO) -> int:
+    import pyarrow as pa
+
+    count = 0
+    with pa.ipc.new_stream(stream, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            count += batch.num_rows
+    return count
+
+
+_TEXT: dict[str, Callable[[Any, Iterable[dict[str, Any]], TextIO], int]] = {
+    "csv": _write_csv,
+    "json": _write_json,
+    "jsonl": _write_jsonl,
+    "markdown": _write_markdown,
+}
+_BINARY: dict[str, Callable[[Any, BinaryIO], int]] = {"parquet": _write_parquet, "arrow": _write_arrow}
+
+
+def _write_row(
+    stream: TextIO, cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], style: str, null: str = ""
+) -> None:
+    parts = []
+    for text, width, side in zip(cells, widths, right, strict=True):
+        code = style or (null if text == "NULL" else "")
+        padded = _pad(_cut(text, width), width, side)
+        parts.append(f"{code}{padded}{_PLAIN}" if code else padded)
+    stream.write("  ".join(parts).rstrip(" ") + "\n")
+
+
+def _fit(widths: Sequence[int], room: int | None) -> list[int]:
+    """Widths that fit the terminal: the widest shrink first, to 12 at least, then columns at the end go."""
+    fitted = list(widths)
+    if room is None:
+        return fitted
+    while sum(fitted) + 2 * (len(fitted) - 1) > room:
+        widest = max(range(len(fitted)), key=fitted.__getitem__)
+        if fitted[widest] > 12:
+            fitted[widest] -= 1
+        elif len(fitted) > 1:
+            fitted.pop()
+        else:
+            break
+    return fitted
+
+
+def _terminal_width(stream: TextIO) -> int | None:
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def _is_number(type_: object) -> bool:
+    from pyarrow import types
+
+    checks = (types.is_integer, types.is_floating, types.is_decimal)
+    return any(check(cast("Any", type_)) for check in checks)
+
+
+def _escape(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
+
+
+def _cut(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    while _width(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
+
+
+def flush_quietly() -> None:
+    """Let a closed pipe (`| head`) end the program without a message at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
