@@ -14,7 +14,7 @@ from logql.model import SYSTEM_COLUMNS
 from logql.store.connection import Transaction
 
 #: Columns of level tables that no logged name may have.
-INTERNAL = ("_seq", "_sub", "_part", "_order", "_null", "_fill")
+INTERNAL = ("_seq", "_sub", "_part", "_order", "_null", "_fill", "_record")
 _RESERVED = frozenset((*SYSTEM_COLUMNS, *INTERNAL))
 _RESERVED_ENDS = ("$text", "$missing")
 

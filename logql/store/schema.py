@@ -1,7 +1,7 @@
 """The tables of `catalog.sqlite`, and how an older store becomes a newer one.
 
 Rows that readers cache carry `rev`, the change counter of the transaction that wrote them; removing rows counts in
-`counters.removals`, after which a reader loads everything anew.
+`counters.removals` (of files: `file_removals`), after which a reader loads everything (all files) anew.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from logql.settings import FORMAT_VERSION
 
 TABLES = """
 CREATE TABLE settings (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE counters (id INTEGER PRIMARY KEY CHECK (id = 0), changes INTEGER, seals INTEGER, removals INTEGER);
-INSERT INTO counters VALUES (0, 1, 0, 0);
+CREATE TABLE counters (
+    id INTEGER PRIMARY KEY CHECK (id = 0), changes INTEGER NOT NULL, seals INTEGER NOT NULL,
+    removals INTEGER NOT NULL, file_removals INTEGER NOT NULL);
+INSERT INTO counters VALUES (0, 1, 0, 0, 0);
 
 CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT UNIQUE NOT NULL);
 CREATE TABLE versions (

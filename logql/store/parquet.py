@@ -1,0 +1,159 @@
+"""Parquet files of a store: written whole, synced and renamed, or not there at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from logql.errors import CorruptFile
+from logql.settings import FORMAT_VERSION
+from logql.store import layout
+from logql.store.types import type_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Upper bound of rows in a row group; groups of one file are of nearly equal size.
+GROUP_ROWS = 120_000
+TEMPORARY = ".tmp"
+_METADATA_KEY = b"logql"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file of a store as the catalog lists it; `path` is relative to the store."""
+
+    path: str
+    kind: str
+    level: str
+    rows: int
+    bytes: int
+    versions: tuple[int, int]
+    epochs: tuple[int, int]
+    schema: Mapping[str, str]
+    checksum: str
+    runs: tuple[int, ...]
+    fills: tuple[str, ...] = ()
+
+
+def file_path(kind: str, level: str, versions: tuple[int, int], epochs: tuple[int, int], name: str) -> str:
+    """`logs/<level>/versions=<a>-<b>/epochs=<first>-<last>/<name>.parquet`."""
+    partition = f"versions={versions[0]}-{versions[1]}/epochs={epochs[0]}-{epochs[1]}"
+    return f"{kind}/{level}/{partition}/{name}.parquet"
+
+
+def schema_of(table: pa.Table) -> dict[str, str]:
+    """Columns of a table with DuckDB's names of their types."""
+    return {field.name: type_text(field.type) for field in table.schema}
+
+
+def write(store: str, relative: str, table: pa.Table, metadata: Mapping[str, object]) -> tuple[int, str]:
+    """Write `table` durably under `relative`; gives bytes and checksum. Raises OSError, then nothing is there."""
+    import pyarrow.parquet as pq
+
+    path = layout.inside(store, relative)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    text = json.dumps({"format": FORMAT_VERSION, **metadata}, default=str).encode()
+    table = table.replace_schema_metadata({_METADATA_KEY: text})
+    temporary = path + TEMPORARY
+    try:
+        pq.write_table(table, temporary, **_options(table))
+        size, checksum = sync(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    _sync_directories(store, os.path.dirname(path))
+    return size, checksum
+
+
+def metadata_of(path: str) -> dict[str, Any]:
+    """What `write` put into a file's metadata; CorruptFile if it is no file of ours."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = (pq.read_schema(path).metadata or {})[_METADATA_KEY]
+        metadata: dict[str, Any] = json.loads(found)
+    except FileNotFoundError:
+        raise CorruptFile(f"{path} is missing", hint="logql doctor --repair") from None
+    except (OSError, KeyError, ValueError, pa.ArrowException) as exc:
+        raise CorruptFile(f"{path} is not a file of a logql store: {exc}", hint="logql doctor --repair") from exc
+    return metadata
+
+
+def read(path: str, columns: list[str] | None = None) -> pa.Table:
+    """All rows of a file; CorruptFile naming it where it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=columns)
+    except FileNotFoundError:
+        raise CorruptFile(f"{path} is missing", hint="logql doctor --repair") from None
+    except (OSError, pa.ArrowException) as exc:
+        raise CorruptFile(f"{path} cannot be read: {exc}", hint="logql doctor --repair") from exc
+
+
+def checksum_of(path: str) -> str:
+    """CRC-32 of a file's bytes, as the catalog keeps it."""
+    crc = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"
+
+
+def sync(path: str) -> tuple[int, str]:
+    """Put a file on the disk; gives its size and checksum."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+        size = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+    return size, checksum_of(path)
+
+
+def sync_directory(path: str) -> None:
+    """Put a directory's entries on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directories(store: str, directory: str) -> None:
+    while len(directory) > len(store):
+        sync_directory(directory)
+        directory = os.path.dirname(directory)
+
+
+def _options(table: pa.Table) -> dict[str, Any]:
+    import pyarrow as pa
+
+    deltas = [name for name in ("_seq", "ts") if name in table.column_names]
+    dictionary = [
+        field.name for field in table.schema if field.name not in deltas and not pa.types.is_floating(field.type)
+    ]
+    groups = max(1, math.ceil(table.num_rows / GROUP_ROWS))
+    return {
+        "compression": "zstd",
+        "use_dictionary": _leaves(table.schema, dictionary),
+        "column_encoding": dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
+        "row_group_size": max(1, math.ceil(table.num_rows / groups)),
+    }
+
+
+def _leaves(schema: pa.Schema, names: list[str]) -> list[str]:
+    import pyarrow as pa
+
+    return [name for name in names if not pa.types.is_nested(schema.field(name).type)]

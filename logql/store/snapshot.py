@@ -1,0 +1,170 @@
+"""What a reader sees: the catalog, the live files and the rows of live runs, all of one instant.
+
+A process keeps what it read of a store and asks only for what changed since; a live run's chunks are read on from
+where they were left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from logql.errors import StoreError
+from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
+from logql.store import layout, leases, seal
+from logql.store.catalog import Catalog
+from logql.store.live import Live, LiveRuns
+from logql.store.state import Piece, State
+
+__all__ = ["Piece", "Snapshot", "forget", "read_snapshot"]
+
+_ATTEMPTS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One instant of a store. While it is referenced, the files that it names are not removed.
+
+    `levels` and `hindsight` are keyed by `layout.level_directory(level)`: `run`, `epoch.step`, `output`. `notices` say
+    what could not be read.
+    """
+
+    counter: int
+    versions: tuple[Version, ...]
+    runs: tuple[Run, ...]
+    main_loops: tuple[MainLoop, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    fills: tuple[Fill, ...]
+    levels: Mapping[str, tuple[Piece, ...]]
+    hindsight: Mapping[str, tuple[Piece, ...]]
+    shapes: Mapping[str, Shape]
+    notices: tuple[str, ...] = ()
+
+
+def read_snapshot(store: str, *, read_only: bool = False) -> Snapshot:
+    """The present state of `store`; the same object as before if nothing changed since.
+
+    Seals runs that ended or died first, unless `read_only` (then a dead run still shows as `killed`).
+    Raises StoreError, CorruptFile.
+    """
+    store = os.path.abspath(store)
+    with _lock:
+        reader = _readers.get((store, read_only))
+        if reader is not None and reader.identity != _identity(store):
+            reader.catalog.close()
+            reader = None
+        if reader is None:
+            reader = _readers[store, read_only] = _Reader(store, read_only)
+    return reader.read()
+
+
+def forget(store: str | None = None) -> None:
+    """Close what this process keeps open of `store`, or of all stores."""
+    with _lock:
+        for key in [key for key in _readers if store is None or key[0] == os.path.abspath(store)]:
+            _readers.pop(key).catalog.close()
+
+
+class _Reader:
+    """What this process knows of one store."""
+
+    def __init__(self, store: str, read_only: bool) -> None:
+        self.catalog = Catalog.open(store, read_only=read_only)
+        self.identity = _identity(store)
+        self._lock = threading.Lock()
+        self._state = State(store)
+        self._live = LiveRuns(self.catalog)
+        self._latest: weakref.ref[Snapshot] | None = None
+        self._seen = (-1, -1)
+
+    def read(self) -> Snapshot:
+        with self._lock:
+            self._seal_ended()
+            for _ in range(_ATTEMPTS):
+                lease = None if self.catalog.connection.read_only else leases.take(self.catalog)
+                snapshot = None
+                try:
+                    snapshot = self._attempt()
+                finally:
+                    if lease is not None and (snapshot is None or snapshot is self._last()):
+                        leases.release(lease)
+                if snapshot is None:
+                    continue
+                if snapshot is not self._last():
+                    self._latest = weakref.ref(snapshot)
+                    if lease is not None:
+                        weakref.finalize(snapshot, leases.release, lease)
+                return snapshot
+        raise StoreError(f"{self.catalog.store} changes faster than it can be read", hint="try again")
+
+    def _last(self) -> Snapshot | None:
+        return self._latest() if self._latest is not None else None
+
+    def _seal_ended(self) -> None:
+        if self.catalog.connection.read_only:
+            return
+        for run in seal.ended_runs(self.catalog):
+            with contextlib.suppress(OSError, StoreError):
+                seal.seal_run(self.catalog.store, run.id, wait=0.0)
+
+    def _attempt(self) -> Snapshot | None:
+        """A snapshot, or None if a run was sealed while its chunks were read."""
+        with self.catalog.connection.read() as db:
+            self._state.update(db)
+        ordinals = {version.id: version.ordinal for version in self._state.versions.values()}
+        try:
+            live = self._live.read(self._state.unsealed.values(), ordinals)
+        except FileNotFoundError:
+            return None
+        with self.catalog.connection.read() as db:
+            (seals,) = db.execute("SELECT seals FROM counters").fetchone()
+        if seals != self._state.seals:
+            return None
+        seen = (self._state.rev, self._live.generation)
+        last = self._last()
+        if last is not None and seen == self._seen:
+            return last
+        self._seen = seen
+        return self._assemble(live)
+
+    def _assemble(self, live: Live) -> Snapshot:
+        state = self._state
+        recorded = state.pieces("log")
+        for level, pieces in live.pieces.items():
+            recorded.setdefault(level, []).extend(pieces)
+        return Snapshot(
+            counter=state.rev,
+            versions=tuple(sorted(state.versions.values(), key=lambda version: version.ordinal)),
+            runs=tuple(self._runs()),
+            main_loops=tuple(state.main_loops.values()),
+            checkpoints=tuple(state.checkpoints.values()),
+            fills=tuple(state.fills.values()),
+            levels={level: tuple(pieces) for level, pieces in recorded.items()},
+            hindsight={level: tuple(pieces) for level, pieces in state.pieces("fill").items()},
+            shapes={**state.shapes, **live.shapes},
+            notices=live.notices,
+        )
+
+    def _runs(self) -> list[Run]:
+        """All runs; one that is dead and cannot be sealed here shows as killed all the same."""
+        runs = self._state.runs
+        for run in self._state.unsealed.values():
+            if run.status == "running" and seal.is_over(self.catalog.store, run):
+                runs = {**runs, run.key: replace(run, status="killed")}
+        return [run for _, run in sorted(runs.items())]
+
+
+def _identity(store: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(os.path.join(store, layout.CATALOG))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+_lock = threading.Lock()
+_readers: dict[tuple[str, bool], _Reader] = {}

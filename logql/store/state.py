@@ -1,0 +1,133 @@
+"""What a process knows of a catalog, brought up to date by the rows that changed since it last asked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
+from logql.store import layout, rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_EMPTY = Shape({(): {}}, {}, {})
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Rows of one level: a Parquet file (absolute `path`) or an Arrow `table` of live rows.
+
+    `schema` maps columns to DuckDB's names of types; `versions` bounds the ordinals of its versions, `epochs` the
+    indices of its main loop.
+    """
+
+    level: str
+    path: str | None
+    table: pa.Table | None
+    schema: Mapping[str, str]
+    rows: int
+    versions: tuple[int, int]
+    epochs: tuple[int, int] = (0, 0)
+    bytes: int = 0
+
+
+class State:
+    """Rows of a catalog by their keys; `update` reads what changed, in one transaction of the caller's."""
+
+    def __init__(self, store: str) -> None:
+        self.store = store
+        self.texts = rows.Texts()
+        self.rev = 0
+        self.seals = 0
+        self._removals = -1
+        self._file_removals = -1
+        self._shapes: dict[int, Shape] = {}
+        self._schemas: dict[int, Mapping[str, str]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self.rev = 0
+        self.versions: dict[str, Version] = {}
+        self.runs: dict[int, Run] = {}
+        self.shapes: dict[str, Shape] = {}
+        self.unsealed: dict[str, Run] = {}
+        self.main_loops: dict[tuple[Any, ...], MainLoop] = {}
+        self.checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
+        self.fills: dict[str, Fill] = {}
+        self.files: dict[int, tuple[str, Piece]] = {}
+
+    def update(self, db: sqlite3.Connection) -> None:
+        """Take in every change since the last call."""
+        query = "SELECT changes, seals, removals, file_removals FROM counters"
+        rev, self.seals, removals, file_removals = db.execute(query).fetchone()
+        if removals != self._removals:
+            self._forget()
+        since_file = self.rev
+        if file_removals != self._file_removals:
+            self.files, since_file = {}, 0
+        if rev != self.rev or not since_file:
+            self._load(db, self.rev, since_file)
+        self.rev, self._removals, self._file_removals = rev, removals, file_removals
+
+    def _load(self, db: sqlite3.Connection, since: int, since_file: int) -> None:
+        self.texts.learn(db.execute("SELECT id, text FROM texts WHERE id > ?", (self.texts.known(),)))
+        for row in _changed(db, rows.VERSION_COLUMNS, "versions", since, "ordinal"):
+            self.versions[row[0]] = rows.version_from(row, self.texts)
+        for row in _changed(db, f"shape, unsealed, {rows.RUN_COLUMNS}", "runs", since, "key"):
+            self._take_run(rows.run_from(row[2:], self.texts), row[0], row[1])
+        for row in _changed(db, rows.LOOP_COLUMNS, "main_loops", since, "run, ordinal"):
+            self.main_loops[row[:3]] = rows.loop_from(row)
+        for row in _changed(db, rows.CHECKPOINT_COLUMNS, "checkpoints", since, "run, rank, seq"):
+            self.checkpoints[row[:5]] = rows.checkpoint_from(row)
+        for row in _changed(db, rows.FILL_COLUMNS, "fills", since, "started_at, id"):
+            self.fills[row[0]] = rows.fill_from(row)
+        for row in _changed(db, _FILE_COLUMNS, "files", since_file, "first_version, first_epoch, id"):
+            self._take_file(row)
+
+    def _take_run(self, run: Run, shape: int | None, unsealed: int) -> None:
+        self.runs[run.key] = run
+        if unsealed:
+            self.unsealed[run.id] = run
+        else:
+            self.unsealed.pop(run.id, None)
+        if shape is None:
+            self.shapes.setdefault(run.id, _EMPTY)
+            return
+        if shape not in self._shapes:
+            self._shapes[shape] = rows.shape_from_json(self.texts.text(shape))
+        self.shapes[run.id] = self._shapes[shape]
+
+    def _take_file(self, row: rows.Row) -> None:
+        id_, path, kind, level, count, size, columns, *bounds = row
+        first_version, last_version, first_epoch, last_epoch = bounds
+        if columns not in self._schemas:
+            self._schemas[columns] = self.texts.decode(self.texts.text(columns))
+        piece = Piece(
+            level,
+            layout.inside(self.store, path),
+            None,
+            self._schemas[columns],
+            count,
+            (first_version, last_version),
+            (first_epoch, last_epoch),
+            size,
+        )
+        self.files[id_] = (kind, piece)
+
+    def pieces(self, kind: str) -> dict[str, list[Piece]]:
+        """Live files of one kind (`log` or `fill`) by level."""
+        found: dict[str, list[Piece]] = {}
+        for own, piece in self.files.values():
+            if own == kind:
+                found.setdefault(piece.level, []).append(piece)
+        return found
+
+
+_FILE_COLUMNS = "id, path, kind, level, rows, bytes, columns, first_version, last_version, first_epoch, last_epoch"
+
+
+def _changed(db: sqlite3.Connection, columns: str, table: str, since: int, order: str) -> list[rows.Row]:
+    return db.execute(f"SELECT {columns} FROM {table} WHERE rev > ? ORDER BY {order}", (since,)).fetchall()
