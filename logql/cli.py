@@ -110,7 +110,7 @@ def _add_run(commands: Any) -> None:
     parser = _command(
         commands,
         "run",
-        _run,
+        _handler("commands", "run_script"),
         "run a training script, with arguments for logql.arg",
         "logql run train.py -a lr=0.1 -- --flag-of-the-script",
     )

@@ -50,7 +50,7 @@ def run_script(arguments: argparse.Namespace) -> int:
         environment["LOGQL_STORE"] = os.path.abspath(store)
     module = ["-m"] if arguments.module else []
     command = [sys.executable, *module, arguments.script, *script_arguments]
-    _replace_process(command, environment)
+    return _replace_process(command, environment)
 
 
 def list_runs(arguments: argparse.Namespace) -> int:
