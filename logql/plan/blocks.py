@@ -1,0 +1,411 @@
+"""Turn a query, block by block, into planning relations: the rows that can be there, with flags and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from logql.plan.conditions import Cond, all_of, any_of, never_null, sql_of
+from logql.plan.program import Program, carry_tokens, rename_depends
+from logql.plan.relation import Flags, Relation, Writer, column
+from logql.plan.rules import correlate, distinct_on, early_stop, group_keys, outer_joins, set_operations, top_rows
+from logql.plan.rules import window_partitions as windows
+from logql.plan.rules.possible_values import filter_parts, value_of
+from logql.plan.scopes import (
+    Later,
+    Opaque,
+    blocks_inside,
+    conjuncts,
+    join_conditions,
+    semi_joins_as_exists,
+    sources_of,
+)
+from logql.plan.values import Truth, Value
+from logql.sql.bound import ref_of
+
+
+def plan_query(query: exp.Expression, program: Program) -> Relation:
+    """The planning relation of a query; one that no rule understands is demanded whole and then taken as it stands."""
+    mark = (len(program.ctes), len(program.blockers), len(program.barriers))
+    try:
+        return _plan(query, program)
+    except Later:
+        return settled(query, program)
+    except Opaque:
+        del program.ctes[mark[0] :], program.blockers[mark[1] :], program.barriers[mark[2] :]
+        program.whole(query)
+        return settled(query, program)
+
+
+def settled(query: exp.Expression, program: Program) -> Relation:
+    """A query taken as it stands."""
+    names = output_names(query)
+    name = program.add("p", query.copy())
+    return Relation(name, dict.fromkeys(names, Flags()))
+
+
+def output_names(query: exp.Expression) -> list[str]:
+    """Names of a query's columns, as the query above it sees them."""
+    while isinstance(query, exp.SetOperation | exp.Subquery):
+        query = query.this
+    return [p.alias_or_name or p.output_name for p in query.expressions] if isinstance(query, exp.Select) else []
+
+
+def _plan(query: exp.Expression, program: Program) -> Relation:
+    if not program.is_open(query):
+        return settled(query, program)
+    if isinstance(query, exp.Subquery) and not query.args.get("joins"):
+        if any(query.args.get(key) for key in ("order", "limit", "offset", "pivots", "sample")):
+            raise Opaque("a modified subquery")
+        return _plan(query.this, program)
+    if isinstance(query, exp.SetOperation):
+        return set_operations.set_operations(query, program, plan_query)
+    if isinstance(query, exp.Select):
+        return _plan_select(query.copy(), program)
+    raise Opaque(type(query).__name__)
+
+
+def _plan_select(select: exp.Select, program: Program) -> Relation:
+    _refuse_unknown(select)
+    semi_joins_as_exists(select)
+    block = Block(select, program)
+    stage = block.read_rows()
+    stage = group_keys.group_keys(block, stage)
+    stage = windows.window_partitions(block, stage)
+    stage = block.project(stage)
+    stage = distinct_on.distinct_on(block, stage)
+    stage = group_keys.distinct_keys(block, stage)
+    stage = top_rows.top_rows(block, stage)
+    return early_stop.early_stop(block, stage).relation
+
+
+_UNDERSTOOD = {
+    "expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct", "order", "limit", "offset",
+    "with_", "windows",
+}  # fmt: skip
+
+
+def _refuse_unknown(select: exp.Select) -> None:
+    strange = [key for key, value in select.args.items() if value and key not in _UNDERSTOOD]
+    if strange:
+        raise Opaque(", ".join(strange))
+    if select.args.get("windows"):
+        raise Opaque("named windows")
+    if any(isinstance(p, exp.Star) or p.is_star for p in select.expressions):
+        raise Opaque("a star")
+    for inner in select.walk():
+        if inner.args.get("sample") or inner.args.get("pivots"):
+            raise Opaque("a sample or pivot")
+
+
+@dataclass
+class Stage:
+    """A relation between two steps of a block, and what was computed in it (aggregates, windows, keys) under which name."""
+
+    relation: Relation
+    computed: dict[exp.Expression, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Block:
+    """A SELECT while it is planned."""
+
+    select: exp.Select
+    program: Program
+    sources: dict[str, Relation] = field(default_factory=dict)
+    loosened: dict[str, Cond] = field(default_factory=dict)
+    precise: bool = True
+    stage: Stage | None = None
+    carried: list[Relation] = field(default_factory=list)
+    extra_tokens: list[tuple[str, exp.Expression, object]] = field(default_factory=list)
+    order_columns: list[str] = field(default_factory=list)
+    memo: dict[int, tuple[exp.Expression, Value]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.precise = self.program.on("possible_values")
+        self._replace_aliases()
+
+    # -- reading: Reader of rules/possible_values
+
+    def column(self, node: exp.Column) -> Value | None:
+        """A column of one of the block's sources, at the stage at hand."""
+        alias = node.table
+        if alias not in self.sources:
+            return None
+        if self.stage is not None:
+            key = f"{alias}.{node.name}"
+            if key not in self.stage.relation.columns:
+                raise Opaque(f"{key} is not at hand after grouping")
+            return self.stage.relation.value(key)
+        value = self._source_value(alias, node.name)
+        loosened = self.loosened.get(alias, False)
+        return Value(value.sql, value.unknown, any_of(value.nullable, loosened), value.depends)
+
+    def computed(self, node: exp.Expression) -> Value | None:
+        """What an earlier step computed for this very expression."""
+        if self.stage is None or not self.stage.computed:
+            return None
+        name = self.stage.computed.get(node)
+        return None if name is None else self.stage.relation.value(name)
+
+    def subquery_truth(self, node: exp.Expression) -> Truth:
+        """Truth of EXISTS or IN over a query."""
+        return correlate.subquery_truth(node, self, plan_query)
+
+    def subquery_value(self, node: exp.Expression) -> Value:
+        """Value of an expression that holds a query."""
+        return correlate.subquery_value(node, self, plan_query)
+
+    def _source_value(self, alias: str, name: str) -> Value:
+        relation = self.sources[alias]
+        found = next((c for c in relation.columns if c.lower() == name.lower()), None)
+        if found is None:
+            if relation.columns and not any(f.unknown or f.nullable for f in relation.columns.values()) and (
+                not relation.tokens
+            ):
+                return Value(column(alias, name))
+            raise Opaque(f"{alias} has no column {name}")
+        return relation.value(found, alias)
+
+    # -- FROM, WHERE
+
+    def read_rows(self) -> Stage:
+        """The rows that FROM and WHERE may let through, with every column that the block uses."""
+        used = self._used_columns()
+        source, unsure, passing = self._from(used)
+        where = self.select.args.get("where")
+        conditions, open_parts = filter_parts(where.this if where else None, self)
+        passing += conditions
+        unsure += [part.undecided_if_true for part in open_parts]
+        writer = Writer()
+        renamed: dict[str, str] = {}
+        for alias, relation in self.sources.items():
+            renamed |= carry_tokens(self.program, writer, relation, alias)
+        for alias, name in used:
+            if alias in self.sources:
+                value = self.column(column(alias, name))
+                assert value is not None
+                writer.add(f"{alias}.{name}", rename_depends(value, renamed))
+        for token, key, target in self.extra_tokens:
+            writer.carry(token, key, target)  # type: ignore[arg-type]
+        self.extra_tokens = []
+        writer.unsure = any_of(*unsure)
+        body = source.where(sql_of(all_of(*passing)), copy=False) if all_of(*passing) is not True else source
+        self.stage = Stage(self.program.write("b", writer, body))
+        return self.stage
+
+    def _used_columns(self) -> list[tuple[str, str]]:
+        own = {source.alias for source in sources_of(self.select)}
+        found: dict[tuple[str, str], None] = {}
+        for node in self.select.find_all(exp.Column):
+            if node.table in own and not isinstance(node.this, exp.Star):
+                found[node.table, node.name] = None
+        return list(found)
+
+    def _from(self, used: Sequence[tuple[str, str]]) -> tuple[exp.Select, list[Cond], list[Cond]]:
+        """FROM over the sources' planning relations; where rows are unsure; what WHERE has to test in addition."""
+        clause = self.select.args.get("from_")
+        body = exp.select("1")
+        if clause is None:
+            return body, [], []
+        body = body.from_(self._source(clause.this, used), copy=False)
+        unsure: list[Cond] = [self._unsure(clause.this.alias)]
+        earlier = [clause.this.alias]
+        for join in self.select.args.get("joins") or ():
+            earlier_unsure = any_of(*unsure)
+            node = join.copy()
+            node.set("this", self._source(join.this, used))
+            self._join(join, node, earlier, unsure, earlier_unsure)
+            earlier.append(join.this.alias)
+            body.append("joins", node)
+        return body, unsure, []
+
+    def _join(
+        self, join: exp.Join, node: exp.Join, earlier: list[str], unsure: list[Cond], earlier_unsure: Cond
+    ) -> None:
+        alias = join.this.alias
+        if join.method:
+            self._refuse_open_join(join, earlier)
+            unsure.append(self._unsure(alias))
+            return
+        conditions = join_conditions(join, earlier)
+        passing, open_parts = filter_parts(sql_of(all_of(*conditions)) if conditions else None, self)
+        if conditions:
+            node.set("using", None)
+            node.set("on", sql_of(all_of(*passing)))
+        undecided = any_of(*(part.undecided_if_true for part in open_parts))
+        own = self._unsure(alias)
+        if join.side:
+            outer_joins.outer_joins(self, join, earlier, any_of(own, undecided), any_of(earlier_unsure, undecided))
+        unsure += [own, never_null(undecided)]
+
+    def _refuse_open_join(self, join: exp.Join, earlier: list[str]) -> None:
+        """ASOF joins stand if their right side is settled and their condition too; others are taken whole."""
+        if join.method != "ASOF" or self.sources[join.this.alias].tokens:
+            raise Opaque(f"{join.method} join")
+        for part in join_conditions(join, earlier):
+            if not value_of(part, self).settled:
+                raise Opaque("ASOF join on open columns")
+
+    def _unsure(self, alias: str) -> Cond:
+        relation = self.sources.get(alias)
+        return relation.unsure_in(alias) if relation else False
+
+    def _source(self, source: exp.Expression, used: Sequence[tuple[str, str]]) -> exp.Expression:
+        """A source's planning relation under the source's alias."""
+        alias = source.alias
+        if not self.program.is_open(source):
+            if self._reads_open_columns(source):
+                raise Opaque("a lateral source over open columns")
+            self.sources[alias] = Relation(alias, {name: Flags() for a, name in used if a == alias})
+            return source.copy()
+        relation = self._open_relation(source, [name for a, name in used if a == alias])
+        self.sources[alias] = relation
+        table = exp.to_table(relation.name)
+        table.set("alias", exp.TableAlias(this=exp.Identifier(this=alias, quoted=True)))
+        return table
+
+    def _open_relation(self, source: exp.Expression, used: list[str]) -> Relation:
+        ref = ref_of(source)
+        if isinstance(source, exp.Table) and ref is not None:
+            if source.args.get("joins"):
+                raise Opaque("nested joins")
+            return self.program.base(source, ref, used)
+        names = [c.name for c in source.args["alias"].columns]
+        if isinstance(source, exp.Subquery):
+            if any(source.args.get(key) for key in ("joins", "pivots", "sample")):
+                raise Opaque("a modified subquery")
+            return self._derived(source.this, names)
+        if isinstance(source, exp.Table) and source.name in self.program.definitions:
+            return self._derived_cte(source.name, names)
+        raise Opaque(type(source).__name__)
+
+    def _derived_cte(self, name: str, names: list[str]) -> Relation:
+        planned = self.program.planned
+        if name in self.program.recursive:
+            raise Opaque("a recursive CTE")
+        if name not in planned:
+            cte = self.program.definitions[name]
+            planned[name] = self._derived(cte.this, [c.name for c in cte.args["alias"].columns])
+        return _renamed(planned[name], names, self.program)
+
+    def _derived(self, query: exp.Expression, names: list[str]) -> Relation:
+        relation = plan_query(query, self.program)
+        if not self.program.on("push_predicates"):
+            self.program.block(relation, relation.live())
+        return _renamed(relation, names, self.program)
+
+    def _reads_open_columns(self, source: exp.Expression) -> bool:
+        for node in source.find_all(exp.Column):
+            if node.table in self.sources and not self._source_value(node.table, node.name).settled:
+                return True
+        return False
+
+    # -- SELECT
+
+    def _replace_aliases(self) -> None:
+        """Spell out uses of the block's own aliases, ordinals and ALL in its clauses."""
+        projections = self.select.expressions
+        by_name = {p.alias.lower(): p.this for p in projections if isinstance(p, exp.Alias)}
+        for key in ("where", "group", "having", "qualify", "order"):
+            clause = self.select.args.get(key)
+            if clause is None:
+                continue
+            for node in list(clause.find_all(exp.Column)):
+                if not node.table and node.name.lower() in by_name:
+                    node.replace(exp.Paren(this=by_name[node.name.lower()].copy()))
+        for key in ("group", "order"):
+            clause = self.select.args.get(key)
+            for item in list(clause.expressions) if clause else []:
+                target = item.this if isinstance(item, exp.Ordered) else item
+                if isinstance(target, exp.Literal) and not target.is_string:
+                    target.replace(projections[int(target.this) - 1].unalias().copy())
+        order = self.select.args.get("order")
+        if order and any(isinstance(o.this, exp.Column) and o.this.name.upper() == "ALL" for o in order.expressions):
+            raise Opaque("ORDER BY ALL")
+
+    def project(self, stage: Stage) -> Stage:
+        """QUALIFY and the projection, with hidden columns for ORDER BY."""
+        qualify = self.select.args.get("qualify")
+        relation = stage.relation
+        passing, open_parts = filter_parts(qualify.this if qualify and self.program.on("qualify") else None, self)
+        writer = Writer()
+        seen: dict[str, int] = {}
+        for number, item in enumerate(self.select.expressions):
+            name = item.alias_or_name or item.output_name or f"_c{number}"
+            name = f"{name}:{number}" if name.lower() in seen else name
+            seen[name.lower()] = number
+            value = value_of(item.unalias(), self)
+            writer.add(name, value)
+        for number, ordered in enumerate(self.order_items()):
+            writer.add(f"_o{number}", value_of(ordered.this, self))
+        for number, key in enumerate(_distinct_on(self.select)):
+            writer.add(f"_d{number}", value_of(key, self))
+        for token, target in relation.tokens.items():
+            writer.carry(token, column(relation.name, token), target)
+        for token, key, target in self.extra_tokens:
+            writer.carry(token, key, target)  # type: ignore[arg-type]
+        self.extra_tokens = []
+        writer.unsure = any_of(relation.unsure_in(), *(part.undecided_if_true for part in open_parts))
+        body = exp.select("1").from_(exp.to_table(relation.name))
+        if passing and all_of(*passing) is not True:
+            body = body.where(sql_of(all_of(*passing)), copy=False)
+        return Stage(self.program.write("p", writer, body))
+
+    def order_items(self) -> list[exp.Ordered]:
+        order = self.select.args.get("order")
+        needed = self.select.args.get("limit") or self.select.args.get("offset") or _distinct_on(self.select)
+        return list(order.expressions) if order and needed else []
+
+
+def _distinct_on(select: exp.Select) -> list[exp.Expression]:
+    distinct = select.args.get("distinct")
+    keys = distinct.args.get("on") if distinct else None
+    return list(keys.expressions) if keys else []
+
+
+def _renamed(relation: Relation, names: list[str], program: Program) -> Relation:
+    """The relation with its first columns renamed by an alias list."""
+    if not names:
+        return relation
+    writer = Writer()
+    for number, old in enumerate(relation.columns):
+        writer.add(names[number] if number < len(names) else old, relation.value(old))
+    for token, target in relation.tokens.items():
+        writer.carry(token, column(relation.name, token), target)
+    writer.unsure = relation.unsure_in()
+    return program.write("p", writer, exp.select("1").from_(exp.to_table(relation.name)))
+
+
+def aggregates_of(select: exp.Select) -> Iterator[exp.Expression]:
+    """Aggregate calls of a block, FILTER included, those inside of nested queries left out."""
+    for key in ("expressions", "having", "qualify", "order"):
+        clause = select.args.get(key)
+        for node in clause if isinstance(clause, list) else [clause] if clause else []:
+            yield from _aggregates(node)
+
+
+def _aggregates(node: exp.Expression) -> Iterator[exp.Expression]:
+    if isinstance(node, exp.Select | exp.SetOperation):
+        return
+    wrapped = isinstance(node, exp.Filter | exp.WithinGroup)
+    if isinstance(node, exp.AggFunc) or (wrapped and node.find(exp.AggFunc) is not None):
+        yield node
+        return
+    for child in node.iter_expressions():
+        if isinstance(node, exp.Window) and child is node.this:
+            for argument in _function_arguments(child):
+                yield from _aggregates(argument)
+        else:
+            yield from _aggregates(child)
+
+
+def _function_arguments(function: exp.Expression) -> list[exp.Expression]:
+    if isinstance(function, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
+        return [a for child in function.iter_expressions() for a in _function_arguments(child)]
+    return list(function.iter_expressions())
+
+
+__all__ = ["Block", "Stage", "aggregates_of", "blocks_inside", "conjuncts", "plan_query", "settled"]

@@ -1,0 +1,82 @@
+"""Boolean SQL that folds its constants: a condition is an expression, or True or False where it is known beforehand."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+Cond = exp.Expression | bool
+
+
+def any_of(*conditions: Cond) -> Cond:
+    """The OR of conditions; False where there is none."""
+    if any(c is True for c in conditions):
+        return True
+    return _chain(exp.Or, conditions) if any(not isinstance(c, bool) for c in conditions) else False
+
+
+def all_of(*conditions: Cond) -> Cond:
+    """The AND of conditions; True where there is none."""
+    if any(c is False for c in conditions):
+        return False
+    return _chain(exp.And, conditions) if any(not isinstance(c, bool) for c in conditions) else True
+
+
+def negate(condition: Cond) -> Cond:
+    """NOT of a condition."""
+    return not condition if isinstance(condition, bool) else exp.Not(this=exp.Paren(this=condition.copy()))
+
+
+def sql_of(condition: Cond) -> exp.Expression:
+    """A condition as an expression, TRUE and FALSE included."""
+    return exp.Boolean(this=condition) if isinstance(condition, bool) else condition.copy()
+
+
+def is_true(value: exp.Expression) -> exp.Expression:
+    """`value IS TRUE`: never NULL."""
+    return exp.Is(this=exp.Paren(this=value.copy()), expression=exp.Boolean(this=True))
+
+
+def is_false(value: exp.Expression) -> exp.Expression:
+    """`value IS FALSE`: never NULL."""
+    return exp.Is(this=exp.Paren(this=value.copy()), expression=exp.Boolean(this=False))
+
+
+def is_null(value: exp.Expression) -> exp.Expression:
+    """`value IS NULL`."""
+    return exp.Is(this=exp.Paren(this=value.copy()), expression=exp.Null())
+
+
+def not_null(value: exp.Expression) -> exp.Expression:
+    """`value IS NOT NULL`."""
+    return exp.Not(this=is_null(value))
+
+
+def same(left: exp.Expression, right: exp.Expression) -> exp.Expression:
+    """`left IS NOT DISTINCT FROM right`."""
+    return exp.NullSafeEQ(this=left.copy(), expression=right.copy())
+
+
+def never_null(condition: Cond) -> Cond:
+    """A flag read through an outer join: absent means FALSE."""
+    if isinstance(condition, bool):
+        return condition
+    return exp.Coalesce(this=condition.copy(), expressions=[exp.Boolean(this=False)])
+
+
+def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> exp.Expression:
+    parts: dict[exp.Expression, exp.Expression] = {}
+    for condition in conditions:
+        if not isinstance(condition, bool):
+            parts.setdefault(condition, condition)
+    wrapped = [_wrap(part) for part in parts.values()]
+    while len(wrapped) > 1:  # balanced, so that long lists do not nest deeply
+        wrapped = [
+            exp.Paren(this=kind(this=wrapped[i], expression=wrapped[i + 1])) if i + 1 < len(wrapped) else wrapped[i]
+            for i in range(0, len(wrapped), 2)
+        ]
+    return wrapped[0].unnest() if isinstance(wrapped[0], exp.Paren) else wrapped[0]
+
+
+def _wrap(condition: exp.Expression) -> exp.Expression:
+    plain = isinstance(condition, exp.Column | exp.Paren | exp.Coalesce | exp.Exists)
+    return condition.copy() if plain else exp.Paren(this=condition.copy())

@@ -1,0 +1,236 @@
+"""Which missing cells a query needs next: rows by rows, found by the engine itself in one planning query a round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+from sqlglot import exp
+
+from logql.errors import NotSupportedError
+from logql.plan.blocks import plan_query
+from logql.plan.engine import Engine, missing_flag
+from logql.plan.program import Program
+from logql.plan.relation import aliased, column
+from logql.plan.rules import (
+    correlate,
+    distinct_on,
+    early_stop,
+    group_keys,
+    outer_joins,
+    possible_values,
+    set_operations,
+    top_rows,
+    window_partitions,
+)
+from logql.plan.scopes import name_sources
+from logql.plan.trace import Root, trace
+from logql.sql.bound import BoundQuery, LogsRef, ref_of
+
+#: The treatments, in the order in which they act on a block; each can be named in `SET disabled_rules`.
+RULES: tuple[Callable[..., object], ...] = (
+    possible_values.possible_values,
+    outer_joins.outer_joins,
+    correlate.subquery_truth,
+    group_keys.group_keys,
+    window_partitions.window_partitions,
+    distinct_on.distinct_on,
+    top_rows.top_rows,
+    early_stop.early_stop,
+    set_operations.set_operations,
+)
+
+VOLATILE = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed"})
+SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Cells to fill: `names` in one main-loop iteration of a run, or (loop None) outside of its main loops."""
+
+    run: str
+    loop: str | None
+    entry: int
+    index: int | None
+    names: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What to fill now. `final` tells that the query is settled: nothing that is missing can change its answer.
+
+    `answer` is the tree to answer with. `whole` says why the query was demanded whole, if it was.
+    """
+
+    demands: tuple[Demand, ...]
+    final: bool
+    answer: exp.Expression
+    whole: str | None = None
+
+
+def demand(
+    query: BoundQuery, engine: Engine, disabled: frozenset[str] = frozenset(), *, round_number: int = 0
+) -> Round:
+    """The next cells that `query` needs; to be asked again after each fill until the round is final.
+
+    Raises NotSupportedError for volatile functions and samples over missing cells.
+    """
+    refs = _open_references(query.tree)
+    missing = _probe(refs, engine) if refs else {}
+    if not missing:
+        return Round((), True, query.tree)
+    tree = name_sources(_unwrap(query.tree))
+    program = Program(missing, disabled, round_number)
+    _hoist(tree, program)
+    if not program.is_open(tree):
+        return Round((), True, query.tree)
+    planning = _planning_query(tree, program)
+    demands = _read(engine.fetch(planning)) if planning is not None else ()
+    if demands:
+        _refuse_volatile(query)
+    return Round(demands, not demands, query.tree)
+
+
+def _planning_query(tree: exp.Expression, program: Program) -> exp.Expression | None:
+    relation = plan_query(tree, program)
+    selects: list[exp.Expression] = []
+    roots = [Root(b.relation, b.condition, b.depends) for b in program.blockers]
+    roots.append(Root(relation, relation.live()))
+    for stage, root in enumerate(roots):
+        selects += trace(program, root, stage)
+    return _assemble(selects, program) if selects else None
+
+
+def _assemble(selects: list[exp.Expression], program: Program) -> exp.Expression:
+    body = selects[0]
+    for other in selects[1:]:
+        body = exp.Union(this=body, expression=other, distinct=False)
+    result = exp.select("*").from_(exp.Subquery(this=body, alias=exp.TableAlias(this=exp.to_identifier("x"))))
+    originals = _used_definitions([query for _, query in program.ctes], program)
+    ctes = [
+        *originals,
+        *(
+            exp.CTE(this=query, alias=exp.TableAlias(this=exp.Identifier(this=name, quoted=True)))
+            for name, query in program.ctes
+        ),
+    ]
+    result.set("with_", exp.With(expressions=ctes, recursive=bool(program.recursive)))
+    return result
+
+
+def _used_definitions(queries: list[exp.Expression], program: Program) -> list[exp.CTE]:
+    """The query's own CTEs that the planning relations still read as they stand."""
+    used: set[str] = set()
+    stack = list(queries)
+    while stack:
+        for table in stack.pop().find_all(exp.Table):
+            if table.name in program.definitions and table.name not in used:
+                used.add(table.name)
+                stack.append(program.definitions[table.name].this)
+    return [cte.copy() for name, cte in program.definitions.items() if name in used]
+
+
+def _hoist(tree: exp.Expression, program: Program) -> None:
+    """Take every CTE (they have names of their own) out of the query."""
+    for clause in list(tree.find_all(exp.With)):
+        for cte in clause.expressions:
+            program.definitions[cte.alias] = cte
+            if clause.args.get("recursive") and any(t.name == cte.alias for t in cte.this.find_all(exp.Table)):
+                program.recursive.add(cte.alias)
+    for clause in list(tree.find_all(exp.With)):
+        if clause.parent is not None:
+            clause.parent.set("with_", None)
+    ordered = _in_order(program.definitions)
+    program.definitions.clear()
+    program.definitions.update(ordered)
+
+
+def _in_order(definitions: Mapping[str, exp.CTE]) -> dict[str, exp.CTE]:
+    """Definitions before their uses."""
+    done: dict[str, exp.CTE] = {}
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        for table in definitions[name].this.find_all(exp.Table):
+            if table.name in definitions and table.name != name:
+                visit(table.name)
+        done[name] = definitions[name]
+
+    for name in definitions:
+        visit(name)
+    return done
+
+
+def _unwrap(tree: exp.Expression) -> exp.Expression:
+    """The query inside of CREATE TABLE AS, INSERT or COPY."""
+    for key in ("expression", "this"):
+        inner = tree.args.get(key)
+        if isinstance(tree, exp.Create | exp.Insert | exp.Copy) and isinstance(inner, exp.Query):
+            return inner
+    return tree
+
+
+def _open_references(tree: exp.Expression) -> dict[int, tuple[LogsRef, exp.Table, frozenset[str]]]:
+    """References that may have missing cells, with the names that count: those under outermost stars do not."""
+    found = {}
+    for table in tree.find_all(exp.Table):
+        ref = ref_of(table)
+        if ref is not None and ref.virtual:
+            found[ref.id] = (ref, table, ref.virtual)
+    return found
+
+
+def _probe(
+    refs: Mapping[int, tuple[LogsRef, exp.Table, frozenset[str]]], engine: Engine
+) -> dict[int, frozenset[str]]:
+    """The names of each reference of which a cell is missing anywhere."""
+    selects = []
+    for number, table, names in refs.values():
+        for name in sorted(names):
+            flag = column(table.alias_or_name, missing_flag(name))
+            selects.append(
+                exp.select(
+                    aliased(exp.Literal.number(number.id), "ref"), aliased(exp.Literal.string(name), "name")
+                )
+                .from_(table.copy(), copy=False)
+                .where(flag, copy=False)
+                .limit(1, copy=False)
+            )
+    body: exp.Expression = exp.Subquery(this=selects[0])
+    for other in selects[1:]:
+        body = exp.Union(this=body, expression=exp.Subquery(this=other), distinct=False)
+    found: dict[int, set[str]] = {}
+    for row in engine.fetch(body).to_pylist():
+        found.setdefault(row["ref"], set()).add(row["name"])
+    return {number: frozenset(names) for number, names in found.items()}
+
+
+def _read(table: pa.Table) -> tuple[Demand, ...]:
+    rows = table.to_pylist()
+    if not rows:
+        return ()
+    first = min(row["stage"] for row in rows)
+    cells: dict[tuple[str, str | None, int, int | None], set[str]] = {}
+    for row in rows:
+        if row["stage"] == first:
+            unit = (row["run"], row["loop"], row["entry"] or 0, row["index"])
+            cells.setdefault(unit, set()).update(row["names"].split(SEPARATOR))
+    ordered = sorted(cells.items(), key=lambda item: (item[0][0], item[0][1] or "", item[0][2], item[0][3] or 0))
+    return tuple(Demand(*unit, frozenset(names)) for unit, names in ordered)
+
+
+def _refuse_volatile(query: BoundQuery) -> None:
+    for node in query.tree.walk():
+        name = node.name.lower() if isinstance(node, exp.Anonymous) else node.key
+        sampled = bool(node.args.get("sample"))
+        if name in VOLATILE or sampled or isinstance(node, exp.Rand | exp.TableSample):
+            what = "TABLESAMPLE" if sampled or isinstance(node, exp.TableSample) else f"{name}()"
+            raise NotSupportedError(
+                f"{what} gives other rows in planning than in answering, so it cannot stand over missing cells",
+                sql=query.sql,
+                hint="store its rows first: CREATE TABLE s AS SELECT ..., then query s",
+            )
+
+

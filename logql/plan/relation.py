@@ -1,0 +1,139 @@
+"""Planning relations: the rows that may be there in some completion, each with flags and with tokens of where it came from.
+
+A planning query is a list of such relations as CTEs. Column `c` of one may have companions `c$u` (may be anything) and
+`c$n` (may be NULL); `_u` tells that the row may be absent, repeated or another; a token column says which base row, or
+which group of a barrier, the row comes from, and is NULL where nothing is missing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from logql.plan.conditions import Cond, any_of, never_null, sql_of
+from logql.plan.values import NOTHING, Dependence, Value
+from logql.sql.bound import LogsRef
+
+UNSURE = "_u"
+
+
+def column(table: str | None, name: str) -> exp.Column:
+    """A quoted column reference."""
+    return exp.Column(
+        this=exp.Identifier(this=name, quoted=True),
+        table=exp.Identifier(this=table, quoted=True) if table else None,
+    )
+
+
+def aliased(value: exp.Expression, name: str) -> exp.Expression:
+    """`value AS "name"`."""
+    return exp.Alias(this=value.copy(), alias=exp.Identifier(this=name, quoted=True))
+
+
+@dataclass(frozen=True)
+class Base:
+    """A token's target: rows of a marked reference."""
+
+    ref: LogsRef
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Barrier:
+    """A token's target: rows of `relation` that stand behind an aggregate, a window or a subquery.
+
+    `matches(tokens)` gives the condition on a row of the relation under which some live token (rows of the CTE
+    `tokens`, column `k`) reaches it; `relevant` holds for rows that are not settled. `batch` bounds the rows taken per
+    token where one may suffice.
+    """
+
+    relation: Relation
+    matches: Callable[[str], Cond]
+    relevant: Cond
+    early: bool = False
+
+
+Target = Base | Barrier
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Which companions a column has, and what it depends on."""
+
+    unknown: bool = False
+    nullable: bool = False
+    depends: frozenset[Dependence] = NOTHING
+
+
+@dataclass(frozen=True, eq=False)
+class Relation:
+    """A CTE of the planning query."""
+
+    name: str
+    columns: Mapping[str, Flags]
+    tokens: Mapping[str, Target] = field(default_factory=dict)
+    unsure: bool = False
+
+    def value(self, name: str, table: str | None = None) -> Value:
+        """A column as a value, read through the alias `table`."""
+        flags, alias = self.columns[name], table or self.name
+        unknown = never_null(column(alias, f"{name}$u")) if flags.unknown else False
+        nullable = never_null(column(alias, f"{name}$n")) if flags.nullable else False
+        return Value(column(alias, name), unknown, nullable, flags.depends)
+
+    def unsure_in(self, table: str | None = None) -> Cond:
+        """Whether a row may be absent, repeated or another."""
+        return never_null(column(table or self.name, UNSURE)) if self.unsure else False
+
+    def live(self) -> Cond:
+        """Rows whose own presence or content is not settled."""
+        return any_of(self.unsure_in(), *(self.value(name).open for name in self.columns))
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """Cells that must be known before what lies above them can be planned: tokens of the rows of `relation`."""
+
+    relation: Relation
+    condition: Cond
+    depends: frozenset[Dependence] | None = None
+
+
+class Writer:
+    """Collects the outputs of one planning relation."""
+
+    def __init__(self) -> None:
+        self.projections: list[exp.Expression] = []
+        self.columns: dict[str, Flags] = {}
+        self.tokens: dict[str, Target] = {}
+        self.unsure: Cond = False
+
+    def add(self, name: str, value: Value) -> None:
+        """An output column with the companions that it needs."""
+        self.projections.append(aliased(value.sql, name))
+        if value.unknown is not False:
+            self.projections.append(aliased(sql_of(value.unknown), f"{name}$u"))
+        if value.nullable is not False:
+            self.projections.append(aliased(sql_of(value.nullable), f"{name}$n"))
+        self.columns[name] = Flags(value.unknown is not False, value.nullable is not False, value.depends)
+
+    def carry(self, name: str, value: exp.Expression, target: Target) -> None:
+        """A token column."""
+        self.projections.append(aliased(value, name))
+        self.tokens[name] = target
+
+    def finish(self, name: str) -> Relation:
+        """The relation, once its CTE is written under that name."""
+        if self.unsure is not False:
+            self.projections.append(aliased(sql_of(self.unsure), UNSURE))
+        return Relation(name, self.columns, self.tokens, self.unsure is not False)
+
+
+def exists(table: str, condition: Cond) -> exp.Expression:
+    """`EXISTS (SELECT 1 FROM table WHERE condition)`."""
+    body = exp.select(exp.Literal.number(1)).from_(exp.to_table(table))
+    if condition is not True:
+        body = body.where(sql_of(condition), copy=False)
+    return exp.Exists(this=body)

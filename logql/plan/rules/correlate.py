@@ -1,0 +1,271 @@
+"""Queries inside expressions: EXISTS, IN, scalar and quantified subqueries, correlated or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from logql.plan.conditions import Cond, all_of, any_of, is_null, negate, sql_of
+from logql.plan.program import struct
+from logql.plan.relation import Barrier, Relation, Target, aliased, column, exists
+from logql.plan.rules.possible_values import truth_of_value, value_of
+from logql.plan.scopes import Opaque, blocks_inside, conjuncts, sources_of
+from logql.plan.values import Truth, Value, all_depends
+
+if TYPE_CHECKING:
+    from logql.plan.blocks import Block
+
+PlanQuery = Callable[..., Relation]
+
+
+@dataclass(frozen=True)
+class _Link:
+    """An inner expression, as a column of the planned inner rows, and the outer value that it must equal."""
+
+    inner: str
+    outer: Value
+
+
+def subquery_truth(node: exp.Expression, block: Block, plan: PlanQuery) -> Truth:
+    """Truth of EXISTS and IN: true is possible where some possible inner row may match, false where none surely does.
+
+    >>> from tests.plan.show import show_units
+    >>> show_units("SELECT a.run FROM logs a WHERE EXISTS (SELECT 1 FROM logs b WHERE b.run = a.run AND b.gn > 5)")
+    ['A/0', 'A/1', 'B/0']
+    """
+    query = node.this if isinstance(node, exp.Exists) else node.args["query"].unnest()
+    plain = _is_plain(query) or not _free_columns(query)
+    if not block.program.is_open(query) or not plain or not block.program.on("subquery_truth"):
+        return truth_of_value(subquery_value(node, block, plan))
+    tested = None if isinstance(node, exp.Exists) else node.this
+    links, relation, loose = _inner_rows(query, tested, block, plan)
+    possible = exists(relation.name, all_of(*(_may_match(link, relation) for link in links)))
+    sure = all_of(negate(relation.unsure_in()), *(_surely_matches(link, relation) for link in links))
+    certain: Cond = False if loose else exists(relation.name, sure) if sure is not False else False
+    token = block.program.fresh("k")
+    _add_barrier(token, links, relation, negate(certain), block, early=True)
+    null: Cond = False
+    if tested is not None:
+        value = relation.value(links[0].inner)
+        unclear = any_of(is_null(value.sql), value.open, links[0].outer.open, is_null(links[0].outer.sql))
+        null = all_of(negate(certain), exists(relation.name, unclear))
+    depends = all_depends(link.outer for link in links) | {(token, "*")}
+    return Truth(possible, negate(certain), null, depends)
+
+
+def subquery_value(node: exp.Expression, block: Block, plan: PlanQuery) -> Value:
+    """Any other use: the value is settled where no inner row that can belong to it is open."""
+    unknown: list[Cond] = []
+    depends = []
+    for query in [node] if isinstance(node, exp.Select | exp.SetOperation) else list(blocks_inside(node)):
+        for free in _free_columns(query):
+            value = _read(free, block)
+            unknown.append(value.open)
+            depends.append(value)
+        if block.program.is_open(query):
+            unknown.append(_open_inside(query, block, plan))
+    for own in _own_columns(node):
+        value = value_of(own, block)
+        unknown.append(value.open)
+        depends.append(value)
+    return Value(substitute(node, block), any_of(*unknown), False, all_depends(depends))
+
+
+def substitute(node: exp.Expression, block: Block) -> exp.Expression:
+    """The expression with the block's columns replaced by their planning columns, to any depth."""
+    root = exp.Paren(this=node.copy())
+    for old in list(root.find_all(exp.Expression)):
+        if old is root or old.find_ancestor(exp.Dot) is not None:
+            continue
+        if isinstance(old, exp.Column) and old.table in block.sources:
+            old.replace(_read(old, block).sql.copy())
+    return root.this
+
+
+def _read(node: exp.Column, block: Block) -> Value:
+    ready = block.computed(node)
+    value = ready or block.column(node)
+    if value is None:
+        raise Opaque(f"{node.sql()} belongs to a block further out")
+    return value
+
+
+def _open_inside(query: exp.Expression, block: Block, plan: PlanQuery) -> Cond:
+    """Where some row behind the query is open; a token leads to those rows."""
+    if _free_columns(query):
+        links, relation, _ = _inner_rows(query, None, block, plan)
+    else:
+        links, relation = [], plan(query, block.program)
+    condition = all_of(relation.live(), *(_may_match(link, relation) for link in links))
+    if condition is False:
+        return False
+    found = exists(relation.name, condition)
+    _add_barrier(block.program.fresh("k"), links, relation, found, block, early=False)
+    return found
+
+
+def _add_barrier(
+    token: str, links: list[_Link], relation: Relation, wanted: Cond, block: Block, *, early: bool
+) -> None:
+    if not relation.tokens:
+        return
+    wild = any_of(*(link.outer.unknown for link in links))
+    fields = {"w": sql_of(wild)} | {link.inner: link.outer.sql for link in links}
+
+    def matches(tokens: str) -> Cond:
+        pairs = (_token_matches(link, relation, tokens, wild) for link in links)
+        return exists(tokens, all_of(*pairs))
+
+    target: Target = Barrier(relation, matches, relation.live(), early)
+    block.program.barriers.append(target)  # type: ignore[arg-type]
+    key = exp.Case(ifs=[exp.If(this=sql_of(wanted), true=struct(fields))])
+    block.extra_tokens.append((token, key, target))
+
+
+def _token_matches(link: _Link, relation: Relation, tokens: str, wild: Cond) -> Cond:
+    value = relation.value(link.inner)
+    held = exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this=link.inner, quoted=True))
+    equal = exp.EQ(this=value.sql, expression=held)
+    loose: list[Cond] = [value.open]
+    if value.open is not False or relation.unsure:
+        loose.append(all_of(relation.unsure_in(), is_null(value.sql)))
+    if wild is not False:
+        loose.append(exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this="w", quoted=True)))
+    return any_of(equal, *loose)
+
+
+def _may_match(link: _Link, relation: Relation) -> Cond:
+    value = relation.value(link.inner)
+    return any_of(exp.EQ(this=value.sql, expression=link.outer.sql), value.unknown, link.outer.unknown)
+
+
+def _surely_matches(link: _Link, relation: Relation) -> Cond:
+    value = relation.value(link.inner)
+    equal = exp.EQ(this=value.sql, expression=link.outer.sql)
+    return all_of(equal, negate(value.open), negate(link.outer.open))
+
+
+def _is_plain(query: exp.Expression) -> bool:
+    """A SELECT whose rows are those of FROM and WHERE."""
+    if not isinstance(query, exp.Select):
+        return False
+    shaped = any(query.args.get(k) for k in ("group", "having", "qualify", "limit", "offset"))
+    distinct = query.args.get("distinct")
+    computed = any(_own(p, (exp.AggFunc, exp.Window)) for p in query.expressions)
+    return not shaped and not computed and not (distinct and distinct.args.get("on"))
+
+
+def _own(node: exp.Expression, kinds: tuple[type[exp.Expression], ...]) -> bool:
+    if isinstance(node, exp.Select | exp.SetOperation):
+        return False
+    return isinstance(node, kinds) or any(_own(child, kinds) for child in node.iter_expressions())
+
+
+def _inner_rows(
+    query: exp.Expression, tested: exp.Expression | None, block: Block, plan: PlanQuery
+) -> tuple[list[_Link], Relation, bool]:
+    """The rows behind an inner query without what ties it to the outer row, and the equalities that tie it."""
+    free = _free_columns(query)
+    links: list[_Link] = []
+    if tested is not None:
+        links.append(_Link("_v", value_of(tested, block)))
+    if not free:
+        inner = query.copy()
+        relation = plan(inner, block.program)
+        if tested is not None:
+            links[0] = _Link(next(iter(relation.columns)), links[0].outer)
+        return links, relation, False
+    if not isinstance(query, exp.Select):
+        raise Opaque("a correlated set operation")
+    names = {node.table for node in free}
+    _refuse_deep_correlation(query, names)
+    own, pairs, loose = _split_where(query, names, block)
+    inner = query.copy()
+    for key in ("group", "having", "qualify", "order", "limit", "offset", "distinct"):
+        inner.set(key, None)
+    outputs = [aliased(query.expressions[0].unalias(), "_v")] if tested is not None else []
+    if tested is not None and any(c.table in names for c in query.expressions[0].find_all(exp.Column)):
+        raise Opaque("a correlated projection")
+    for number, (mine, other) in enumerate(pairs):
+        outputs.append(aliased(mine, f"_j{number}"))
+        links.append(_Link(f"_j{number}", value_of(other, block)))
+    if not _is_plain(query) or tested is None:
+        outputs += _used_outputs(query, names)
+    inner.set("expressions", outputs or [aliased(exp.Literal.number(1), "_one")])
+    inner.set("where", exp.Where(this=sql_of(all_of(*own))) if own else None)
+    return links, plan(inner, block.program), loose
+
+
+def _used_outputs(query: exp.Select, names: set[str]) -> list[exp.Expression]:
+    """The inner columns that projection, grouping and ordering read, so that open ones are seen."""
+    found: dict[exp.Expression, None] = {}
+    for key in ("expressions", "group", "having", "qualify", "order", "distinct"):
+        clause = query.args.get(key)
+        for node in clause if isinstance(clause, list) else [clause] if clause else []:
+            for used in node.find_all(exp.Column):
+                if used.table and used.table not in names and not isinstance(used.this, exp.Star):
+                    found[used] = None
+    own = {source.alias for source in sources_of(query)}
+    return [aliased(used, f"_a{n}") for n, used in enumerate(found) if used.table in own]
+
+
+def _split_where(
+    query: exp.Select, names: set[str], block: Block
+) -> tuple[list[exp.Expression], list[tuple[exp.Expression, exp.Expression]], bool]:
+    own, pairs, loose = [], [], False
+    where = query.args.get("where")
+    for part in conjuncts(where.this if where else None):
+        if not any(c.table in names for c in part.find_all(exp.Column)):
+            own.append(part)
+            continue
+        pair = _equality(part, names)
+        if pair is not None:
+            pairs.append(pair)
+        else:
+            loose = True
+            block.program.whole(part)
+    return own, pairs, loose
+
+
+def _equality(part: exp.Expression, names: set[str]) -> tuple[exp.Expression, exp.Expression] | None:
+    if not isinstance(part, exp.EQ) or part.find(exp.Select) is not None:
+        return None
+    for mine, other in ((part.this, part.expression), (part.expression, part.this)):
+        inner = {c.table for c in mine.find_all(exp.Column)}
+        outer = {c.table for c in other.find_all(exp.Column)}
+        if not inner & names and inner and outer <= names:
+            return mine, other
+    return None
+
+
+def _refuse_deep_correlation(query: exp.Select, names: set[str]) -> None:
+    parts = [*sources_of(query), *(j.args.get("on") for j in query.args.get("joins") or ())]
+    for part in parts:
+        if part is not None and any(c.table in names for c in part.find_all(exp.Column)):
+            raise Opaque("correlation inside FROM")
+    for clause in ("expressions", "having", "order", "qualify", "group"):
+        value = query.args.get(clause)
+        for node in value if isinstance(value, list) else [value] if value else []:
+            if any(True for _ in blocks_inside(node)):
+                raise Opaque("queries nested in a correlated one")
+
+
+def _free_columns(query: exp.Expression) -> list[exp.Column]:
+    """Columns inside a query that belong to a block around it."""
+    defined = {source.alias for select in query.find_all(exp.Select) for source in sources_of(select)}
+    return [node for node in query.find_all(exp.Column) if node.table and node.table not in defined]
+
+
+def _own_columns(node: exp.Expression) -> list[exp.Column]:
+    found: list[exp.Column] = []
+    for child in node.iter_expressions():
+        if isinstance(child, exp.Select | exp.SetOperation):
+            continue
+        if isinstance(child, exp.Column):
+            found.append(child)
+        else:
+            found += _own_columns(child)
+    return found

@@ -1,0 +1,321 @@
+"""Which values a predicate can take while cells under it are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sqlglot import exp
+
+from logql.plan.conditions import Cond, all_of, any_of, is_false, is_null, is_true, negate, not_null
+from logql.plan.scopes import conjuncts
+from logql.plan.values import Truth, Value, all_depends
+
+COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
+QUERIES = (exp.Select, exp.SetOperation)
+
+
+class Reader(Protocol):
+    """What the block at hand knows: its columns, its subqueries, and whether the rule is on."""
+
+    precise: bool
+
+    def column(self, node: exp.Column) -> Value | None:
+        """A column's value; None for what is no column (a lambda's parameter)."""
+
+    def computed(self, node: exp.Expression) -> Value | None:
+        """The value of an aggregate, window or grouping expression that an earlier stage computed."""
+
+    def subquery_truth(self, node: exp.Expression) -> Truth:
+        """Truth values of EXISTS and IN over a query with missing cells."""
+
+    def subquery_value(self, node: exp.Expression) -> Value:
+        """Any other use of a query inside an expression."""
+
+
+def possible_values(condition: exp.Expression, reader: Reader) -> Truth:
+    """The truth values that `condition` can take, each as SQL over `$missing` flags and known values.
+
+    >>> from tests.plan.show import show_possible
+    >>> show_possible("gn > 5 AND val_acc < 0.5")
+    '"gn$missing" AND val_acc < 0.5'
+    """
+    node = condition.unnest()
+    ready = reader.computed(node)
+    if ready is not None:
+        return truth_of_value(ready)
+    treat = _TREATMENTS.get(type(node)) if reader.precise else None
+    if treat is None:
+        return truth_of_value(value_of(node, reader))
+    return treat(node, reader)
+
+
+def value_of(expression: exp.Expression, reader: Reader) -> Value:
+    """The value of an expression and where it is not settled; any function of an open input may be anything."""
+    ready = reader.computed(expression)
+    if ready is not None:
+        return ready
+    if isinstance(expression, exp.Column):
+        return reader.column(expression) or Value(expression.copy())
+    if isinstance(expression, exp.Paren):
+        inner = value_of(expression.this, reader)
+        return Value(exp.Paren(this=inner.sql), inner.unknown, inner.nullable, inner.depends)
+    if isinstance(expression, exp.Subquery | exp.Exists) or _holds_query(expression):
+        return reader.subquery_value(expression)
+    treat = _VALUES.get(type(expression)) if reader.precise else None
+    children = {id(c): value_of(c, reader) for c in expression.iter_expressions()}
+    sql = _rebuild(expression, children)
+    depends = all_depends(children.values())
+    if all(child.settled for child in children.values()):
+        return Value(sql, False, False, depends)
+    if treat is not None:
+        return Value(sql, treat(expression, reader), False, depends)
+    return Value(sql, any_of(*(child.open for child in children.values())), False, depends)
+
+
+def truth_of_value(value: Value) -> Truth:
+    """Truth values of a boolean of which nothing more than its flags is known."""
+    return Truth(
+        any_of(value.unknown, is_true(value.sql)),
+        any_of(value.unknown, is_false(value.sql)),
+        any_of(value.open, is_null(value.sql)),
+        value.depends,
+    )
+
+
+def filter_parts(condition: exp.Expression | None, reader: Reader) -> tuple[list[Cond], list[Truth]]:
+    """A filter's conjuncts: the conditions under which a row may pass, and the truths of those that are not settled."""
+    passing: list[Cond] = []
+    open_parts: list[Truth] = []
+    for part in conjuncts(condition):
+        known = None if _holds_query(part) else value_of(part, reader)
+        if known is not None and known.settled:
+            passing.append(known.sql)
+            continue
+        truth = possible_values(part, reader)
+        passing.append(truth.true)
+        if truth.undecided_if_true is not False:
+            open_parts.append(truth)
+    return passing, open_parts
+
+
+def _holds_query(expression: exp.Expression) -> bool:
+    return any(isinstance(child, QUERIES) for child in expression.iter_expressions())
+
+
+def _rebuild(expression: exp.Expression, children: dict[int, Value]) -> exp.Expression:
+    """A copy of the node with its direct children replaced by their values."""
+    shell = type(expression)()
+    for key, argument in expression.args.items():
+        if isinstance(argument, exp.Expression):
+            shell.set(key, children[id(argument)].sql)
+        elif isinstance(argument, list):
+            shell.set(key, [children[id(a)].sql if isinstance(a, exp.Expression) else a for a in argument])
+        else:
+            shell.set(key, argument)
+    return shell
+
+
+def _and(node: exp.Expression, reader: Reader) -> Truth:
+    a, b = possible_values(node.this, reader), possible_values(node.expression, reader)
+    return _conjunction(a, b)
+
+
+def _conjunction(a: Truth, b: Truth) -> Truth:
+    null = all_of(any_of(a.null, b.null), any_of(a.true, a.null), any_of(b.true, b.null))
+    return Truth(all_of(a.true, b.true), any_of(a.false, b.false), null, a.depends | b.depends)
+
+
+def _flip(a: Truth) -> Truth:
+    return Truth(a.false, a.true, a.null, a.depends)
+
+
+def _or(node: exp.Expression, reader: Reader) -> Truth:
+    a, b = possible_values(node.this, reader), possible_values(node.expression, reader)
+    return _flip(_conjunction(_flip(a), _flip(b)))
+
+
+def _not(node: exp.Expression, reader: Reader) -> Truth:
+    return _flip(possible_values(node.this, reader))
+
+
+def _boolean(node: exp.Expression, reader: Reader) -> Truth:  # noqa: ARG001
+    value = bool(node.this)
+    return Truth(value, not value, False)
+
+
+def _compare(node: exp.Expression, reader: Reader) -> Truth:
+    left, right = value_of(node.this, reader), value_of(node.expression, reader)
+    return _strict(type(node)(this=left.sql, expression=right.sql), [left, right])
+
+
+def _strict(sql: exp.Expression, operands: Sequence[Value]) -> Truth:
+    """Truth of a function that is NULL wherever an operand is NULL."""
+    depends = all_depends(operands)
+    if all(operand.settled for operand in operands):
+        return Truth(is_true(sql), is_false(sql), is_null(sql), depends)
+    filled = all_of(*(_may_be_filled(operand) for operand in operands))
+    free = all_of(any_of(*(operand.unknown for operand in operands)), filled)
+    null = any_of(is_null(sql), *(operand.open for operand in operands))
+    return Truth(any_of(is_true(sql), free), any_of(is_false(sql), free), null, depends)
+
+
+def _may_be_filled(value: Value) -> Cond:
+    if isinstance(value.sql, exp.Literal):
+        return True
+    return any_of(value.unknown, not_null(value.sql))
+
+
+def _between(node: exp.Expression, reader: Reader) -> Truth:
+    low = exp.GTE(this=node.this, expression=node.args["low"])
+    high = exp.LTE(this=node.this, expression=node.args["high"])
+    return _conjunction(_compare(low, reader), _compare(high, reader))
+
+
+def _in(node: exp.Expression, reader: Reader) -> Truth:
+    if node.args.get("query"):
+        return reader.subquery_truth(node)
+    if node.args.get("unnest") or node.args.get("field") or not node.expressions:
+        return truth_of_value(_plain(node, reader))
+    parts = [_compare(exp.EQ(this=node.this, expression=item), reader) for item in node.expressions]
+    if all(value_of(item, reader).settled for item in node.expressions):
+        tested = value_of(node.this, reader)
+        sql = exp.In(this=tested.sql, expressions=[value_of(item, reader).sql for item in node.expressions])
+        return _strict(sql, [tested])
+    found = parts[0]
+    for part in parts[1:]:
+        found = _flip(_conjunction(_flip(found), _flip(part)))
+    return found
+
+
+def _plain(node: exp.Expression, reader: Reader) -> Value:
+    children = {id(c): value_of(c, reader) for c in node.iter_expressions()}
+    unknown = any_of(*(child.open for child in children.values()))
+    return Value(_rebuild(node, children), unknown, False, all_depends(children.values()))
+
+
+def _is(node: exp.Expression, reader: Reader) -> Truth:
+    target = node.expression
+    if isinstance(target, exp.Null):
+        value = value_of(node.this, reader)
+        is_nothing = any_of(value.open, is_null(value.sql))
+        return Truth(is_nothing, any_of(value.unknown, not_null(value.sql)), False, value.depends)
+    if isinstance(target, exp.Boolean):
+        inner = possible_values(node.this, reader)
+        if target.this:
+            return Truth(inner.true, any_of(inner.false, inner.null), False, inner.depends)
+        return Truth(inner.false, any_of(inner.true, inner.null), False, inner.depends)
+    return truth_of_value(_plain(node, reader))
+
+
+def _exists(node: exp.Expression, reader: Reader) -> Truth:
+    return reader.subquery_truth(node)
+
+
+def _case(node: exp.Expression, reader: Reader) -> Truth:
+    true: list[Cond] = []
+    false: list[Cond] = []
+    null: list[Cond] = []
+    depends = []
+    for reach, result in _branches(node, reader):
+        truth = possible_values(result, reader)
+        true.append(all_of(reach, truth.true))
+        false.append(all_of(reach, truth.false))
+        null.append(all_of(reach, truth.null))
+        depends.append(truth)
+    conditions = [possible_values(c, reader) for c, _ in _whens(node)]
+    return Truth(any_of(*true), any_of(*false), any_of(*null), all_depends([*depends, *conditions]))
+
+
+def _whens(node: exp.Expression) -> list[tuple[exp.Expression, exp.Expression]]:
+    if isinstance(node, exp.If):
+        return [(node.this, node.args["true"])]
+    subject = node.this
+    pairs = []
+    for branch in node.args["ifs"]:
+        condition = exp.EQ(this=subject, expression=branch.this) if subject else branch.this
+        pairs.append((condition, branch.args["true"]))
+    return pairs
+
+
+def _default(node: exp.Expression) -> exp.Expression:
+    found = node.args.get("false") if isinstance(node, exp.If) else node.args.get("default")
+    return found if isinstance(found, exp.Expression) else exp.Null()
+
+
+def _branches(node: exp.Expression, reader: Reader) -> list[tuple[Cond, exp.Expression]]:
+    """Each result of a CASE with the condition under which it may be reached."""
+    found: list[tuple[Cond, exp.Expression]] = []
+    passed: Cond = True
+    for condition, result in _whens(node):
+        truth = possible_values(condition, reader)
+        found.append((all_of(passed, truth.true), result))
+        passed = all_of(passed, any_of(truth.false, truth.null))
+    return [*found, (passed, _default(node))]
+
+
+def _case_open(node: exp.Expression, reader: Reader) -> Cond:
+    """Where a CASE's value is not settled: a reachable condition is undecided, or a reachable result is open."""
+    found: list[Cond] = []
+    passed: Cond = True
+    for condition, _ in _whens(node):
+        truth = possible_values(condition, reader)
+        found.append(all_of(passed, truth.true, truth.undecided_if_true))
+        passed = all_of(passed, any_of(truth.false, truth.null))
+    results = [all_of(reach, value_of(result, reader).open) for reach, result in _branches(node, reader)]
+    return any_of(*found, *results)
+
+
+def _coalesce_open(node: exp.Expression, reader: Reader) -> Cond:
+    found: list[Cond] = []
+    passed: Cond = True
+    for item in [node.this, *node.expressions]:
+        value = value_of(item, reader)
+        found.append(all_of(passed, value.open))
+        passed = all_of(passed, any_of(value.open, is_null(value.sql)))
+    return any_of(*found)
+
+
+def _truth_open(node: exp.Expression, reader: Reader) -> Cond:
+    truth = possible_values(node, reader)
+    pairs = (
+        all_of(truth.true, any_of(truth.false, truth.null)),
+        all_of(truth.false, truth.null),
+    )
+    return any_of(*pairs)
+
+
+def certainly_true(truth: Truth) -> Cond:
+    """Where a condition is true whatever the missing cells are."""
+    return all_of(truth.true, negate(truth.undecided_if_true))
+
+
+def _same(node: exp.Expression, reader: Reader) -> Truth:
+    left, right = value_of(node.this, reader), value_of(node.expression, reader)
+    sql = type(node)(this=left.sql, expression=right.sql)
+    unknown = any_of(left.open, right.open)
+    return Truth(any_of(is_true(sql), unknown), any_of(is_false(sql), unknown), False, left.depends | right.depends)
+
+
+_TREATMENTS: dict[type[exp.Expression], Callable[[exp.Expression, Reader], Truth]] = {
+    exp.And: _and,
+    exp.Or: _or,
+    exp.Not: _not,
+    exp.Boolean: _boolean,
+    exp.Between: _between,
+    exp.In: _in,
+    exp.Is: _is,
+    exp.Exists: _exists,
+    exp.Case: _case,
+    exp.If: _case,
+    exp.NullSafeEQ: _same,
+    exp.NullSafeNEQ: _same,
+    **{kind: _compare for kind in COMPARISONS},
+}
+
+_VALUES: dict[type[exp.Expression], Callable[[exp.Expression, Reader], Cond]] = {
+    exp.Case: _case_open,
+    exp.If: _case_open,
+    exp.Coalesce: _coalesce_open,
+    **{kind: _truth_open for kind in _TREATMENTS if kind not in (exp.Boolean, exp.Case, exp.If)},
+}

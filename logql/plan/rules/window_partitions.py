@@ -1,0 +1,141 @@
+"""Window functions: a value is open where its partition holds a row that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
+from logql.plan.program import struct
+from logql.plan.relation import Barrier, Relation, Writer, column, exists
+from logql.plan.rules.correlate import substitute
+from logql.plan.rules.group_keys import copy_columns
+from logql.plan.rules.possible_values import value_of
+from logql.plan.scopes import Later, blocks_inside
+from logql.plan.values import Value, all_depends
+
+if TYPE_CHECKING:
+    from logql.plan.blocks import Block, Stage
+
+
+def window_partitions(block: Block, stage: Stage) -> Stage:
+    """A row that matters demands the partitions that its window values stand on, and no other.
+
+    >>> from tests.plan.show import show_units
+    >>> show_units("SELECT * FROM (SELECT run, epoch, max(gn) OVER (PARTITION BY run) m FROM logs) t WHERE run = 'A'")
+    ['A/0', 'A/1']
+    """
+    from logql.plan.blocks import Stage
+
+    nodes = list(dict.fromkeys(_windows(block.select)))
+    if not nodes:
+        return stage
+    relation = stage.relation
+    odd = any(node.args.get("alias") or any(True for _ in blocks_inside(node)) for node in nodes)
+    if odd or not block.program.on("window_partitions"):
+        block.program.block(relation, relation.live())
+        raise Later
+    writer = Writer()
+    copy_columns(relation, writer)
+    computed = dict(stage.computed)
+    for number, node in enumerate(nodes):
+        name = f"w{number}.{len(computed)}"
+        writer.add(name, _window(node, block, relation, writer))
+        computed[node] = name
+    writer.unsure = relation.unsure_in()
+    body = exp.select("1").from_(exp.to_table(relation.name))
+    block.stage = Stage(block.program.write("w", writer, body), computed)
+    return block.stage
+
+
+def _window(node: exp.Expression, block: Block, relation: Relation, writer: Writer) -> Value:
+    """A window's value, and the token that leads to its partition."""
+    partition = {f"k{n}": value_of(key, block) for n, key in enumerate(node.args.get("partition_by") or ())}
+    inputs = [value_of(child, block) for child in _inputs(node)]
+    wild = any_of(*(key.unknown for key in partition.values()))
+    shaky = any_of(*(key.nullable for key in partition.values()))
+    row_open = any_of(relation.unsure_in(), wild, shaky, *(value.open for value in inputs))
+    settled = [key.sql for key in partition.values() if key.settled]
+    known = [key.sql for key in partition.values() if key.unknown is False]
+    unknown: list[Cond] = []
+    if row_open is not False:
+        unknown.append(_any_over(row_open, settled if wild is not False else known))
+        if shaky is not False and wild is False:
+            nulls = any_of(*(is_null(key.sql) for key in partition.values() if key.nullable is not False))
+            unknown.append(all_of(nulls, _any_over(row_open, settled)))
+    token_name = block.program.fresh("k")
+    _add_barrier(block, relation, partition, row_open, any_of(*unknown), writer, token_name)
+    depends = all_depends([*inputs, *partition.values()]) | {(token_name, "*")}
+    return Value(substitute(node, block), any_of(*unknown), False, depends)
+
+
+def _add_barrier(
+    block: Block,
+    relation: Relation,
+    partition: Mapping[str, Value],
+    row_open: Cond,
+    wanted: Cond,
+    writer: Writer,
+    name: str,
+) -> None:
+    if row_open is False or not relation.tokens:
+        return
+    wild = any_of(*(key.unknown for key in partition.values()))
+    used = {name: key for name, key in partition.items() if key.settled or wild is False}
+
+    def matches(tokens: str) -> Cond:
+        pairs = [_same_key(name, key, tokens) for name, key in used.items()]
+        return exists(tokens, all_of(*pairs))
+
+    barrier = Barrier(relation, matches, row_open)
+    block.program.barriers.append(barrier)
+    fields = {name: key.sql for name, key in used.items()} or {"z": exp.Literal.number(1)}
+    token = exp.Case(ifs=[exp.If(this=sql_of(wanted), true=struct(fields))])
+    writer.carry(name, token, barrier)
+
+
+def _same_key(name: str, key: Value, tokens: str) -> Cond:
+    held = exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this=name, quoted=True))
+    return any_of(same(key.sql, held), all_of(key.nullable, is_null(held)))
+
+
+def _any_over(condition: Cond, partition: list[exp.Expression]) -> Cond:
+    inner = exp.LogicalOr(this=sql_of(condition))
+    return never_null(exp.Window(this=inner, partition_by=[part.copy() for part in partition], over="OVER"))
+
+
+def _inputs(node: exp.Expression) -> list[exp.Expression]:
+    """What a window reads besides its partition keys."""
+    parts = [node.this, node.args.get("order")]
+    found: list[exp.Expression] = []
+    for part in parts:
+        found += _readable(part) if isinstance(part, exp.Expression) else []
+    return found
+
+
+def _readable(node: exp.Expression) -> list[exp.Expression]:
+    """Columns, and aggregates that a grouping has computed already."""
+    if isinstance(node, exp.Column):
+        return [node] if node.table else []
+    if isinstance(node, exp.AggFunc) and not isinstance(node.parent, exp.Window | exp.Filter | exp.IgnoreNulls):
+        return [node]
+    return [found for child in node.iter_expressions() for found in _readable(child)]
+
+
+def _windows(select: exp.Select) -> list[exp.Expression]:
+    found: list[exp.Expression] = []
+    for key in ("expressions", "qualify", "order"):
+        clause = select.args.get(key)
+        for node in clause if isinstance(clause, list) else [clause] if clause else []:
+            found += _own_windows(node)
+    return found
+
+
+def _own_windows(node: exp.Expression) -> list[exp.Expression]:
+    if isinstance(node, exp.Select | exp.SetOperation):
+        return []
+    if isinstance(node, exp.Window):
+        return [node]
+    return [found for child in node.iter_expressions() for found in _own_windows(child)]

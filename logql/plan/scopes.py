@@ -1,0 +1,209 @@
+"""One name per source: renames the aliases and CTEs of a query so that none hides another, and tidies each block.
+
+Afterwards a planning relation can take any expression to any depth without a name changing its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from logql.plan.conditions import all_of, sql_of
+from logql.plan.relation import column
+
+Query = exp.Select | exp.SetOperation | exp.Subquery
+
+
+class Opaque(Exception):  # noqa: N818
+    """Raised when a part of a query has a form that no rule understands; it is then demanded whole."""
+
+
+@dataclass
+class _Scope:
+    aliases: dict[str, str] = field(default_factory=dict)
+    outer: _Scope | None = None
+
+    def find(self, name: str) -> str | None:
+        found = self.aliases.get(name.lower())
+        return found or (self.outer.find(name) if self.outer else None)
+
+
+class _Namer:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, prefix: str) -> str:
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+
+def name_sources(tree: exp.Expression) -> exp.Expression:
+    """A copy of the query in which every source and CTE has a name of its own and every column says its source."""
+    query = tree.copy()
+    _visit(query, None, {}, _Namer())
+    return query
+
+
+def blocks_inside(node: exp.Expression) -> Iterator[exp.Expression]:
+    """The nearest queries below an expression, itself excluded."""
+    for child in node.iter_expressions():
+        if isinstance(child, exp.Select | exp.SetOperation):
+            yield child
+        else:
+            yield from blocks_inside(child)
+
+
+def sources_of(select: exp.Select) -> list[exp.Expression]:
+    """The items of FROM and of the joins, in order."""
+    clause = select.args.get("from_")
+    joined = [join.this for join in select.args.get("joins") or ()]
+    return ([clause.this] if clause else []) + joined
+
+
+def _visit(query: exp.Expression, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:
+    ctes = _rename_ctes(query, outer, ctes, namer)
+    if isinstance(query, exp.SetOperation):
+        _visit(query.left, outer, ctes, namer)
+        _visit(query.right, outer, ctes, namer)
+    elif isinstance(query, exp.Subquery):
+        _visit(query.this, outer, ctes, namer)
+    elif isinstance(query, exp.Select):
+        _visit_select(query, outer, ctes, namer)
+    else:
+        for inner in blocks_inside(query):
+            _visit(inner, outer, ctes, namer)
+
+
+def _rename_ctes(query: exp.Expression, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> dict[str, str]:
+    clause = query.args.get("with_")
+    if clause is None:
+        return ctes
+    ctes = dict(ctes)
+    for cte in clause.expressions:
+        old, new = cte.alias.lower(), namer("q")
+        inside = {**ctes, old: new} if clause.args.get("recursive") else ctes
+        _visit(cte.this, outer, inside, namer)
+        cte.args["alias"].set("this", exp.Identifier(this=new, quoted=True))
+        ctes[old] = new
+    return ctes
+
+
+def _visit_select(select: exp.Select, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:
+    scope = _Scope(outer=outer)
+    nested: list[exp.Expression] = []
+    for source in sources_of(select):
+        _name_source(source, scope, outer, ctes, namer)
+        nested += [source]
+    done = {id(inner) for source in nested for inner in [*blocks_inside(source)]}
+    for inner in list(blocks_inside(select)):
+        if id(inner) not in done and not _is_cte_body(inner, select):
+            _visit(inner, scope, ctes, namer)
+    only = next(iter(scope.aliases.values())) if len(scope.aliases) == 1 else None
+    names = {p.alias.lower() for p in select.expressions if isinstance(p, exp.Alias)}
+    for node in list(_own_columns(select)):
+        _bind_column(node, scope, only, names)
+
+
+def _is_cte_body(inner: exp.Expression, select: exp.Select) -> bool:
+    clause = select.args.get("with_")
+    return clause is not None and any(inner is cte.this for cte in clause.expressions)
+
+
+def _name_source(
+    source: exp.Expression, scope: _Scope, outer: _Scope | None, ctes: dict[str, str], namer: _Namer
+) -> None:
+    new = namer("s")
+    old = source.alias_or_name
+    if isinstance(source, exp.Table) and not source.db and source.name.lower() in ctes:
+        source.set("this", exp.Identifier(this=ctes[source.name.lower()], quoted=True))
+    lateral = isinstance(source, exp.Lateral | exp.Unnest)
+    for inner in list(blocks_inside(source)):
+        _visit(inner, scope if lateral else outer, ctes, namer)
+    if lateral:
+        for node in list(_own_columns(source)):
+            _bind_column(node, scope, None, set())
+    if not isinstance(source, exp.Table | exp.Subquery | exp.Lateral | exp.Unnest | exp.Values):
+        return
+    alias = source.args.get("alias")
+    if not isinstance(alias, exp.TableAlias):
+        alias = exp.TableAlias(columns=_implied_columns(source, old))
+        source.set("alias", alias)
+    alias.set("this", exp.Identifier(this=new, quoted=True))
+    scope.aliases[old.lower() if old else new] = new
+
+
+def _implied_columns(source: exp.Expression, name: str) -> list[exp.Identifier] | None:
+    """`FROM range(3)` calls its column after the function; a new alias must not lose that."""
+    return None
+
+
+def _own_columns(node: exp.Expression) -> Iterator[exp.Column]:
+    for child in node.iter_expressions():
+        if isinstance(child, exp.Select | exp.SetOperation):
+            continue
+        if isinstance(child, exp.Column):
+            yield child
+            continue
+        yield from _own_columns(child)
+
+
+def _bind_column(node: exp.Column, scope: _Scope, only: str | None, names: set[str]) -> None:
+    if node.table:
+        found = scope.find(node.table)
+        if found:
+            node.set("table", exp.Identifier(this=found, quoted=True))
+    elif only and not isinstance(node.this, exp.Star) and not _is_alias_use(node, names):
+        node.set("table", exp.Identifier(this=only, quoted=True))
+
+
+def _is_alias_use(node: exp.Column, names: set[str]) -> bool:
+    return node.name.lower() in names or any(
+        isinstance(parent, exp.Lambda) and node.name.lower() in {p.name.lower() for p in parent.expressions}
+        for parent in node.iter_parents()
+    )
+
+
+def conjuncts(condition: exp.Expression | None) -> list[exp.Expression]:
+    """The parts of a condition joined by AND."""
+    if condition is None:
+        return []
+    condition = condition.unnest()
+    if isinstance(condition, exp.And):
+        return conjuncts(condition.this) + conjuncts(condition.expression)
+    return [condition]
+
+
+def join_conditions(join: exp.Join, earlier: list[str]) -> list[exp.Expression]:
+    """What a join requires, USING spelt out against the one source before it."""
+    using = join.args.get("using")
+    if not using:
+        return conjuncts(join.args.get("on"))
+    if len(earlier) != 1:
+        raise Opaque("USING over several sources")
+    own = join.this.alias
+    return [exp.EQ(this=column(earlier[0], key.name), expression=column(own, key.name)) for key in using]
+
+
+def semi_joins_as_exists(select: exp.Select) -> None:
+    """Write SEMI and ANTI joins as EXISTS and NOT EXISTS conditions, where one treatment serves both."""
+    earlier = [source.alias for source in sources_of(select)[:1]]
+    kept, conditions = [], []
+    for join in select.args.get("joins") or ():
+        if join.kind not in ("SEMI", "ANTI"):
+            kept.append(join)
+            earlier.append(join.this.alias)
+            continue
+        body = exp.select(exp.Literal.number(1)).from_(join.this, copy=False)
+        body = body.where(sql_of(all_of(*join_conditions(join, earlier))), copy=False)
+        found = exp.Exists(this=body)
+        conditions.append(found if join.kind == "SEMI" else exp.Not(this=found))
+    if conditions:
+        select.set("joins", kept)
+        for condition in conditions:
+            select.where(condition, copy=False)
+
+
+class Later(Exception):  # noqa: N818
+    """Raised when a block can be planned no further before the rows demanded so far are known."""

@@ -1,0 +1,66 @@
+"""What an expression can be before its missing cells are known: a value with flags, or a set of truth values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from logql.plan.conditions import Cond, any_of, sql_of
+
+#: (token column, name): a cell of that token's row that a value depends on; name "*" stands for all of them.
+Dependence = tuple[str, str]
+NOTHING: frozenset[Dependence] = frozenset()
+
+
+@dataclass(frozen=True)
+class Value:
+    """An expression over planning rows. Where `unknown` it may turn out to be anything, where `nullable` also NULL.
+
+    Elsewhere `sql`, evaluated with NULL for each missing cell, is what it will be.
+    """
+
+    sql: exp.Expression
+    unknown: Cond = False
+    nullable: Cond = False
+    depends: frozenset[Dependence] = NOTHING
+
+    @property
+    def open(self) -> Cond:
+        """Where the value may differ from what `sql` gives now."""
+        return any_of(self.unknown, self.nullable)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known for every row, whatever the data."""
+        return self.unknown is False and self.nullable is False
+
+
+@dataclass(frozen=True)
+class Truth:
+    """For each truth value the condition under which a boolean may have it."""
+
+    true: Cond
+    false: Cond
+    null: Cond
+    depends: frozenset[Dependence] = NOTHING
+
+    @property
+    def undecided_if_true(self) -> Cond:
+        """Where, if it may be true, it may also be something else."""
+        return any_of(self.false, self.null)
+
+
+#: Reads a column of the block at hand; None where the name is none of its columns (a lambda's parameter, an alias).
+Resolve = Callable[[exp.Column], Value | None]
+
+
+def all_depends(values: Iterable[Value | Truth]) -> frozenset[Dependence]:
+    """Everything that some values depend on."""
+    return frozenset().union(*(v.depends for v in values))
+
+
+def flag(condition: Cond) -> exp.Expression:
+    """A condition as a column to store."""
+    return sql_of(condition)

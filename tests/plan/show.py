@@ -1,0 +1,55 @@
+"""What the rules' examples show: the cells that a query demands of one small history, or a condition as SQL."""
+
+from __future__ import annotations
+
+from sqlglot import exp, parse_one
+
+from logql.plan.conditions import sql_of
+from logql.plan.demand import demand
+from logql.plan.rules.possible_values import filter_parts
+from logql.plan.conditions import all_of
+from logql.plan.values import Truth, Value
+from tests.plan.stand_in import History, StandIn, Unit, bind
+
+#: Runs A and B, two epochs each; `gn` was never logged.
+UNITS = tuple(
+    Unit(run, epoch, version, (("val_acc", acc), ("gn", 8.0)))
+    for run, epoch, version, acc in [("A", 0, 1, 0.25), ("A", 1, 1, 0.75), ("B", 0, 2, 0.5), ("B", 1, 2, 0.125)]
+)
+
+
+def example() -> History:
+    """The history of the examples."""
+    return History(UNITS, {(unit.run, unit.epoch, "gn") for unit in UNITS})
+
+
+def show_units(sql: str, *disabled: str) -> list[str]:
+    """The epochs that the first round demands, as run/epoch."""
+    with StandIn(example()) as engine:
+        demands = demand(bind(sql), engine, frozenset(disabled)).demands
+    return [f"{item.run}/{item.index}" for item in demands]
+
+
+class _Flags:
+    """Reads `gn` as a name with missing cells."""
+
+    precise = True
+
+    def column(self, node: exp.Column) -> Value | None:
+        missing = exp.column("gn$missing", quoted=True) if node.name == "gn" else False
+        return Value(node.copy(), missing)
+
+    def computed(self, _: exp.Expression) -> Value | None:
+        return None
+
+    def subquery_truth(self, node: exp.Expression) -> Truth:
+        raise NotImplementedError(node)
+
+    def subquery_value(self, node: exp.Expression) -> Value:
+        raise NotImplementedError(node)
+
+
+def show_possible(sql: str) -> str:
+    """The condition under which a row may pass a filter."""
+    passing, _ = filter_parts(parse_one(sql, read="duckdb"), _Flags())
+    return sql_of(all_of(*passing)).sql("duckdb")
