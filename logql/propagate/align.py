@@ -1,0 +1,206 @@
+"""Which statement of the old scope is which statement of the new one."""
+
+from __future__ import annotations
+
+import ast
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+from logql.propagate.outline import Item
+
+#: Pairs whose tokens overlap less than this are different statements.
+LEAST = 0.45
+_LARGEST = 40_000
+_GROUPS: dict[type[ast.AST], str] = {
+    ast.FunctionDef: "def",
+    ast.AsyncFunctionDef: "def",
+    ast.ClassDef: "class",
+    ast.For: "for",
+    ast.AsyncFor: "for",
+    ast.While: "while",
+    ast.If: "if",
+    ast.With: "with",
+    ast.AsyncWith: "with",
+    ast.Try: "try",
+    ast.ExceptHandler: "except",
+    ast.match_case: "case",
+    ast.Match: "match",
+    ast.Import: "import",
+    ast.ImportFrom: "import",
+    ast.Return: "return",
+    ast.Raise: "raise",
+    ast.Assert: "assert",
+    ast.Delete: "del",
+    ast.Pass: "pass",
+    ast.Break: "break",
+    ast.Continue: "continue",
+    ast.Global: "global",
+    ast.Nonlocal: "global",
+}
+
+
+def align(new: Sequence[Item], old: Sequence[Item]) -> dict[Item, Item]:
+    """Match statements in order, by equal text where it is unique, by likeness between such anchors."""
+    matched: dict[Item, Item] = {}
+    _align_range(new, old, 0, len(new), 0, len(old), matched)
+    return matched
+
+
+def _align_range(
+    new: Sequence[Item], old: Sequence[Item], a: int, b: int, c: int, d: int, matched: dict[Item, Item]
+) -> None:
+    while a < b and c < d and new[a].key == old[c].key and _same_place(new[a], old[c]):
+        matched[new[a]] = old[c]
+        a, c = a + 1, c + 1
+    while a < b and c < d and new[b - 1].key == old[d - 1].key and _same_place(new[b - 1], old[d - 1]):
+        b, d = b - 1, d - 1
+        matched[new[b]] = old[d]
+    if a == b or c == d:
+        return
+    anchors = _anchors(new, old, a, b, c, d)
+    if not anchors:
+        _align_likeness(new, old, a, b, c, d, matched)
+        return
+    for i, j in anchors:
+        _align_range(new, old, a, i, c, j, matched)
+        matched[new[i]] = old[j]
+        a, c = i + 1, j + 1
+    _align_range(new, old, a, b, c, d, matched)
+
+
+def _same_place(one: Item, other: Item) -> bool:
+    return one.slot == other.slot and one.depth - other.depth == one.unit.body[0].depth - other.unit.body[0].depth
+
+
+def _anchors(new: Sequence[Item], old: Sequence[Item], a: int, b: int, c: int, d: int) -> list[tuple[int, int]]:
+    """The longest increasing chain of statements whose text is unique on both sides."""
+    ours = Counter(new[i].key for i in range(a, b))
+    theirs = Counter(old[j].key for j in range(c, d))
+    where = {old[j].key: j for j in range(c, d) if theirs[old[j].key] == 1}
+    pairs = [
+        (i, where[new[i].key])
+        for i in range(a, b)
+        if ours[new[i].key] == 1 and new[i].key in where and len(new[i].tokens) > 2
+    ]
+    return _longest_chain(pairs)
+
+
+def _longest_chain(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    tails: list[int] = []
+    last: list[int] = []
+    back: list[int] = []
+    for position, (_, j) in enumerate(pairs):
+        at = bisect_left(tails, j)
+        if at == len(tails):
+            tails.append(j)
+            last.append(position)
+        else:
+            tails[at] = j
+            last[at] = position
+        back.append(last[at - 1] if at else -1)
+    chain: list[tuple[int, int]] = []
+    position = last[-1] if last else -1
+    while position >= 0:
+        chain.append(pairs[position])
+        position = back[position]
+    return chain[::-1]
+
+
+def _align_likeness(
+    new: Sequence[Item], old: Sequence[Item], a: int, b: int, c: int, d: int, matched: dict[Item, Item]
+) -> None:
+    """Needleman-Wunsch over the likeness of statements; long stretches are cut in equal-text pieces first."""
+    if (b - a) * (d - c) > _LARGEST:
+        return
+    width = d - c + 1
+    table = [[0.0] * width]
+    gains: list[list[float]] = []
+    for i in range(a, b):
+        row = [0.0] * width
+        above = table[-1]
+        item = new[i]
+        gain_row = [0.0] * (width - 1)
+        for j in range(c, d):
+            at = j - c
+            gain = pair_gain(item, old[j])
+            gain_row[at] = gain
+            best = above[at] + gain if gain > 0 else 0.0
+            if above[at + 1] > best:
+                best = above[at + 1]
+            if row[at] > best:
+                best = row[at]
+            row[at + 1] = best
+        gains.append(gain_row)
+        table.append(row)
+    i, j = b - a, d - c
+    while i and j:
+        here = table[i][j]
+        gain = gains[i - 1][j - 1]
+        if gain > 0 and abs(here - table[i - 1][j - 1] - gain) < 1e-9:
+            matched[new[a + i - 1]] = old[c + j - 1]
+            i, j = i - 1, j - 1
+        elif here == table[i - 1][j]:
+            i -= 1
+        else:
+            j -= 1
+
+
+def pair_gain(one: Item, other: Item) -> float:
+    """How much it is worth to match two statements: their likeness, weighted by size, plus agreement of context."""
+    if one.key == other.key:
+        likeness = 1.0
+    else:
+        likeness = similarity(one, other)
+        if likeness < LEAST:
+            return 0.0
+    size = min(1.0, 0.3 + 0.07 * len(one.tokens))
+    gain = likeness * size
+    if one.slot == other.slot:
+        gain += 0.05
+        mine, theirs = one.parent, other.parent
+        if mine is not None and theirs is not None and type(mine.node) is type(theirs.node):
+            gain += 0.1 if mine.key == theirs.key else 0.05
+        elif mine is None and theirs is None:
+            gain += 0.1
+    return gain
+
+
+def similarity(one: Item, other: Item) -> float:
+    """Share of tokens in common, 0 across kinds; a compound statement counts its body as well."""
+    mine, theirs = _GROUPS.get(type(one.node), "simple"), _GROUPS.get(type(other.node), "simple")
+    if mine != theirs:
+        if {mine, theirs} <= {"simple", "return"}:
+            return 0.8 * _dice(_bag(one), _bag(other))
+        return 0.0
+    header = _dice(_bag(one), _bag(other))
+    if not one.compound:
+        return header
+    body = _dice(_keys_below(one), _keys_below(other))
+    return max(0.5 * header + 0.5 * body, 0.9 * header if header > 0.6 else 0.0)
+
+
+def _bag(item: Item) -> frozenset[tuple[bytes, int]]:
+    if item.bag is None:
+        counts: dict[bytes, int] = {}
+        found = []
+        for token in item.tokens:
+            number = counts.get(token, 0)
+            counts[token] = number + 1
+            found.append((token, number))
+        item.bag = frozenset(found)
+    return item.bag
+
+
+def _keys_below(item: Item) -> frozenset[tuple[bytes, int]]:
+    counts: Counter[bytes] = Counter()
+    found = []
+    for inner in item.unit.outline.items[item.index + 1 : item.end]:
+        found.append((inner.key, counts[inner.key]))
+        counts[inner.key] += 1
+    return frozenset(found)
+
+
+def _dice(one: frozenset[tuple[bytes, int]], other: frozenset[tuple[bytes, int]]) -> float:
+    total = len(one) + len(other)
+    return 2 * len(one & other) / total if total else 1.0

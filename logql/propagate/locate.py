@@ -1,0 +1,157 @@
+"""The place of a statement in an old scope, from what its neighbours and enclosing blocks became."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from logql.propagate.names import uses_of
+from logql.propagate.outline import Item, Unit
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place in an old file: before `block[position]`, or at the block's end."""
+
+    unit: Unit
+    parent: Item | None
+    block: list[Item]
+    position: int
+    confidence: float
+    slot: str = "body"
+
+    @property
+    def before(self) -> Item | None:
+        return self.block[self.position - 1] if self.position else None
+
+    @property
+    def after(self) -> Item | None:
+        return self.block[self.position] if self.position < len(self.block) else None
+
+    @property
+    def index(self) -> int:
+        """Index in the outline of the first statement that comes after the place."""
+        if self.after is not None:
+            return self.after.index
+        if self.block:
+            return self.block[-1].end
+        return self.parent.end if self.parent is not None else len(self.unit.outline.items)
+
+
+@dataclass(frozen=True)
+class Nowhere:
+    """Why no place was found, and the lines that came near."""
+
+    reason: str
+    candidates: tuple[Spot, ...] = ()
+
+
+def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | Nowhere:
+    """Find the gap of the old scope that corresponds to where `statement` stands."""
+    block = statement.block
+    before, skipped_before = _nearest(block[: statement.position][::-1], matched)
+    after, skipped_after = _nearest(block[statement.position + 1 :], matched)
+    target = _target_block(statement, matched, host)
+    low = _lift(before, target) if before is not None else None
+    high = _lift(after, target) if after is not None else None
+    if target is None:
+        if before is not None and after is not None and before.block is not after.block:
+            return Nowhere("the code around it stands in two different blocks here")
+        anchor = before or after
+        if anchor is None:
+            return Nowhere("no statement of its block exists here")
+        target = _Block(anchor.unit, anchor.parent, anchor.slot, anchor.block)
+        low, high = before, after
+    first = low.position + 1 if low is not None else 0
+    last = high.position if high is not None else len(target.items)
+    if first > last:
+        return Nowhere("the statements before and after it stand in the opposite order here")
+    return _choose(statement, matched, target, first, last, skipped_before, skipped_after, low, high)
+
+
+@dataclass(frozen=True)
+class _Block:
+    unit: Unit
+    parent: Item | None
+    slot: str
+    items: list[Item]
+
+
+def _nearest(siblings: list[Item], matched: Mapping[Item, Item]) -> tuple[Item | None, int]:
+    for skipped, sibling in enumerate(siblings):
+        if sibling in matched:
+            return matched[sibling], skipped
+    return None, len(siblings)
+
+
+def _target_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> _Block | None:
+    parent = statement.parent
+    if statement.block is statement.unit.body:
+        return _Block(host, host.header, "body", host.body)
+    if parent is None or parent not in matched:
+        return None
+    other = matched[parent]
+    for item in host.outline.items[other.index + 1 : other.end]:
+        if item.parent is other and item.slot == statement.slot:
+            return _Block(host, other, item.slot, item.block)
+    return None
+
+
+def _lift(item: Item | None, target: _Block | None) -> Item | None:
+    """The ancestor of `item` that stands in the target block."""
+    while item is not None and target is not None and item.block is not target.items:
+        item = item.parent
+    return item
+
+
+def _choose(
+    statement: Item,
+    matched: Mapping[Item, Item],
+    target: _Block,
+    first: int,
+    last: int,
+    skipped_before: int,
+    skipped_after: int,
+    low: Item | None,
+    high: Item | None,
+) -> Spot | Nowhere:
+    gap = target.items[first:last]
+    position, confidence = first, 0.95
+    if gap:
+        scores = [
+            _gap_score(statement, matched, gap, cut, skipped_before, skipped_after, low, high)
+            for cut in range(len(gap) + 1)
+        ]
+        best = max(range(len(scores)), key=lambda cut: scores[cut])
+        position, confidence = first + best, 0.7
+    elif low is None and high is None and target.items:
+        confidence = 0.5
+    return Spot(target.unit, target.parent, target.items, position, confidence, target.slot)
+
+
+def _gap_score(
+    statement: Item,
+    matched: Mapping[Item, Item],
+    gap: list[Item],
+    cut: int,
+    skipped_before: int,
+    skipped_after: int,
+    low: Item | None,
+    high: Item | None,
+) -> float:
+    """How well the statement fits after `cut` of the unmatched old statements, by adjacency and by data flow."""
+    uses = uses_of(statement.node)
+    score = 0.0
+    if cut == 0 and skipped_before == 0:
+        score += 1.0 if low is not None or statement.position == 0 else 0.0
+    if cut == len(gap) and skipped_after == 0:
+        score += 1.1 if high is not None or statement.position == len(statement.block) - 1 else 0.0
+    for number, item in enumerate(gap):
+        theirs = uses_of(item.node)
+        if number < cut:
+            score -= 2.0 * len(uses.writes & (theirs.reads - theirs.writes))
+            score += 0.3 * bool(theirs.writes & uses.reads)
+        else:
+            score -= 1.0 * bool(theirs.writes & uses.reads)
+            score += 0.5 * bool(theirs.reads & uses.writes)
+    return score

@@ -1,0 +1,84 @@
+"""Which scope of the old files holds the code around a statement."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from logql.propagate.outline import Item, Outline, Unit
+
+_REACH = 12.0
+
+
+@dataclass(frozen=True)
+class Host:
+    """A scope of an old file with the evidence that it holds the statement's surroundings."""
+
+    unit: Unit
+    score: float
+    shared: int
+
+
+def find_hosts(statement: Item, outlines: Sequence[Outline]) -> list[Host]:
+    """Scopes of the old files that share the statement's surroundings or its scope's name, best first.
+
+    Shared statements count more when they are rare and near the statement. The first outline is the same file's.
+    """
+    around = _surroundings(statement)
+    rarity = Counter(item.key for outline in outlines for item in outline.items)
+    total = sum(weight for _, weight in around) or 1.0
+    hosts = []
+    for number, outline in enumerate(outlines):
+        for unit in outline.units:
+            host = _score(statement, unit, around, rarity, total, same_file=number == 0)
+            if host.score > 0:
+                hosts.append(host)
+    return sorted(hosts, key=lambda host: -host.score)
+
+
+def _surroundings(statement: Item) -> list[tuple[Item, float]]:
+    items = statement.unit.items
+    at = items.index(statement)
+    found = []
+    for number, item in enumerate(items):
+        if statement.index <= item.index < statement.end:
+            continue
+        weight = (0.03 + math.exp(-abs(number - at) / _REACH)) * min(1.0, 0.1 * len(item.tokens))
+        found.append((item, weight))
+    return found
+
+
+def _score(
+    statement: Item,
+    unit: Unit,
+    around: Iterable[tuple[Item, float]],
+    rarity: Counter[bytes],
+    total: float,
+    *,
+    same_file: bool,
+) -> Host:
+    present = Counter(item.key for item in unit.items)
+    score = 0.0
+    shared = 0
+    for item, weight in around:
+        if present[item.key] > 0:
+            present[item.key] -= 1
+            score += weight / math.sqrt(max(1, rarity[item.key]))
+            shared += 1
+    score /= total
+    kinds = statement.unit.is_function == unit.is_function and (statement.unit.header is None) == (unit.header is None)
+    if statement.unit.name == unit.name and kinds:
+        score += 0.5 if same_file else 0.25
+    elif _last(statement.unit) == _last(unit) and unit.header is not None and kinds:
+        score += 0.15
+    elif not kinds:
+        score *= 0.7
+    if not same_file:
+        score *= 0.9
+    return Host(unit, score, shared)
+
+
+def _last(unit: Unit) -> str:
+    return unit.name.rpartition(".")[2]
