@@ -1,0 +1,184 @@
+"""Truth: what a replay finds in an old version equals, bit for bit, what that version logs with the statement in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from logql import dbapi
+from logql.samples import Sample, load_sample, put_files, run_git, sample_names, train
+
+Build = Callable[[str], tuple[Sample, Path]]
+
+#: Where a person would put each statement: (name, regex of the line, before or after it or at the end, expression).
+HAND: dict[tuple[str, str], list[tuple[str, str, str, str]]] = {
+    ("digits", "v1 v2"): [
+        ("weight_norm", r"idx = np.random", "before", 'np.linalg.norm(w["W1"])'),
+        ("grad_norm", r"_, p = forward\(w, X_val\)", "before", "np.sqrt(sum((grad**2).sum() for grad in g.values()))"),
+        ("max_grad", r'log\("loss"', "after", "max(np.abs(grad).max() for grad in g.values())"),
+        ("dead_units", "", "end", "int((forward(w, X_val)[0].max(axis=0) == 0).sum())"),
+    ],
+    ("digits", "v3"): [
+        ("weight_norm", r"order = rng", "before", 'np.linalg.norm(params["W1"])'),
+        (
+            "grad_norm",
+            r"_, probs = forward\(params, val",
+            "before",
+            "np.sqrt(sum((d**2).sum() for d in grads.values()))",
+        ),
+        ("max_grad", r'log\("loss"', "after", "max(np.abs(grad).max() for grad in grads.values())"),
+        ("dead_units", "", "end", "int((forward(params, val_images)[0].max(axis=0) == 0).sum())"),
+    ],
+    ("digits", "v4 v5 v6 v7 v8"): [
+        ("weight_norm", r"train_loss = train_epoch", "before", 'np.linalg.norm(params["W1"])'),
+        ("grad_norm", r"return np.mean\(losses\)", "before", "np.sqrt(sum((d**2).sum() for d in grads.values()))"),
+        ("max_grad", r'log\("loss"', "after", "max(np.abs(grad).max() for grad in grads.values())"),
+        ("dead_units", "", "end", "int((forward(params, val_images)[0].max(axis=0) == 0).sum())"),
+    ],
+    ("sgd", "v1 v2"): [
+        ("known_classes", r"order = rng", "before", 'len(getattr(clf, "classes_", ()))'),
+        ("coef_norm", r'log\("acc"', "after", "np.linalg.norm(clf.coef_)"),
+        ("max_coef", r'log\("chunk_acc"', "after", "np.abs(clf.coef_).max()"),
+        ("updates", "", "end", "clf.t_"),
+    ],
+    ("sgd", "v3"): [
+        ("known_classes", r"order = rng", "before", 'len(getattr(model, "classes_", ()))'),
+        ("coef_norm", r'log\("acc"', "after", "np.linalg.norm(model.coef_)"),
+        ("max_coef", r'log\("chunk_acc"', "after", "np.abs(model.coef_).max()"),
+        ("updates", "", "end", "model.t_"),
+    ],
+    ("sgd", "v4"): [
+        ("known_classes", r"fit_epoch\(model, features\[", "before", 'len(getattr(model, "classes_", ()))'),
+        ("coef_norm", r'log\("acc"', "after", "np.linalg.norm(model.coef_)"),
+        ("max_coef", r'log\("chunk_acc"', "after", "np.abs(model.coef_).max()"),
+        ("updates", "", "end", "model.t_"),
+    ],
+    ("torch_mlp", "v1 v2"): [
+        ("vector_sum", r"model.train\(\)", "before", "sum(p.sum() for p in model.parameters() if p.ndim == 1)"),
+        ("weight_norm", r'log\("val_acc"', "after", "sum(p.square().sum() for p in model.parameters()).sqrt()"),
+        ("grad_norm", r'log\("loss"', "after", "sum(p.grad.square().sum() for p in model.parameters()).sqrt()"),
+        ("n_params", "", "end", "sum(p.numel() for p in model.parameters())"),
+    ],
+    ("torch_mlp", "v3 v4"): [
+        (
+            "vector_sum",
+            r"net.train\(\)$|train_epoch\(net, train_loader, optimizer\)$",
+            "before",
+            "sum(p.sum() for p in net.parameters() if p.ndim == 1)",
+        ),
+        ("weight_norm", r'log\("val_acc"', "after", "sum(p.square().sum() for p in net.parameters()).sqrt()"),
+        ("grad_norm", r'log\("loss"', "after", "sum(p.grad.square().sum() for p in net.parameters()).sqrt()"),
+        ("n_params", "", "end", "sum(p.numel() for p in net.parameters())"),
+    ],
+}
+
+CASES = [(sample, folder) for sample, folders in HAND for folder in folders.split()]
+
+#: What puts the rows of each place in order: values are compared as lists.
+ORDER = {
+    "run": "{name}",
+    "before": "epoch_entry, epoch_index",
+    "after": "epoch_entry, epoch_index",
+    "step": "epoch_entry, epoch_index, {inner}_index",
+}
+
+
+def hand_statements(sample: str, folder: str) -> list[tuple[str, str, str, str]]:
+    return next(rows for (name, folders), rows in HAND.items() if name == sample and folder in folders.split())
+
+
+def add_by_hand(script: Path, statements: list[tuple[str, str, str, str]]) -> None:
+    lines = script.read_text().splitlines()
+    for name, anchor, side, expression in statements:
+        places = [i for i, line in enumerate(lines) if anchor and re.search(anchor, line) and "def " not in line]
+        at = places[-1] if places else _last_main_loop_end(lines)
+        indent = re.match(r" *", lines[at] if places else _main_loop(lines))
+        assert indent is not None
+        shift = 0 if side == "before" else 1
+        lines.insert(at + (shift if places else 0), f'{indent.group()}logql.log("{name}", {expression})')
+    script.write_text("\n".join(lines) + "\n")
+
+
+def _main_loop(lines: list[str]) -> str:
+    return next(line for line in lines if 'in logql.loop("epoch"' in line)
+
+
+def _last_main_loop_end(lines: list[str]) -> int:
+    """The line at which a statement stands right behind the main loop, in the block that holds it."""
+    start = lines.index(_main_loop(lines))
+    depth = len(lines[start]) - len(lines[start].lstrip())
+    for number in range(start + 1, len(lines)):
+        if lines[number].strip() and len(lines[number]) - len(lines[number].lstrip()) <= depth:
+            return number
+    return len(lines)
+
+
+def values(store: Path, run: str, name: str, place: str, inner: str) -> list[tuple[object, str]]:
+    order = ORDER[place].format(name=name, inner=inner)
+    with dbapi.connect(str(store)) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT {name}, origin({name}) FROM logs WHERE run = ? ORDER BY {order}", [run])
+        return [(value, origin) for value, origin in cursor.fetchall()]
+
+
+def runs_of(store: Path) -> list[str]:
+    with dbapi.connect(str(store)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT run FROM runs ORDER BY started_at, run")
+        return [run for (run,) in cursor.fetchall()]
+
+
+@pytest.fixture(scope="module")
+def inner_loop() -> dict[str, str]:
+    return {"digits": "step", "sgd": "chunk", "torch_mlp": "step"}
+
+
+@pytest.mark.parametrize(("name", "folder"), CASES)
+def test_hindsight_equals_the_statement_put_in_by_hand(
+    name: str, folder: str, sample_project: Build, inner_loop: dict[str, str], tmp_path: Path
+) -> None:
+    sample, project = sample_project(name)
+    version = next(version for version in sample.versions if version.folder.name == folder)
+    skipped = sum(len(each.runs) for each in sample.versions[: sample.versions.index(version)])
+    recorded = runs_of(project / ".logql")[skipped]
+
+    run_git(tmp_path, "init", "-q")
+    put_files(version.folder, tmp_path)
+    (tmp_path / "data").symlink_to(project / "data")
+    add_by_hand(tmp_path / sample.script, hand_statements(name, folder))
+    train(tmp_path, sample.script, version.runs[0])
+    (truth,) = runs_of(tmp_path / ".logql")
+
+    for place, column in sample.new.items():
+        expected = values(tmp_path / ".logql", truth, column, place, inner_loop[name])
+        found = values(project / ".logql", recorded, column, place, inner_loop[name])
+        assert expected, column
+        assert [origin for _, origin in found] == ["hindsight"] * len(expected), column
+        assert [value for value, _ in found] == [value for value, _ in expected], column
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_history_is_trained_as_it_says(name: str, sample_project: Build) -> None:
+    sample, project = sample_project(name)
+    assert len(sample.versions) >= (7 if name == "digits" else 4)
+    with dbapi.connect(str(project / ".logql")) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT v.message, r.status, v.dirty FROM runs r JOIN versions v USING (version) ORDER BY r.run")
+        found = cursor.fetchall()
+    assert found == [(version.message, "finished", False) for version in sample.versions for _ in version.runs]
+    assert run_git(project, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_only_the_newest_version_has_the_new_names(name: str) -> None:
+    sample = load_sample(name)
+    for column in sample.new.values():
+        holders = [
+            version.folder.name
+            for version in sample.versions
+            if any(f'"{column}"' in path.read_text() for path in version.folder.glob("*.py"))
+        ]
+        assert holders == [sample.versions[-1].folder.name]
