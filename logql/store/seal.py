@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from logql.errors import CorruptFile, StoreError
 from logql.model import Run, Shape, level_text
-from logql.store import layout, levels, liveness, names, parquet, publish, records, streams, types, wal
+from logql.store import compact, layout, levels, liveness, names, parquet, publish, records, streams, types, wal
 from logql.store.catalog import Catalog
 from logql.store.levels import Builder
 from logql.store.liveness import Lock
@@ -212,7 +212,7 @@ def _clean_up(catalog: Catalog, run: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Seal one run, or all that ended."""
+    """Seal one run, or all that ended; then merge files where many small ones have gathered."""
     if len(arguments) not in (1, 2):
         print("usage: python -m logql.store.seal STORE [RUN]", file=sys.stderr)
         return 2
@@ -221,6 +221,7 @@ def main(arguments: list[str]) -> int:
             seal_run(arguments[0], arguments[1])
         else:
             recover(arguments[0])
+        compact.compact_if_needed(arguments[0])
     except StoreError as exc:
         print(exc, file=sys.stderr)
         return 1

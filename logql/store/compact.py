@@ -1,0 +1,145 @@
+"""Compaction: many small files of a level become few large ones, beside readers and writers.
+
+Files below TARGET_BYTES are merged in the order of their versions and epochs, a group at a time; each group is one
+transaction. Recorded files and sidecars are treated alike. A merged file's metadata names the files that it replaces,
+so that a rebuild after a crash counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from logql.store import layout, leases, parquet, publish
+from logql.store.catalog import Catalog
+from logql.store.liveness import Lock
+from logql.store.merge import merge
+
+#: A file of this size is left alone; 2 GB of a level are then some 50 files.
+TARGET_BYTES = 40 << 20
+#: Small files of one level that make a compaction worth while in the background.
+ENOUGH = 12
+_OWNER = "compact"
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Files of one level that became (or, in a dry run, would become) one."""
+
+    kind: str
+    level: str
+    files: int
+    bytes: int
+    path: str | None
+
+
+@dataclass(frozen=True)
+class _File:
+    path: str
+    kind: str
+    level: str
+    bytes: int
+    versions: tuple[int, int]
+    epochs: tuple[int, int]
+    runs: tuple[int, ...]
+    fills: tuple[str, ...]
+
+
+def compact(store: str, *, dry_run: bool = False) -> list[Merge]:
+    """Merge all small files of every level. Does nothing while another process compacts."""
+    return _compact(store, 2, dry_run)
+
+
+def compact_if_needed(store: str) -> list[Merge]:
+    """Merge the small files of levels that have at least ENOUGH of them; cheap where none has."""
+    return _compact(store, ENOUGH, False)
+
+
+def _compact(store: str, enough: int, dry_run: bool) -> list[Merge]:
+    store = os.path.abspath(store)
+    with Catalog.open(store, read_only=dry_run) as catalog:
+        groups = plan(_small_files(catalog), enough)
+        if dry_run:
+            return [_as_merge(group, None) for group in groups]
+        if not groups:
+            leases.sweep(catalog)
+            return []
+    lock = Lock.take(os.path.join(store, layout.SCRATCH, "compact.lock"))
+    if lock is None:
+        return []
+    with lock, Catalog.open(store) as catalog:
+        publish.discard_staged(catalog, _OWNER)
+        done = [_as_merge(group, _merge_files(catalog, group)) for group in plan(_small_files(catalog), enough)]
+        leases.sweep(catalog)
+    return done
+
+
+def plan(files: Iterable[_File], enough: int) -> list[list[_File]]:
+    """Groups to merge: of each level with `enough` small files, neighbours by version up to TARGET_BYTES."""
+    levels: dict[tuple[str, str], list[_File]] = {}
+    for file in files:
+        levels.setdefault((file.kind, file.level), []).append(file)
+    groups = []
+    for found in levels.values():
+        if len(found) < enough:
+            continue
+        group: list[_File] = []
+        for file in sorted(found, key=lambda file: (file.versions, file.runs[:1], file.epochs, file.path)):
+            group.append(file)
+            if sum(one.bytes for one in group) >= TARGET_BYTES:
+                groups.append(group)
+                group = []
+        groups.append(group)
+    return [group for group in groups if len(group) > 1]
+
+
+def _small_files(catalog: Catalog) -> list[_File]:
+    with catalog.connection.read() as db:
+        found = db.execute(
+            "SELECT id, path, kind, level, bytes, first_version, last_version, first_epoch, last_epoch FROM files "
+            "WHERE bytes < ? ORDER BY id",
+            (TARGET_BYTES,),
+        ).fetchall()
+        runs: dict[int, list[int]] = {}
+        for file, run in db.execute("SELECT file, run FROM file_runs ORDER BY run"):
+            runs.setdefault(file, []).append(run)
+        fills: dict[int, list[str]] = {}
+        for file, fill in db.execute("SELECT file, fill FROM file_fills ORDER BY fill"):
+            fills.setdefault(file, []).append(fill)
+    return [
+        _File(path, kind, level, size, (a, b), (first, last), tuple(runs.get(id_, ())), tuple(fills.get(id_, ())))
+        for id_, path, kind, level, size, a, b, first, last in found
+    ]
+
+
+def _merge_files(catalog: Catalog, group: Sequence[_File]) -> str:
+    store = catalog.store
+    paths = [layout.inside(store, file.path) for file in group]
+    ordinals = {version.id: version.ordinal for version in catalog.versions()}
+    table = merge(
+        [(file.epochs[0], parquet.read(path)) for file, path in zip(group, paths, strict=True)],
+        ordinals,
+    )
+    versions = min(file.versions[0] for file in group), max(file.versions[1] for file in group)
+    epochs = min(file.epochs[0] for file in group), max(file.epochs[1] for file in group)
+    kind, level = group[0].kind, group[0].level
+    directory = layout.LOGS if kind == "log" else layout.FILLS
+    path = parquet.file_path(directory, level, versions, epochs, f"c{os.urandom(8).hex()}")
+    metadata: dict[str, object] = {"level": level, "replaces": [file.path for file in group]}
+    if kind == "fill":
+        metadata["fills"] = [fill for own in paths for fill in parquet.metadata_of(own).get("fills", ())]
+    publish.stage(catalog, _OWNER, [path])
+    size, checksum = parquet.write(store, path, table, metadata)
+    runs = tuple(sorted({run for file in group for run in file.runs}))
+    fills = tuple(sorted({fill for file in group for fill in file.fills}))
+    written = parquet.Written(
+        path, kind, level, table.num_rows, size, versions, epochs, parquet.schema_of(table), checksum, runs, fills
+    )
+    change = publish.Change(_OWNER, [written], superseded=[file.path for file in group])
+    publish.publish(catalog, change)
+    return path
+
+
+def _as_merge(group: Sequence[_File], path: str | None) -> Merge:
+    return Merge(group[0].kind, group[0].level, len(group), sum(file.bytes for file in group), path)

@@ -1,0 +1,149 @@
+"""Compaction: the same rows in fewer files, while readers read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from logql.model import Enter, Logged, Step
+from logql.store import compact, merge, seal
+from logql.store.catalog import Catalog
+from logql.store.fills import write_fill
+from logql.store.snapshot import Snapshot, forget, read_snapshot
+from tests.store.history import epochs, record
+from tests.store.test_fills import a_fill
+from tests.store.test_seal import cells, files
+
+
+@pytest.fixture
+def store(tmp_path: FilePath) -> Iterator[str]:
+    yield str(tmp_path / ".logql")
+    forget()
+
+
+def history(store: str, runs: int) -> None:
+    for number in range(runs):
+        record(store, f"01{number:02}", epochs(3, 2, seed=number), version="abc"[number % 3] * 12)
+    seal.recover(store)
+
+
+def everything(snapshot: Snapshot) -> dict[str, list[tuple[Any, ...]]]:
+    return {
+        "run": sorted(cells(snapshot, "run", "run", "version", "best")),
+        "epoch": sorted(cells(snapshot, "epoch", "run", "epoch", "acc", "_seq")),
+        "epoch.step": sorted(cells(snapshot, "epoch.step", "run", "epoch", "step", "loss")),
+        "output": sorted(cells(snapshot, "output", "run", "line")),
+    }
+
+
+def test_the_same_rows_in_one_sorted_file_per_level(store: str) -> None:
+    history(store, 7)
+    before = everything(read_snapshot(store))
+    assert [(one.level, one.files) for one in compact.compact(store, dry_run=True)] == [
+        (one.level, one.files) for one in compact.compact(store)
+    ]
+    snapshot = read_snapshot(store)
+    assert everything(snapshot) == before
+    assert {level: len(pieces) for level, pieces in snapshot.levels.items()} == dict.fromkeys(before, 1)
+    assert len(files(store)) == 4
+    assert all("/versions=1-3/epochs=0-" in path for path in files(store))
+    order = cells(snapshot, "epoch.step", "version", "run", "epoch", "step")
+    assert order == sorted(order)
+    assert compact.compact(store) == []
+
+
+def test_a_reader_keeps_its_files_until_it_lets_go(store: str) -> None:
+    history(store, 3)
+    snapshot: Snapshot | None = read_snapshot(store)
+    assert snapshot is not None
+    before = everything(snapshot)
+    compact.compact(store)
+    assert everything(snapshot) == before
+    assert len(files(store)) == 16
+    del snapshot
+    read_snapshot(store)
+    compact.compact(store)
+    assert len(files(store)) == 4
+    assert not os.listdir(os.path.join(store, "scratch", "readers"))
+
+
+def test_large_files_are_left_alone_and_groups_are_bounded(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    history(store, 6)
+    before = everything(read_snapshot(store))
+    monkeypatch.setattr(compact, "TARGET_BYTES", 9000)
+    merged = [one for one in compact.compact(store) if one.level == "epoch"]
+    assert len(merged) > 1
+    assert everything(read_snapshot(store)) == before
+
+
+def test_few_small_files_are_no_reason(store: str) -> None:
+    history(store, compact.ENOUGH - 1)
+    assert compact.compact_if_needed(store) == []
+    record(store, "02", epochs(3, 2))
+    seal.recover(store)
+    assert {one.level for one in compact.compact_if_needed(store)} == {"run", "epoch", "epoch.step", "output"}
+
+
+def test_sidecars_are_merged_too(store: str) -> None:
+    history(store, 3)
+    path = (Step("epoch", 0, 1),)
+    for number in range(3):
+        fill = a_fill(f"f{number}", run=f"01{number:02}", version="abc"[number] * 12)
+        write_fill(store, fill, [Logged(path, "gnorm", number / 4, 5, 1, 1.0)])
+    compact.compact(store)
+    (piece,) = read_snapshot(store).hindsight["epoch"]
+    rows = pq.ParquetFile(piece.path).read(columns=["_fill", "run", "gnorm"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [("f0", "0100", 0.0), ("f1", "0101", 0.25), ("f2", "0102", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("values", "merged", "texts"),
+    [
+        ((1, 0.5), [1.0, 0.5], [None, None]),
+        (("n/a", 0.5), [None, 0.5], ["n/a", None]),
+        (((1 << 53) + 1, 0.5), [None, 0.5], [str((1 << 53) + 1), None]),
+        ((None, "x"), [None, "x"], None),
+        ((True, 3), [1, 3], None),
+        (([1], [0.5]), [[1.0], [0.5]], [None, None]),
+        (({"a": 1}, {"b": 2}), ['{"a": 1}', '{"b": 2}'], [None, None]),
+        (({"a": 1}, {"a": 0.5}), [{"a": 1.0}, {"a": 0.5}], [None, None]),
+    ],
+)
+def test_columns_of_different_types(store: str, values: tuple[Any, Any], merged: list[Any], texts: list[Any]) -> None:
+    path = (Step("epoch", 0, 0),)
+    for number, value in enumerate(values):
+        record(store, f"0{number}", [Enter(path, 0, 0, 1.0), Logged(path, "x", value, 1, 0, 1.0)])
+    seal.recover(store)
+    compact.compact(store)
+    (piece,) = read_snapshot(store).levels["epoch"]
+    table = pq.ParquetFile(piece.path).read()
+    assert table.column("x").to_pylist() == merged
+    assert (table.column("x$text").to_pylist() if "x$text" in table.column_names else None) == texts
+
+
+def test_merging_interleaved_runs_sorts_them() -> None:
+    def table(*runs: tuple[str, str, int]) -> pa.Table:
+        version, run, epoch = zip(*runs, strict=True)
+        return pa.table({"version": version, "run": run, "rank": pa.array([0] * len(run), pa.int32()), "e": epoch})
+
+    found = merge.merge([(5, table(("v1", "A", 5), ("v2", "C", 0))), (0, table(("v1", "A", 0), ("v1", "B", 0)))],
+                        {"v1": 1, "v2": 2})  # fmt: skip
+    assert found.column("run").to_pylist() == ["A", "A", "B", "C"]
+    assert found.column("e").to_pylist() == [0, 5, 0, 0]
+
+
+def test_only_one_process_compacts_at_a_time(store: str) -> None:
+    from logql.store.liveness import Lock
+
+    history(store, 3)
+    with Lock.take(os.path.join(store, "scratch", "compact.lock")) or pytest.fail("locked"):
+        assert compact.compact(store) == []
+    with Catalog.open(store) as catalog:
+        assert len(catalog.runs()) == 3
+    assert compact.compact(store)
