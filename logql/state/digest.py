@@ -1,0 +1,152 @@
+"""Compares two states: leaf by leaf, and that the same objects are shared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from logql.state.codec import digest_of
+from logql.state.graph import Atom, Buffer, Graph, Ref
+
+if TYPE_CHECKING:
+    from logql.state.restore import Loaded
+    from logql.state.save import Saved
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`equal`: bit for bit; `close`: within the tolerance; `path`: the first leaf that differs (or differs most).
+
+    `compared` counts leaves. Variables that the code overwrites before it reads them are not compared.
+    """
+
+    equal: bool
+    close: bool
+    path: str | None
+    compared: int
+
+
+def compare(saved: Saved, loaded: Loaded | Saved, rtol: float, atol: float) -> Comparison:
+    """Compare the state reached now with the recorded one of the same boundary."""
+    comparing = _Comparing(saved.graph, loaded.graph, rtol, atol)
+    comparing.run()
+    path = comparing.beyond or comparing.within
+    return Comparison(path is None, comparing.beyond is None, path, comparing.compared)
+
+
+class _Comparing:
+    def __init__(self, here: Graph, there: Graph, rtol: float, atol: float) -> None:
+        self._here = here
+        self._there = there
+        self._tolerance = (rtol, atol)
+        self._pairs: dict[int, int] = {}
+        self._partners: dict[int, int] = {}
+        self._todo: list[int] = []
+        self.compared = 0
+        self.within: str | None = None
+        self.beyond: str | None = None
+
+    def run(self) -> None:
+        """Walk both graphs together from the roots that matter."""
+        there = {root.name: root for root in self._there.roots if root.use == "needed"}
+        for root in self._here.roots:
+            if root.name in there:
+                self._value(root.value, there[root.name].value, root.name)
+                self._drain()
+
+    def _drain(self) -> None:
+        while self._todo:
+            number = self._todo.pop()
+            here, there = self._here.nodes[number], self._there.nodes[self._pairs[number]]
+            path = self._here.path(number)
+            if here.kind != there.kind or here.payload.keys() != there.payload.keys():
+                self._differs(path)
+                continue
+            for name, value in here.payload.items():
+                self._value(value, there.payload[name], path)
+
+    def _value(self, here: Any, there: Any, path: str) -> None:
+        kind = type(here)
+        if kind is not type(there):
+            self._differs(path)
+        elif kind is Ref:
+            self._reference(here, there, path)
+        elif kind is list:
+            self._sequence(here, there, path)
+        else:
+            self.compared += 1
+            self._leaf(here, there, path)
+
+    def _reference(self, here: Ref, there: Ref, path: str) -> None:
+        known = self._pairs.get(here)
+        if known is None and int(there) not in self._partners:
+            self._pairs[int(here)] = int(there)
+            self._partners[int(there)] = int(here)
+            self._todo.append(int(here))
+        elif known != there:
+            self._differs(path)
+
+    def _sequence(self, here: list[Any], there: list[Any], path: str) -> None:
+        if len(here) != len(there):
+            self._differs(path)
+            return
+        for a, b in zip(here, there, strict=True):
+            self._value(a, b, path)
+
+    def _leaf(self, here: Any, there: Any, path: str) -> None:
+        if type(here) is Atom:
+            here, there = here.value, there.value
+        if type(here) is Buffer:
+            if here.nbytes != there.nbytes or digest_of(here) != digest_of(there):
+                self._differs(path, here.nbytes == there.nbytes and self._close_buffers(here, there))
+        elif not _same(here, there):
+            self._differs(path, self._close_numbers([here], [there]))
+
+    def _close_buffers(self, here: Buffer, there: Buffer) -> bool:
+        return here.dtype == there.dtype and close_bytes(here.bytes(), there.bytes(), here.dtype, *self._tolerance)
+
+    def _close_numbers(self, here: Iterable[Any], there: Iterable[Any]) -> bool:
+        rtol, atol = self._tolerance
+        return all(_near(a, b, rtol, atol) for a, b in zip(here, there, strict=True))
+
+    def _differs(self, path: str, close: bool = False) -> None:
+        if close:
+            self.within = self.within or path
+        else:
+            self.beyond = self.beyond or path
+
+
+def _same(here: Any, there: Any) -> bool:
+    if type(here) is not type(there):
+        return False
+    if isinstance(here, float):
+        return here.hex() == there.hex()
+    return bool(here == there)
+
+
+def _near(here: Any, there: Any, rtol: float, atol: float) -> bool:
+    if not isinstance(here, (float, complex)) or not isinstance(there, (float, complex)):
+        return False
+    if here != here or there != there:
+        return here != here and there != there
+    return here == there or (bool(abs(here - there) <= atol + rtol * abs(there)) and math.isfinite(abs(here)))
+
+
+def close_bytes(here: memoryview, there: memoryview, dtype: str, rtol: float, atol: float) -> bool:
+    """Whether two arrays of floating-point numbers agree within a tolerance; other dtypes never do."""
+    if dtype == "bytes" or (dtype != "bfloat16" and dtype[1:2] not in "fc"):
+        return False
+    try:
+        import numpy as np
+    except ImportError:
+        return False
+    left, right = (_floats(np, memory, dtype) for memory in (here, there))
+    return bool(np.allclose(left, right, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def _floats(np: Any, memory: memoryview, dtype: str) -> Any:
+    if dtype == "bfloat16":
+        return (np.frombuffer(memory, dtype="<u2").astype("<u4") << 16).view("<f4")
+    return np.frombuffer(memory, dtype=dtype)

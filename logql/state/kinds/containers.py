@@ -1,0 +1,141 @@
+"""Lists, dicts, sets and tuples of exactly these types; their subclasses are instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from logql.state.graph import Node, Payload
+from logql.state.kinds.base import Kind
+from logql.state.walk import LEAVES
+
+if TYPE_CHECKING:
+    from logql.state.build import Builder
+    from logql.state.walk import Walker
+
+
+class ListKind(Kind):
+    """A plain list."""
+
+    name = "list"
+
+    def capture(self, value: list[Any], walker: Walker) -> Payload:
+        return {"items": walker.values(None, list(value))}
+
+    def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
+        return type(live) is list
+
+    def create(self, node: Node, builder: Builder) -> object:
+        return []
+
+    def fill(self, node: Node, vessel: list[Any], builder: Builder) -> None:
+        vessel[:] = builder.values(node.payload["items"])
+
+
+class DictKind(Kind):
+    """A plain dict, an instance's `__dict__` included; order is kept."""
+
+    name = "dict"
+
+    def capture(self, value: dict[Any, Any], walker: Walker) -> Payload:
+        return capture_mapping(list(value.items()), walker)
+
+    def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
+        return type(live) is dict
+
+    def create(self, node: Node, builder: Builder) -> object:
+        return {}
+
+    def fill(self, node: Node, vessel: dict[Any, Any], builder: Builder) -> None:
+        if LEAVES.issuperset(map(type, node.payload["keys"])):
+            self.finish(node, vessel, builder)
+
+    def finish(self, node: Node, vessel: dict[Any, Any], builder: Builder) -> None:
+        keys, values = builder.values(node.payload["keys"]), builder.values(node.payload["values"])
+        pour_mapping(dict, vessel, keys, values)
+
+
+class TupleKind(Kind):
+    """A plain tuple: immutable, but what it holds may not be."""
+
+    name = "tuple"
+
+    def capture(self, value: tuple[Any, ...], walker: Walker) -> Payload:
+        return {"items": walker.values(None, list(value))}
+
+    def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
+        return type(live) is tuple and same_items(live, builder.values(node.payload["items"]))
+
+    def create(self, node: Node, builder: Builder) -> object:
+        return tuple(builder.values(node.payload["items"]))
+
+
+class FrozenSetKind(Kind):
+    """A plain frozenset."""
+
+    name = "frozenset"
+
+    def capture(self, value: frozenset[Any], walker: Walker) -> Payload:
+        return {"items": walker.values(None, list(value))}
+
+    def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
+        return type(live) is frozenset and same_items(live, builder.values(node.payload["items"]))
+
+    def create(self, node: Node, builder: Builder) -> object:
+        return frozenset(builder.values(node.payload["items"]))
+
+
+class SetKind(Kind):
+    """A plain set."""
+
+    name = "set"
+
+    def capture(self, value: set[Any], walker: Walker) -> Payload:
+        return {"items": walker.values(None, list(value))}
+
+    def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
+        return type(live) is set
+
+    def create(self, node: Node, builder: Builder) -> object:
+        return set()
+
+    def finish(self, node: Node, vessel: set[Any], builder: Builder) -> None:
+        pour_set(set, vessel, builder.values(node.payload["items"]))
+
+
+def capture_mapping(pairs: list[tuple[Any, Any]], walker: Walker) -> Payload:
+    """Keys and values of a mapping in order; steps are `[repr(key)]` where the key is a plain value."""
+    keys = [key for key, _ in pairs]
+    values = [value for _, value in pairs]
+    if LEAVES.issuperset(map(type, keys)):
+        if LEAVES.issuperset(map(type, values)):
+            return {"keys": keys, "values": values}
+        return {"keys": keys, "values": walker.values([f"[{key!r}]" for key in keys], values)}
+    number = range(len(pairs))
+    return {
+        "keys": walker.values([f".keys[{i}]" for i in number], keys),
+        "values": walker.values([f".values[{i}]" for i in number], values),
+    }
+
+
+def pour_mapping(base: type[dict[Any, Any]], vessel: Any, keys: list[Any], values: list[Any]) -> None:
+    """Write a mapping in place through its native base, untouched by overridden methods."""
+    if not same_items(base.keys(vessel), keys):
+        base.clear(vessel)
+    for key, value in zip(keys, values, strict=True):
+        base.__setitem__(vessel, key, value)
+
+
+def pour_set(base: type[set[Any]], vessel: Any, items: list[Any]) -> None:
+    """Write a set in place, in the saved order of iteration."""
+    if not same_items(base.__iter__(vessel), items):
+        base.clear(vessel)
+        base.update(vessel, items)
+
+
+def same_items(left: Iterable[Any], right: Iterable[Any]) -> bool:
+    """Whether two sequences hold the same objects, or equal plain values of one type."""
+    left, right = list(left), list(right)
+    return len(left) == len(right) and all(
+        a is b or (type(a) in LEAVES and type(a) is type(b) and a == b) for a, b in zip(left, right, strict=True)
+    )

@@ -1,0 +1,89 @@
+"""Open files: which, where in them, and how they come back in a replay's private copy."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+from logql.errors import StateError
+from logql.state.errors import Refusal
+from logql.state.graph import Node, Payload
+from logql.state.kinds.base import Kind, need_anchor
+
+if TYPE_CHECKING:
+    from logql.state.build import Builder
+    from logql.state.walk import Walker
+
+FILE_TYPES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedReader, io.BufferedRandom, io.FileIO)
+
+
+class FileKind(Kind):
+    """An open or closed file. A file open for writing is truncated to the saved position, then written on."""
+
+    name = "file"
+
+    def capture(self, value: Any, walker: Walker) -> Payload:
+        if value.closed:
+            need_anchor(value, walker, "a closed file")
+            return {"type": walker.ref(".__class__", type(value)), "closed": True}
+        path, mode = value.name, getattr(value, "mode", "r")
+        if not isinstance(path, str) or not value.seekable():
+            raise Refusal("a file without a name, a pipe or a terminal")
+        if not walker.copying():
+            return {"type": walker.ref(".__class__", type(value))}
+        if value.writable():
+            value.flush()
+        elif "+" in mode:
+            raise Refusal(f"a file open for {mode!r}")
+        if "a" not in mode:
+            need_anchor(value, walker, f"a file open for {mode!r}")
+        try:
+            position = value.tell()
+        except OSError as error:
+            raise Refusal(f"the position in {os.path.basename(path)}: {error}") from error
+        size = os.fstat(value.fileno()).st_size
+        return {
+            "type": walker.ref(".__class__", type(value)),
+            "closed": False,
+            "path": path,
+            "mode": mode,
+            "position": position,
+            "size": size,
+            "encoding": getattr(value, "encoding", None),
+            "newline": None,
+        }
+
+    def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
+        if not super().accepts(node, live, builder):
+            return False
+        return bool(node.payload["closed"] or (not live.closed and live.mode == node.payload["mode"]))
+
+    def create(self, node: Node, builder: Builder) -> object:
+        payload = node.payload
+        if payload["closed"] or "a" not in payload["mode"]:
+            raise StateError(f"a file cannot be opened anew: {builder.path(node)}")
+        return open(payload["path"], payload["mode"], encoding=payload["encoding"])
+
+    def fill(self, node: Node, vessel: Any, builder: Builder) -> None:
+        payload = node.payload
+        if payload["closed"]:
+            vessel.close()
+            return
+        if vessel.writable():
+            vessel.flush()
+            os.ftruncate(vessel.fileno(), payload["size"])
+        vessel.seek(payload["position"])
+
+
+def is_standard_stream(value: object) -> bool:
+    """Whether a stream is the process's own stdin, stdout or stderr (or what stands in for one)."""
+    import sys
+
+    streams = (sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    if any(value is stream for stream in streams):
+        return True
+    try:
+        return isinstance(value, FILE_TYPES) and value.fileno() in (0, 1, 2)
+    except (OSError, ValueError):
+        return False

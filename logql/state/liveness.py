@@ -1,0 +1,161 @@
+"""Which variables a running piece of code still reads: data-flow over its bytecode."""
+
+from __future__ import annotations
+
+import dis
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from types import CodeType
+from typing import Literal
+
+#: needed: the loop's body may read or write it, or a function may; kept: only code after the loop reads it as it is
+#: now; dead: written before it is read, on every way.
+Use = Literal["needed", "kept", "dead"]
+
+_DYNAMIC = frozenset({"locals", "vars", "eval", "exec", "globals", "dir"})
+_PARTS = re.compile(r"(LOAD|STORE|DELETE)_FAST")
+_ENDS = frozenset({"RETURN_VALUE", "RETURN_CONST", "RERAISE", "RAISE_VARARGS", "INTERPRETER_EXIT"})
+_JUMPS = frozenset({"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT", "JUMP", "JUMP_NO_INTERRUPT"})
+
+
+@lru_cache(maxsize=256)
+def uses_after(code: CodeType, offset: int, in_loop: bool) -> Mapping[str, Use]:
+    """What code suspended at `offset` does with its variables from there on; what is not named is dead.
+
+    With `in_loop`, the instruction is that of a loop, and what its body does counts as needed.
+    """
+    flow = _Flow(code)
+    live = flow.live_at(offset)
+    shared = {*code.co_cellvars, *code.co_freevars} | flow.named_in_functions()
+    if flow.is_dynamic():
+        live |= flow.all_names()
+    needed = flow.touched_in_loop(offset) if in_loop else set()
+    uses: dict[str, Use] = {name: "needed" if name in needed else "kept" for name in live}
+    uses.update(dict.fromkeys(shared, "needed"))
+    return uses
+
+
+class _Flow:
+    """Instructions of one code object with their successors, reads and writes."""
+
+    def __init__(self, code: CodeType) -> None:
+        self._code = code
+        bytecode = dis.Bytecode(code)
+        self._instructions = list(bytecode)
+        self._position = {one.offset: i for i, one in enumerate(self._instructions)}
+        self._effects = [tuple(_effects(one)) for one in self._instructions]
+        self._handlers = self._find_handlers(bytecode)
+        self._successors = [self._after(i) for i in range(len(self._instructions))]
+
+    def _find_handlers(self, bytecode: dis.Bytecode) -> list[list[int]]:
+        handlers: list[list[int]] = [[] for _ in self._instructions]
+        for entry in getattr(bytecode, "exception_entries", ()):
+            target = self._locate(entry.target)
+            for i, one in enumerate(self._instructions):
+                if entry.start <= one.offset < entry.end:
+                    handlers[i].append(target)
+        return handlers
+
+    def _locate(self, offset: int) -> int:
+        while offset not in self._position:
+            offset -= 2
+        return self._position[offset]
+
+    def _after(self, i: int) -> list[int]:
+        one = self._instructions[i]
+        found = []
+        if one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
+            found.append(self._locate(one.argval))
+        if one.opname not in _ENDS and one.opname not in _JUMPS and i + 1 < len(self._instructions):
+            found.append(i + 1)
+        return found
+
+    def live_at(self, offset: int) -> set[str]:
+        """Variables that some way from the instruction at `offset` reads before writing them."""
+        before: list[frozenset[str]] = [frozenset()] * len(self._instructions)
+        changed = True
+        while changed:
+            changed = False
+            for i in range(len(self._instructions) - 1, -1, -1):
+                live: set[str] = set()
+                for successor in self._successors[i]:
+                    live |= before[successor]
+                for action, name in reversed(self._effects[i]):
+                    if action == "STORE":
+                        live.discard(name)
+                    else:
+                        live.add(name)
+                for handler in self._handlers[i]:
+                    live |= before[handler]
+                if live != before[i]:
+                    before[i] = frozenset(live)
+                    changed = True
+        here = self._locate(offset)
+        found: set[str] = set()
+        for successor in (*self._successors[here], *self._handlers[here]):
+            found |= before[successor]
+        return found
+
+    def touched_in_loop(self, offset: int) -> set[str]:
+        """Variables that the loop around the instruction reads or writes: what can come back to it."""
+        here = self._locate(offset)
+        forward = self._reach(here, [[*s, *h] for s, h in zip(self._successors, self._handlers, strict=True)])
+        backward: list[list[int]] = [[] for _ in self._instructions]
+        for i, successors in enumerate(self._successors):
+            for successor in successors:
+                backward[successor].append(i)
+        for i, handlers in enumerate(self._handlers):
+            for handler in handlers:
+                backward[handler].append(i)
+        body = forward & self._reach(here, backward)
+        names = {name for i in body for _, name in self._effects[i]}
+        return names if body else self.all_names()
+
+    def _reach(self, start: int, edges: list[list[int]]) -> set[int]:
+        seen: set[int] = set()
+        todo = list(edges[start])
+        while todo:
+            i = todo.pop()
+            if i not in seen:
+                seen.add(i)
+                todo += edges[i]
+        return seen
+
+    def is_dynamic(self) -> bool:
+        """Whether the code may look at its variables by other means than their names."""
+        return not _DYNAMIC.isdisjoint(self._code.co_names)
+
+    def all_names(self) -> set[str]:
+        """Every variable that the code mentions."""
+        return {name for effects in self._effects for _, name in effects}
+
+    def named_in_functions(self) -> set[str]:
+        """For module code: every name that a function or class in it mentions, so that a call may use it."""
+        if self._code.co_name != "<module>":
+            return set()
+        return set(_nested_names(self._code))
+
+
+def _nested_names(code: CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from constant.co_names
+            yield from constant.co_freevars
+            yield from _nested_names(constant)
+
+
+def _effects(one: dis.Instruction) -> Iterator[tuple[str, str]]:
+    """(LOAD | STORE | DELETE, variable) in order of execution."""
+    if "_FAST" in one.opname:
+        names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
+        for action, name in zip(_PARTS.findall(one.opname), names, strict=False):
+            yield action, name
+        if one.opname == "LOAD_FAST_AND_CLEAR":
+            yield "LOAD", one.argval
+    elif one.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"):
+        yield "LOAD", one.argval
+    elif one.opname in ("STORE_NAME", "STORE_GLOBAL"):
+        yield "STORE", one.argval
+    elif one.opname in ("DELETE_NAME", "DELETE_GLOBAL"):
+        yield "DELETE", one.argval

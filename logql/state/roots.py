@@ -1,0 +1,162 @@
+"""Where a state begins: the variables that the body of the main loop can reach, and the random states."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import CodeType, FrameType
+from typing import Any, Literal
+
+from logql.state.liveness import Use, uses_after
+from logql.state.select import Selection, lies_in
+
+#: What a restore does with a root: bind it, write it into its module, or nothing because writing in place is all.
+Role = Literal["local", "global", "caller", "named", "random", "iterable", "item"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Root:
+    """A variable (`variable` in `module`, where that applies) or another beginning of the graph.
+
+    `use` says what the code still does with it: a `needed` root must be saved, one that is only `kept` stays as the
+    prologue made it where it cannot be saved, and a `dead` one is then unbound.
+    """
+
+    name: str
+    role: Role
+    value: object
+    variable: str = ""
+    module: str = ""
+    use: Use = "needed"
+
+
+@dataclass(slots=True, eq=False)
+class Roots:
+    """All roots at one instant. `namespaces` are the module dicts that a restore writes into, by module name."""
+
+    selection: Selection
+    roots: list[Root]
+    namespaces: dict[str, dict[str, Any]]
+    names: list[str]
+    reason: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def collect(
+    frame: FrameType, project: str, named: Mapping[str, object], *, iterable: object = None, item: object = inspect
+) -> Roots:
+    """Roots of the state at a boundary of the main loop that `frame` runs (the frame of the `for` statement).
+
+    Give `iterable` (what the loop runs over, unless it is an iterator) and `item` (the one about to be yielded), so
+    that they are part of the same graph. Cheap: it lists variables and copies nothing. `Roots.reason` says why no
+    state of such a frame can be saved, if so; `save` then refuses.
+    """
+    selection = _selection(project)
+    roots = Roots(selection, [], {}, [], _refuse_frame(frame))
+    roots.roots += _frame_roots(frame, roots)
+    roots.roots += _module_roots(selection, frame, roots.namespaces)
+    roots.roots += [Root(f"checkpointing.{name}", "named", value) for name, value in named.items()]
+    if iterable is not None:
+        roots.roots.append(Root("<iterable>", "iterable", iterable))
+    if item is not inspect:
+        roots.roots.append(Root("<item>", "item", item))
+    roots.roots += random_roots()
+    order = {"needed": 0, "kept": 1, "dead": 2}
+    roots.roots.sort(key=lambda root: order[root.use])
+    return roots
+
+
+def random_roots() -> list[Root]:
+    """The global random generators of every library that the program has loaded."""
+    found: list[tuple[str, object]] = []
+    if "random" in sys.modules:
+        found.append(("random", sys.modules["random"]._inst))  # type: ignore[attr-defined]
+    mtrand: Any = sys.modules.get("numpy.random.mtrand")
+    if mtrand is not None:
+        found.append(("numpy.random", mtrand._rand))
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "default_generator"):
+        found.append(("torch.random", torch.default_generator))
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            found += [(f"torch.cuda.random[{i}]", g) for i, g in enumerate(torch.cuda.default_generators)]
+    return [Root(f"<{name}>", "random", value) for name, value in found]
+
+
+@lru_cache(maxsize=8)
+def _selection(project: str) -> Selection:
+    return Selection(project)
+
+
+def _refuse_frame(frame: FrameType) -> str | None:
+    flags = frame.f_code.co_flags
+    if flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        return "the main loop runs in a generator, whose consumer has state of its own"
+    if flags & inspect.CO_COROUTINE:
+        return "the main loop runs in a coroutine"
+    if not _is_function(frame) and frame.f_locals is not frame.f_globals:
+        return "the main loop runs in the body of a class"
+    return None
+
+
+def _is_function(frame: FrameType) -> bool:
+    return bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
+
+
+def read_locals(frame: FrameType) -> dict[str, object]:
+    """A function's variables, without leaving references to them behind in the frame."""
+    seen = frame.f_locals
+    found = dict(seen)
+    if sys.version_info < (3, 13):
+        seen.clear()
+    return found
+
+
+def _frame_roots(frame: FrameType, roots: Roots) -> Iterator[Root]:
+    if _is_function(frame):
+        roots.names = [*variables(frame.f_code)]
+        uses = uses_after(frame.f_code, frame.f_lasti, in_loop=True)
+        for name, value in read_locals(frame).items():
+            yield Root(name, "local", value, variable=name, use=uses.get(name, "dead"))
+    depth = 0
+    caller = frame.f_back
+    while caller is not None:
+        if _is_function(caller) and lies_in(caller.f_code.co_filename, roots.selection.project):
+            depth += 1
+            for name, value in read_locals(caller).items():
+                yield Root(f"caller{depth}.{name}", "caller", value, variable=name, use="kept")
+        caller = caller.f_back
+
+
+def variables(code: CodeType) -> tuple[str, ...]:
+    """All variables of a function, shared ones included."""
+    return tuple(dict.fromkeys((*code.co_varnames, *code.co_cellvars, *code.co_freevars)))
+
+
+def _module_roots(selection: Selection, frame: FrameType, namespaces: dict[str, dict[str, Any]]) -> Iterator[Root]:
+    for name, module in list(sys.modules.items()):
+        if module is not None and selection.is_project_module(name):
+            namespaces[name] = vars(module)
+    own = str(frame.f_globals.get("__name__", "__main__"))
+    namespaces[own] = frame.f_globals
+    running = _module_frames(frame)
+    for name, names in namespaces.items():
+        uses = running.get(id(names))
+        for variable, value in list(names.items()):
+            if variable.startswith("__") and variable.endswith("__"):
+                continue
+            use = uses.get(variable, "dead") if uses is not None else "needed"
+            yield Root(f"{name}.{variable}", "global", value, variable=variable, module=name, use=use)
+
+
+def _module_frames(frame: FrameType | None) -> dict[int, Mapping[str, Use]]:
+    """How module-level code that is running now uses its variables, by id of the module's dict."""
+    found: dict[int, Mapping[str, Use]] = {}
+    loop_frame = frame
+    while frame is not None:
+        if not _is_function(frame) and frame.f_locals is frame.f_globals and id(frame.f_globals) not in found:
+            found[id(frame.f_globals)] = uses_after(frame.f_code, frame.f_lasti, in_loop=frame is loop_frame)
+        frame = frame.f_back
+    return found

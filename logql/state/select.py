@@ -1,0 +1,238 @@
+"""Which kind an object is of."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import io
+import os
+import pathlib
+import re
+import sys
+import threading
+import types
+import uuid
+import weakref
+from collections.abc import Callable
+
+from logql.state.kinds.arrays import ArrayKind
+from logql.state.kinds.base import Kind, find_global
+from logql.state.kinds.code import (
+    CacheKind,
+    CellKind,
+    ClassKind,
+    FunctionKind,
+    GlobalKind,
+    MethodKind,
+    PartialKind,
+    WrapperKind,
+    global_name,
+)
+from logql.state.kinds.containers import DictKind, FrozenSetKind, ListKind, SetKind, TupleKind
+from logql.state.kinds.extension import ExtensionKind
+from logql.state.kinds.files import FILE_TYPES, FileKind, is_standard_stream
+from logql.state.kinds.instances import BASES, AtomKind, EnumKind, InstanceKind
+from logql.state.kinds.layout import native_base
+from logql.state.kinds.opaque import REFUSED_TYPES, LockKind, OpaqueKind, RefusedKind, SentinelKind, is_sink
+from logql.state.kinds.randomness import (
+    BitGeneratorKind,
+    GeneratorKind,
+    RandomKind,
+    RandomStateKind,
+    SeedSequenceKind,
+)
+from logql.state.kinds.tensors import StorageKind, TensorKind, TorchGeneratorKind
+from logql.state.kinds.weak import WEAK_CONTAINERS, WeakContainerKind, WeakReferenceKind
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        ListKind(), DictKind(), TupleKind(), FrozenSetKind(), SetKind(), InstanceKind(), AtomKind(), EnumKind(),
+        GlobalKind(), FunctionKind(), CellKind(), MethodKind(), PartialKind(), WrapperKind(), ClassKind(), CacheKind(),
+        OpaqueKind(), LockKind(), SentinelKind(), RefusedKind(), ExtensionKind(), RandomKind(), RandomStateKind(),
+        BitGeneratorKind(), SeedSequenceKind(), GeneratorKind(), ArrayKind(), StorageKind(), TensorKind(),
+        TorchGeneratorKind(), FileKind(), WeakReferenceKind(), WeakContainerKind(),
+    )
+}  # fmt: skip
+
+_EXACT: dict[type, str] = {
+    list: "list",
+    dict: "dict",
+    tuple: "tuple",
+    frozenset: "frozenset",
+    set: "set",
+    object: "sentinel",
+    types.CellType: "cell",
+    types.MethodType: "method",
+    types.MethodWrapperType: "method",
+    functools._lru_cache_wrapper: "cache",
+    staticmethod: "wrapper",
+    classmethod: "wrapper",
+    property: "wrapper",
+    weakref.ref: "weakref",
+    type(threading.Lock()): "lock",
+    type(threading.RLock()): "lock",
+    types.MappingProxyType: "opaque",
+    **dict.fromkeys(
+        (types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType), "global"
+    ),
+    **dict.fromkeys((types.GenericAlias, types.UnionType, types.CodeType), "opaque"),
+}
+
+_ATOMS: tuple[type, ...] = (
+    range, slice, re.Pattern, decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PurePath,
+    datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
+)  # fmt: skip
+
+#: (module, class) -> kind, where importing the module only to name the class would cost
+_BY_NAME: dict[tuple[str, str], str] = {
+    ("numpy", "dtype"): "atom",
+    ("numpy", "ufunc"): "global",
+    ("numpy", "ndarray"): "array",
+    ("numpy", "generic"): "atom",
+    ("numpy.random.mtrand", "RandomState"): "numpy.RandomState",
+    ("numpy.random._generator", "Generator"): "numpy.Generator",
+    ("numpy.random.bit_generator", "BitGenerator"): "numpy.BitGenerator",
+    ("numpy.random.bit_generator", "SeedSequence"): "numpy.SeedSequence",
+    ("torch", "dtype"): "atom",
+    ("torch", "device"): "atom",
+    ("torch", "layout"): "atom",
+    ("torch", "memory_format"): "atom",
+    ("torch", "Size"): "atom",
+    ("torch._C", "TensorBase"): "tensor",
+    ("torch", "TensorBase"): "tensor",
+    ("torch._C", "StorageBase"): "storage",
+    ("torch", "StorageBase"): "storage",
+    ("torch._C", "Generator"): "torch.Generator",
+    ("torch", "Generator"): "torch.Generator",
+}
+
+
+class Selection:
+    """Chooses kinds for the objects of one project; what belongs to the project is walked, libraries are not."""
+
+    def __init__(self, project: str) -> None:
+        self.project = os.path.realpath(project)
+        self._types: dict[type, Kind] = {cls: KINDS[name] for cls, name in _EXACT.items()}
+        self._mine: dict[str, bool] = {}
+        self._rules: tuple[tuple[type | tuple[type, ...], Callable[[object], str]], ...] = (
+            (type, self._of_class),
+            (types.FunctionType, self._of_function),
+            (types.BuiltinFunctionType, _of_builtin),
+        )
+
+    def __call__(self, value: object) -> Kind:
+        cls = type(value)
+        kind = self._types.get(cls)
+        if kind is not None:
+            return kind
+        for types_, rule in self._rules:
+            if isinstance(value, types_):
+                return KINDS[rule(value)]
+        if is_standard_stream(value):
+            return KINDS["opaque"]
+        name, cacheable = _of_instance(value, cls)
+        if cacheable:
+            self._types[cls] = KINDS[name]
+        return KINDS[name]
+
+    def is_project_module(self, name: str) -> bool:
+        """Whether a module's source lies in the project and in no installed package of it."""
+        known = self._mine.get(name)
+        if known is None:
+            known = self._mine[name] = self._lies_in_project(name)
+        return known
+
+    def _lies_in_project(self, name: str) -> bool:
+        if name.split(".")[0] == "logql":
+            return False
+        if name == "__main__":
+            return True
+        file = getattr(sys.modules.get(name), "__file__", None)
+        return isinstance(file, str) and lies_in(file, self.project)
+
+    def _of_class(self, value: object) -> str:
+        assert isinstance(value, type)
+        if value.__module__.split(".")[0] == "logql":
+            return "global"
+        found = find_global(value)
+        if found is None or (self.is_project_module(value.__module__) and not issubclass(value, enum.Enum)):
+            return "class"
+        return "global"
+
+    def _of_function(self, value: object) -> str:
+        assert isinstance(value, types.FunctionType)
+        module = value.__module__ or ""
+        found = find_global(value)
+        if found is None or self.is_project_module(module):
+            return "function"
+        return "global"
+
+
+def _of_builtin(value: object) -> str:
+    owner = getattr(value, "__self__", None)
+    if owner is None or isinstance(owner, (types.ModuleType, type)):
+        return "global" if global_name(value) is not None else "opaque"
+    return "method"
+
+
+def _of_instance(value: object, cls: type) -> tuple[str, bool]:
+    """Kind of an object by its class, and whether all objects of the class are of it."""
+    if isinstance(value, types.ModuleType):
+        return ("global" if sys.modules.get(value.__name__) is value else "opaque"), False
+    if is_sink(value):
+        return "opaque", not isinstance(value, types.GeneratorType)
+    if isinstance(value, REFUSED_TYPES):
+        return "refused", False
+    if isinstance(value, FILE_TYPES) or (
+        isinstance(value, io.IOBase) and hasattr(value, "fileno") and not _in_memory(value)
+    ):
+        return "file", False
+    for owner in cls.__mro__:
+        name = _BY_NAME.get((owner.__module__, owner.__name__))
+        if name is not None:
+            return name, True
+    if isinstance(value, enum.Enum):
+        return "enum", True
+    if isinstance(value, functools.partial):
+        return "partial", True
+    if isinstance(value, WEAK_CONTAINERS):
+        return "weak container", True
+    return _of_layout(value, cls), True
+
+
+def _of_layout(value: object, cls: type) -> str:
+    import random
+
+    native = native_base(cls)
+    if issubclass(native, random.Random.__mro__[1]):
+        return "random" if isinstance(value, random.Random) else "refused"
+    if cls in _ATOMS or (
+        isinstance(value, _ATOMS) and cls.__module__ in ("datetime", "pathlib", "pathlib._local", "zoneinfo")
+    ):
+        return "atom"
+    if native in BASES:
+        return "instance"
+    return "extension"
+
+
+def _in_memory(value: object) -> bool:
+    return isinstance(value, (io.StringIO, io.BytesIO))
+
+
+def lies_in(file: str, project: str) -> bool:
+    """Whether a file is source of the project: under it, and in none of its environments."""
+    path = os.path.realpath(file)
+    if not path.startswith(project.rstrip(os.sep) + os.sep):
+        return False
+    parts = path[len(project) :].split(os.sep)
+    if "site-packages" in parts or "dist-packages" in parts or ".logql" in parts:
+        return False
+    prefix = os.path.realpath(sys.prefix)
+    return not (prefix.startswith(project) and prefix != project and path.startswith(prefix + os.sep))
+
+
+__all__ = ["KINDS", "Selection", "lies_in"]

@@ -1,0 +1,152 @@
+"""The one pass over all that is reachable: numbers every object and lets its kind capture it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from logql.state.errors import Refusal
+from logql.state.graph import Atom, Buffer, Node, Ref, join_path
+
+if TYPE_CHECKING:
+    from logql.state.kinds.base import Kind
+
+#: Exact types whose values are their own saved form.
+LEAVES = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)})
+
+#: (kind to use, key that identifies the object where id() does not)
+Selector = Callable[[object], "Kind"]
+Edges = dict[str, int]
+#: (key, dtype, bytes, address or None, reader) -> a copy
+Copier = Callable[[object, str, int, int | None, Callable[[], memoryview]], Buffer]
+
+
+class Walker:
+    """Walks live objects breadth first from the roots that it is given.
+
+    `copies` turns memory into a `Buffer`; None only looks (no memory is copied). With `edges`, every step from every
+    object is kept, objects included, so that paths can be followed later although the program has moved on.
+    """
+
+    def __init__(
+        self,
+        select: Selector,
+        *,
+        copies: Copier | None = None,
+        anchored: Callable[[object, object], int | None] | None = None,
+        edges: dict[int, Edges] | None = None,
+        facts: dict[object, Any] | None = None,
+    ) -> None:
+        self.nodes: list[Node] = []
+        self.objects: list[object] = []
+        self.keys: list[object] = []
+        self.facts: dict[object, Any] = {} if facts is None else dict(facts)
+        self.memory: list[tuple[int, int, int]] = []
+        self._index: dict[object, int] = {}
+        self._select = select
+        self._copies = copies
+        self._anchored = anchored
+        self._edges = edges
+        self._current = -1
+        self._next = 0
+
+    def root(self, name: str, value: object) -> Any:
+        """Capture everything reachable from `value` and return its reference."""
+        self._current = -1
+        reference = self.ref(name, value)
+        self._drain()
+        return reference
+
+    def try_root(self, name: str, value: object) -> tuple[Any, Refusal | None]:
+        """Like `root`, but an object that refuses takes back only what this root added."""
+        mark = len(self.nodes)
+        try:
+            return self.root(name, value), None
+        except Refusal as refusal:
+            for key in self.keys[mark:]:
+                del self._index[key]
+            del self.nodes[mark:], self.objects[mark:], self.keys[mark:]
+            self.memory = [owned for owned in self.memory if owned[2] < mark]
+            self._next = mark
+            return None, refusal
+
+    def ref(self, step: str, value: object) -> Any:
+        """The saved form of a value that the object at hand reaches by `step`: itself, an `Atom` or a `Ref`."""
+        if type(value) in LEAVES:
+            return value
+        kind = self._select(value)
+        if kind.atomic:
+            return kind.atom(value)
+        key = kind.key(value)
+        number = self._index.get(key)
+        if number is None:
+            number = self._add(kind, key, step, value)
+        if self._edges is not None:
+            self._edges.setdefault(self._current, {})[step] = number
+        return Ref(number)
+
+    def values(self, steps: list[str] | None, values: list[Any]) -> list[Any]:
+        """Saved forms of a sequence; `steps` None means `[0]`, `[1]`, ... A list of plain values costs one C pass."""
+        if LEAVES.issuperset(map(type, values)):
+            return values
+        if steps is None:
+            return [v if type(v) in LEAVES else self.ref(f"[{i}]", v) for i, v in enumerate(values)]
+        return [v if type(v) in LEAVES else self.ref(s, v) for s, v in zip(steps, values, strict=True)]
+
+    def buffer(
+        self, key: object, dtype: str, nbytes: int, address: int | None, read: Callable[[], memoryview]
+    ) -> Buffer:
+        """A copy of the memory that the node at hand owns, or an unchanged earlier one; `read` gives the live bytes."""
+        if address is not None and nbytes:
+            self.memory.append((address, nbytes, self._current))
+        if self._copies is None:
+            return Buffer(dtype, nbytes)
+        return self._copies(key, dtype, nbytes, address, read)
+
+    def copying(self) -> bool:
+        """Whether contents are wanted, not only identities."""
+        return self._copies is not None
+
+    def is_anchored(self, value: object) -> bool:
+        """Whether the object existed, and was reachable, when the loop began (always so in the prologue itself)."""
+        if self._anchored is None:
+            return True
+        return self._anchored(self._select(value).key(value), value) is not None
+
+    def path(self, number: int) -> str:
+        """Readable path of a node."""
+        steps = []
+        while number >= 0:
+            steps.append(self.nodes[number].step)
+            number = self.nodes[number].parent
+        return join_path(reversed(steps))
+
+    def _add(self, kind: Kind, key: object, step: str, value: object) -> int:
+        number = len(self.nodes)
+        anchor = self._anchored(key, value) if self._anchored is not None else None
+        self.nodes.append(Node(kind.name, self._current, step, anchor=anchor))
+        self.objects.append(value)
+        self.keys.append(key)
+        self._index[key] = number
+        return number
+
+    def _drain(self) -> None:
+        while self._next < len(self.nodes):
+            number = self._next
+            self._next += 1
+            self._current = number
+            value = self.objects[number]
+            try:
+                self.nodes[number].payload = self._select(value).capture(value, self)
+            except Refusal as refusal:
+                if self._copies is None:
+                    continue
+                refusal.path = refusal.path or self.path(number)
+                raise
+            except Exception as error:
+                if self._copies is None:
+                    continue
+                raise Refusal(f"{type(value).__name__}: {error}", self.path(number)) from error
+
+
+__all__ = ["LEAVES", "Atom", "Edges", "Walker"]

@@ -1,0 +1,172 @@
+"""Stands in for recorder and replay: a `loop` that saves at every boundary, or restores at one and runs on.
+
+Scripts import it as `rig`; it is driven by environment variables and writes what was logged as JSON.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import hashlib
+import json
+import os
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from logql.state.inject import inject
+from logql.state.injected import Injected
+from logql.state.iterables import Progress, iterable_refusal, reachable_iterable
+from logql.state.digest import compare
+from logql.state.prologue import Prologue
+from logql.state.restore import load, restore
+from logql.state.roots import collect
+from logql.state.save import Refused, save
+
+MODE = os.environ.get("RIG_MODE", "record")
+WHERE = Path(os.environ.get("RIG_STORE", "."))
+AT = int(os.environ.get("RIG_AT", "0"))
+TARGET = int(os.environ.get("RIG_LOOP", "0"))
+events: list[list[Any]] = []
+problems: list[str] = []
+index: dict[str, Any] = {"manifests": {}, "refused": {}}
+state = {"loops": 0, "now": None, "live": MODE == "record"}
+runtime = Injected()
+
+
+class Blobs:
+    def put(self, data: bytes | memoryview) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        path = WHERE / "blobs" / digest
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        return (WHERE / "blobs" / digest).read_bytes()
+
+
+def log(name: str, value: Any) -> Any:
+    if state["live"]:
+        plain = value.tolist() if hasattr(value, "tolist") else value
+        events.append([state["now"], name, repr(plain)])
+    return value
+
+
+def loop(name: str, iterable: Any) -> Iterator[Any]:
+    ordinal = state["loops"]
+    state["loops"] += 1
+    project = os.path.dirname(os.path.abspath(sys.argv[0]))
+    frame = sys._getframe(1)
+    if MODE == "record":
+        yield from _record(ordinal, iterable, frame, project)
+    else:
+        yield from _replay(ordinal, iterable, frame, project)
+
+
+def _keep(key: str, roots: Any, prologue: Prologue, **more: Any) -> None:
+    result = save(roots, prologue, **more)
+    if isinstance(result, Refused):
+        index["refused"][key] = [result.reason, result.path]
+    else:
+        index["manifests"][key], _ = result.write(Blobs())
+
+
+def _record(ordinal: int, iterable: Any, frame: Any, project: str) -> Iterator[Any]:
+    prologue = Prologue(collect(frame, project, {}))
+    reason = iterable_refusal(iterable)
+    container, progress = reachable_iterable(iterable), Progress(iterable)
+    exhausted = False
+    try:
+        for k, item in enumerate(iterable):
+            why = reason or progress.changed()
+            if why:
+                index["refused"][f"{ordinal}:{k}"] = [why, ""]
+            else:
+                _keep(f"{ordinal}:{k}", collect(frame, project, {}, iterable=container, item=item), prologue)
+            state["now"] = f"{ordinal}:{k}"
+            yield item
+        exhausted = True
+    finally:
+        state["now"] = f"{ordinal}:exit"
+        _keep(f"{ordinal}:exit", collect(frame, project, {}), prologue, exhausted=exhausted)
+
+
+def _replay(ordinal: int, iterable: Any, frame: Any, project: str) -> Iterator[Any]:
+    blobs, manifests = Blobs(), json.loads((WHERE / "index.json").read_text())["manifests"]
+    key = f"loop{ordinal}"
+    prologue = Prologue(collect(frame, project, {}), keep=True)
+    if ordinal < TARGET:
+        loaded = load(blobs, manifests[f"{ordinal}:exit"])
+        bindings = restore(loaded, collect(frame, project, {}), prologue)
+        runtime.arm(key, "exit", bindings, exhausted=loaded.exhausted)
+        return
+    container = reachable_iterable(iterable)
+    first = AT if ordinal == TARGET else 0
+    loaded = load(blobs, manifests[f"{ordinal}:{first}"])
+    if ordinal == TARGET:
+        loaded.set_random_states(prologue)
+    iterator = iter(iterable)
+    exhausted = False
+    checking = Prologue(collect(frame, project, {}))
+    try:
+        for k, item in enumerate(iterator):
+            if k < first:
+                continue
+            if k == first and ordinal == TARGET:
+                bindings = restore(loaded, collect(frame, project, {}, iterable=container, item=item), prologue)
+                runtime.arm(key, "body", bindings)
+                item = bindings.item
+                state["live"] = True
+            else:
+                _check(
+                    f"{ordinal}:{k}", collect(frame, project, {}, iterable=container, item=item), checking, manifests
+                )
+            state["now"] = f"{ordinal}:{k}"
+            yield item
+        exhausted = True
+    finally:
+        state["now"] = f"{ordinal}:exit"
+        _check(f"{ordinal}:exit", collect(frame, project, {}), checking, manifests, exhausted=exhausted)
+
+
+def _check(key: str, roots: Any, prologue: Prologue, manifests: dict[str, str], **more: Any) -> None:
+    result = save(roots, prologue, **more)
+    if isinstance(result, Refused):
+        problems.append(f"{key}: refused {result.reason} {result.path}")
+        return
+    if key in manifests:
+        found = compare(result, load(Blobs(), manifests[key]), 0.0, 0.0)
+        if not found.equal:
+            problems.append(f"{key}: {found.path}")
+
+
+def _finish() -> None:
+    WHERE.mkdir(parents=True, exist_ok=True)
+    name = "index.json" if MODE == "record" else "replay.json"
+    (WHERE / name).write_text(json.dumps({**index, "events": events, "problems": problems}))
+
+
+def lines_of_loops(tree: ast.Module) -> Sequence[int]:
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.For) and "rig.loop(" in ast.unparse(n.iter)]
+    return sorted(n.iter.lineno for n in found)
+
+
+def main() -> None:
+    """Run a script as __main__, with restoring statements where a replay needs them."""
+    script = sys.argv[1]
+    sys.argv = sys.argv[1:]
+    sys.path[0] = os.path.dirname(os.path.abspath(script))
+    text = Path(script).read_text()
+    tree = ast.parse(text, script)
+    if MODE != "record":
+        runtime.install()
+        tree = inject(tree, {line: f"loop{i}" for i, line in enumerate(lines_of_loops(tree))})
+    module = types.ModuleType("__main__")
+    module.__file__ = os.path.abspath(script)
+    sys.modules["__main__"] = module
+    atexit.register(_finish)
+    exec(compile(tree, os.path.abspath(script), "exec"), module.__dict__)
