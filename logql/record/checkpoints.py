@@ -9,8 +9,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from logql import settings
 from logql.model import Checkpoint, Run
@@ -22,12 +23,18 @@ from logql.store.catalog import Catalog
 
 if TYPE_CHECKING:
     from logql.record.mainloops import Main
+    from logql.state.roots import Roots
+    from logql.state.save import Saved
 
-#: What the first checkpoint is assumed to cost, until one was taken (seconds).
-_FIRST_GUESS_S = 0.01
+#: What the first checkpoint is assumed to cost at least, until one was taken (seconds).
+_FIRST_GUESS_S = 0.005
+#: A checkpoint costs about so many times the walk over the state that a loop begins with.
+_WALKS = 3.0
 #: Boundaries are not looked at more often than this (seconds).
 _LEAST_WAIT_S = 0.005
 _LONGEST_STALL_S = 2.0
+#: Checkpoints that may wait to be written where they are forced.
+_QUEUE = 3
 
 
 class Checkpointer:
@@ -42,118 +49,130 @@ class Checkpointer:
         self._every = settings.checkpoint_every()
         self._overhead = settings.overhead()
         self._writer = _BackgroundWriter()
-        self._prologue: Any = None
         self._spent = 0.0
         self._trained = 0.0
         self._cost = _FIRST_GUESS_S
         self._stall = 0.0
 
-    def begin(self, main: Main, iterable: object) -> None:
-        """Prepare for a main loop's boundaries, or refuse its checkpoints for good, with the reason."""
-        reason = self._why_not(main, iterable)
+    def begin(self, main: Main) -> None:
+        """Before `iter()` of a main loop's iterable: note what is there, or refuse its checkpoints for good."""
+        reason = self._why_not(main)
         if reason is not None:
             self.refuse(main, reason)
             return
-        main.random_at_iter = _capture_random()
-        main.due = 0.0
+        from logql.state.prologue import Prologue
+
+        began = time.perf_counter()
+        main.prologue = Prologue(self._collect(main))
+        walked = time.perf_counter() - began
+        self._spent += walked
+        self._cost = max(self._cost, _WALKS * walked)
 
     def refuse(self, main: Main, reason: str) -> None:
-        """Note why this loop has no checkpoints; replay then starts from the beginning."""
-        main.due = float("inf")
+        """Note why this loop has no checkpoints (any more); replay then starts from what there is."""
         main.refused = reason
-        self._add(main, None, None, 0, 0.0, reason)
+        main.due = float("inf")
+        self._add(main, None, None, 0, 0, 0.0, reason)
 
-    def boundary(self, main: Main, iterable: object, frame: FrameType) -> None:
+    def boundary(self, main: Main, frame: FrameType, item: object) -> None:
         """Before the body of the next iteration: checkpoint, if it is time to. Never raises."""
         try:
             if main.iterations == 0:
-                self._note_prologue(main, frame)
-                self._schedule(main)
-            elif self._is_forced(main.iterations) or (self._every is None and self._affordable(main)):
-                self._take(main, main.iterations, frame)
-                self._schedule(main)
-            elif self._every is None:
-                self._schedule(main)
+                main.start()
+            elif self._is_due(main):
+                main.frame = _frame_of(main, frame)
+                self._take(main, main.iterations, None, item)
+            self._schedule(main)
         except Exception as exc:
             main.due = float("inf")
             guard.failed("checkpoint", "no further checkpoints are taken in this loop", exc)
+        finally:
+            main.frame = None
 
-    def exit(self, main: Main, frame: FrameType) -> None:
+    def exit(self, main: Main, frame: FrameType, exhausted: bool) -> None:
         """After the last iteration: the state in which the code behind the loop goes on."""
-        if main.refused is None and main.iterations and _is_frame_of(main, frame):
-            self._take(main, None, frame)
-        self._trained += main.ended_at - main.started_at - main.stalled
+        try:
+            if main.prologue is not None and main.refused is None and main.iterations:
+                main.frame = _frame_of(main, frame)
+                self._take(main, None, exhausted)
+        except LookupError:
+            self.refuse(main, "the loop was left in a way that its end could not be observed")
+        finally:
+            main.frame = None
+            self._trained += self._training_time(main)
 
     def close(self) -> None:
         """Return when all checkpoints are written."""
         self._writer.close()
 
-    def _why_not(self, main: Main, iterable: object) -> str | None:
-        from logql.state.roots import iterable_ok
-
+    def _why_not(self, main: Main) -> str | None:
         if self._ranks.size > 1:
             return "multi-process run"
+        if self._overhead <= 0 and self._every is None:
+            return "checkpoints are turned off (LOGQL_OVERHEAD)"
         if main.code is None:
             return "the frame that runs the loop was not found"
         main.place = find_for_loop(main.code, main.instruction, self._location.project)
-        return main.place.reason or iterable_ok(iterable)
+        return main.place.reason or _why_not_iterable(main.iterable)
 
-    def _note_prologue(self, main: Main, frame: FrameType) -> None:
+    def _collect(self, main: Main, **item: object) -> Roots:
         from logql.state.roots import collect
-        from logql.state.save import Prologue
 
-        if self._prologue is None:
-            self._prologue = Prologue(collect(_frame_of(main, frame), self._location.project, api.named_state))
+        if main.frame is None:
+            raise LookupError("the frame that runs the loop is gone")
+        return collect(main.frame, self._location.project, api.named_state, iterable=main.iterable, **item)
 
-    def _is_forced(self, index: int) -> bool:
-        return self._every is not None and index % self._every == 0
-
-    def _affordable(self, main: Main) -> bool:
-        if self._writer.busy:
+    def _is_due(self, main: Main) -> bool:
+        if self._every is not None:
+            return main.iterations % self._every == 0
+        iteration = self._training_time(main) / main.iterations
+        if self._writer.pending or self._stall > max(_LONGEST_STALL_S, iteration):
             return False
-        iteration = self._training_time(main) / max(1, main.iterations)
-        if self._stall > min(_LONGEST_STALL_S, max(iteration, _FIRST_GUESS_S)) and self._stall:
-            return False
-        return self._spent + self._cost <= self._overhead * (self._trained + self._training_time(main))
+        return self._cost <= self._earned(main)
+
+    def _earned(self, main: Main) -> float:
+        """Seconds that checkpoints may still take."""
+        return self._overhead * (self._trained + self._training_time(main)) - self._spent
 
     def _training_time(self, main: Main) -> float:
-        return time.time() - main.started_at - main.stalled
+        end = main.ended_at if main.finished else time.time()
+        return max(0.0, end - main.started_at - main.stalled)
 
     def _schedule(self, main: Main) -> None:
         """Set when a boundary is of interest again: when the next checkpoint will have been earned."""
-        if self._every is not None:
-            return
-        earned = self._overhead * (self._trained + self._training_time(main)) - self._spent
-        wait = (self._cost - earned) / self._overhead if self._overhead > 0 else float("inf")
-        main.due = time.time() + max(wait, _LEAST_WAIT_S)
+        if main.refused is not None or main.prologue is None:
+            main.due = float("inf")
+        elif self._every is None:
+            wait = (self._cost - self._earned(main)) / self._overhead
+            main.due = time.time() + max(wait, _LEAST_WAIT_S)
 
-    def _take(self, main: Main, index: int | None, frame: FrameType) -> None:
-        from logql.state.roots import collect
+    def _take(self, main: Main, index: int | None, exhausted: bool | None, *item: object) -> None:
         from logql.state.save import Refused, save
 
         began = time.perf_counter()
-        saved = save(collect(_frame_of(main, frame), self._location.project, api.named_state), self._prologue)
+        roots = self._collect(main, **({"item": item[0]} if item else {}))
+        saved = save(roots, main.prologue, exhausted=exhausted)
+        del roots
         seq = self._flusher.next_seq()
         stall = time.perf_counter() - began
         self._stall = stall
+        self._spent += stall
         if isinstance(saved, Refused):
-            self.refuse(main, f"{saved.reason} ({saved.path})" if saved.path else saved.reason)
+            self.refuse(main, f"{saved.path}: {saved.reason}" if saved.path else saved.reason)
         else:
             self._writer.put(lambda: self._write(main, index, seq, saved, stall))
-        self._spent += stall
         main.stalled += time.perf_counter() - began
 
-    def _write(self, main: Main, index: int | None, seq: int, saved: Any, stall: float) -> None:
+    def _write(self, main: Main, index: int | None, seq: int, saved: Saved, stall: float) -> None:
         from logql.store.blobs import Blobs
 
         began = time.thread_time()
         try:
             manifest, size = saved.write(Blobs(self._location.store))
-            writing = time.thread_time() - began
-            self._add(main, index, manifest, size, stall + writing, None, seq)
+            self._add(main, index, manifest, size, seq, stall + time.thread_time() - began, None)
         except Exception as exc:
-            guard.failed("checkpoint", "a checkpoint could not be written", exc)
-            writing = time.thread_time() - began
+            guard.failed("store", "a checkpoint could not be written", exc)
+        writing = time.thread_time() - began
         self._spent += writing
         self._cost = stall + writing
 
@@ -163,9 +182,9 @@ class Checkpointer:
         index: int | None,
         manifest: str | None,
         size: int,
+        seq: int,
         seconds: float,
         reason: str | None,
-        seq: int = 0,
     ) -> None:
         checkpoint = Checkpoint(
             run=self._run.id,
@@ -190,22 +209,22 @@ class _BackgroundWriter:
     """One thread that writes one checkpoint after another, started when first needed."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._pending = 0
+        self._slots = threading.Semaphore(_QUEUE)
+        self.pending = 0
 
-    @property
-    def busy(self) -> bool:
-        return self._pending > 0
-
-    def put(self, job: Any) -> None:
+    def put(self, job: Callable[[], None]) -> None:
+        """Do `job` on the thread; waits while too many others do."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="logql-checkpoints", daemon=True)
             self._thread.start()
-        self._pending += 1
+        self._slots.acquire()
+        self.pending += 1
         self._jobs.put(job)
 
     def close(self) -> None:
+        """Return when all jobs are done."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()
@@ -213,8 +232,11 @@ class _BackgroundWriter:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
-            self._pending -= 1
+            try:
+                job()
+            finally:
+                self.pending -= 1
+                self._slots.release()
 
 
 def _frame_of(main: Main, frame: FrameType) -> FrameType:
@@ -227,14 +249,8 @@ def _frame_of(main: Main, frame: FrameType) -> FrameType:
     raise LookupError("the frame that runs the loop is gone")
 
 
-def _is_frame_of(main: Main, frame: FrameType) -> bool:
-    try:
-        return _frame_of(main, frame) is not None
-    except LookupError:
-        return False
-
-
-def _capture_random() -> object:
-    from logql.state.randomness import capture_random
-
-    return capture_random()
+def _why_not_iterable(iterable: object) -> str | None:
+    """Why a replay could not advance this iterable to where it was."""
+    if hasattr(type(iterable), "__next__"):
+        return f"its iterable is an iterator ({type(iterable).__name__}), which cannot be advanced a second time"
+    return None

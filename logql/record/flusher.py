@@ -26,6 +26,7 @@ class Flusher:
         self._writer = writer
         self._rules = rules
         self._seq = first_seq
+        self._last_event_at = 0.0
         self._on_tick = on_tick
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -48,8 +49,13 @@ class Flusher:
     def next_seq(self) -> int:
         """The number that the next event will have."""
         with self._lock:
-            pending = api.events[:]
-            return self._seq + len(pending) // 4 - count_lines(pending)
+            kinds = api.events[1::4]
+            return self._seq + len(kinds) - kinds.count(api.LINE)
+
+    def last_event_at(self) -> float:
+        """When the last event happened."""
+        with self._lock:
+            return float(api.events[-1]) if api.events else self._last_event_at
 
     def drain(self) -> None:
         """Hand everything logged so far to the operating system; what cannot be written is lost, with a warning."""
@@ -83,6 +89,7 @@ class Flusher:
 
     def _write(self, drained: list[Any]) -> None:
         seq = self._seq
+        self._last_event_at = drained[-1]
         self._seq += len(drained) // 4 - count_lines(drained)
         try:
             self._writer.append(build_batch(drained, seq, self._rules))

@@ -13,7 +13,7 @@ _TRANSPARENT = frozenset(("tqdm", "track", "alive_it", "progress_bar", "progress
 
 @dataclass(frozen=True)
 class ForLoop:
-    """File (relative to the project), line of the `for`, its function's qualified name, and why it cannot be resumed."""
+    """File (relative to the project), line of the `for`, its function's qualified name; why it cannot be resumed."""
 
     file: str | None
     line: int | None

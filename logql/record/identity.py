@@ -23,7 +23,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of one training; `group` names the training on this host, None for a lone process."""
+    """Which of a training's processes this is; `group` names the training on this host, None for a lone process."""
 
     rank: int
     size: int
@@ -36,7 +36,7 @@ def find_script() -> Script | None:
     if "ipykernel" in sys.modules:
         return Script(os.path.abspath(_notebook_name()), None, os.getcwd())
     path = getattr(main, "__file__", None)
-    if not isinstance(path, str):
+    if not isinstance(path, str) or not os.path.isfile(path):
         return None
     path = os.path.abspath(path)
     spec = getattr(main, "__spec__", None)

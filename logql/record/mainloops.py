@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from time import time as clock
 from types import CodeType, FrameType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from logql import settings
 from logql.model import MainLoop, Run
@@ -17,6 +17,9 @@ from logql.record.checkpoints import Checkpointer
 from logql.record.flusher import Flusher
 from logql.record.forloops import ForLoop, find_for_loop
 from logql.store.catalog import Catalog
+
+if TYPE_CHECKING:
+    from logql.state.prologue import Prologue
 
 T = TypeVar("T")
 
@@ -30,23 +33,30 @@ class Main:
     def __init__(self, entry: api.LoopEntry, ordinal: int, since: float) -> None:
         self.entry = entry
         self.ordinal = ordinal
+        self.iterations = 0
+        self.finished = False
+        #: when whatever came before ended, the first iteration began, and the last one ended
+        self.since = since
+        self.started_at = self.ended_at = clock()
+        self.stalled = 0.0
+        self.saved: MainLoop | None = None
+        #: the `for` statement: its code, the instruction that asks for the next item, and the frame that runs it
         self.place: ForLoop | None = None
         self.code: CodeType | None = None
         self.instruction = -1
         self.frame_id = 0
-        self.iterations = 0
-        self.finished = False
-        self.started_at = clock()
-        self.setup_seconds = self.started_at - since
-        self.ended_at = self.started_at
-        self.stalled = 0.0
+        #: what checkpoints need, for as long as the loop runs; the frame only while one is taken
+        self.iterable: object = None
+        self.prologue: Prologue | None = None
+        self.frame: FrameType | None = None
         #: boundaries are of no interest before this time
-        self.due = float("inf")
+        self.due = 0.0
         #: why no checkpoints are taken
         self.refused: str | None = None
-        #: random states as of the `iter()` of the loop's iterable
-        self.random_at_iter: object = None
-        self.saved: MainLoop | None = None
+
+    def start(self) -> None:
+        """The first iteration begins."""
+        self.started_at = self.ended_at = clock()
 
     def touch(self) -> None:
         """Note that the loop ran until now."""
@@ -76,7 +86,7 @@ class MainLoops:
             for item in iterable:
                 now = clock()
                 if now >= main.due:
-                    self._checkpointer.boundary(main, iterable, sys._getframe(1))
+                    self._checkpointer.boundary(main, sys._getframe(1), item)
                     now = clock()
                 main.iterations += 1
                 here = (key, entry, item if type(item) in api.PLAIN_ITEMS else api.plain_item(item))
@@ -84,8 +94,13 @@ class MainLoops:
                 api.put((here, api.ENTER, 0.0, now))
                 yield item
                 key += 1
+            self._end(main, sys._getframe(1), exhausted=True)
+        except GeneratorExit:
+            self._end(main, sys._getframe(1), exhausted=False)
+            raise
         finally:
-            self._end(main, sys._getframe(1))
+            main.finished = True
+            main.prologue = main.iterable = None
             api.end_entry(entry)
 
     def begin_unreachable(self, entry: api.LoopEntry) -> Main:
@@ -101,10 +116,9 @@ class MainLoops:
                 self._save(main)
 
     def close(self) -> None:
-        """Wait for checkpoints that are being written."""
+        """Wait for checkpoints that are being written; loops still open end with the run."""
         for main in self._loops:
-            if main.entry.main is not None and not main.finished:
-                main.finished = True
+            main.finished = True
         self._checkpointer.close()
 
     def _begin(self, entry: api.LoopEntry, iterable: object, frame: FrameType) -> Main:
@@ -115,9 +129,12 @@ class MainLoops:
                 caller = caller.f_back
             if caller is not None:
                 main.code, main.instruction, main.frame_id = caller.f_code, caller.f_lasti, id(caller)
-            self._checkpointer.begin(main, iterable)
+            main.iterable, main.frame = iterable, caller
+            self._checkpointer.begin(main)
         except Exception as exc:
+            main.due = float("inf")
             guard.failed("checkpoint", "no checkpoints are taken in this loop", exc)
+        main.frame = None
         return main
 
     def _add(self, entry: api.LoopEntry) -> Main:
@@ -125,12 +142,12 @@ class MainLoops:
         self._loops.append(main)
         return main
 
-    def _end(self, main: Main, frame: FrameType) -> None:
+    def _end(self, main: Main, frame: FrameType, *, exhausted: bool) -> None:
         try:
             main.touch()
             main.finished = True
             self._last_end = main.ended_at
-            self._checkpointer.exit(main, frame)
+            self._checkpointer.exit(main, frame, exhausted)
         except Exception as exc:
             guard.failed("checkpoint", f"the loop {main.entry.loop!r} has no checkpoint at its exit", exc)
 
@@ -149,7 +166,7 @@ class MainLoops:
             iterations=main.iterations,
             finished=main.finished,
             seconds=max(0.0, ended - main.started_at - main.stalled),
-            setup_seconds=main.setup_seconds,
+            setup_seconds=max(0.0, main.started_at - main.since),
             ordinal=main.ordinal,
         )
         if main.saved is not None and main.saved.finished and (main.saved.iterations == row.iterations):

@@ -38,7 +38,7 @@ class NameRules:
         return name in SYSTEM_COLUMNS or name in self._args or self._loop_of(name) is not None
 
     def repeats(self, context: Context, name: str, value: object) -> bool:
-        """Whether a logged `value` only repeats the column `name` of its row; if not, the user is told what it becomes."""
+        """Whether `value` only repeats the column `name` of its row; if not, the user is told what it becomes."""
         column = self._column(context, name)
         if column is not _MISSING and column is not None and type(column) is type(value) and column == value:
             return True

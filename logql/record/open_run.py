@@ -17,6 +17,7 @@ from logql.record.capture import Capture
 from logql.record.flusher import Flusher
 from logql.record.mainloops import MainLoops
 from logql.record.names import NameRules
+from logql.record.processes import join_group
 from logql.store import liveness
 from logql.store.catalog import Catalog
 from logql.store.wal import Writer
@@ -136,11 +137,8 @@ def open_run(wanted: Wanted) -> OpenRun:
         version = catalog.add_version(_snapshot(location, script))
         ranks = identity.find_ranks()
         run = _describe_run(wanted, version, ranks)
-        if ranks.group is not None:
-            from logql.record.processes import join_group
-
-            run = join_group(catalog, location.store, run, ranks)
-        return OpenRun(catalog.add_run(run), location, catalog, ranks)
+        run = catalog.add_run(run) if ranks.group is None else join_group(catalog, location.store, run, ranks)
+        return OpenRun(run, location, catalog, ranks)
     except BaseException:
         catalog.close()
         raise

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from logql.model import Run
@@ -101,17 +101,18 @@ def untell_children() -> None:
 
 
 def join_group(catalog: Catalog, store: str, run: Run, ranks: Ranks) -> Run:
-    """The run that the first process of this training opened, or `run` if this is the first."""
+    """Enter `run` in the catalog; it is the one that the first process of this training opened, if that lives."""
     name = hashlib.sha256((ranks.group or "").encode()).hexdigest()[:16]
     path = os.path.join(store, "wal", f"group-{name}")
     with liveness.Lock.take(f"{path}.lock", wait=30.0) or nullcontext():
         found = _read_group(path)
         known = catalog.run(found) if found else None
         if known is not None and known.status == "running" and not _has_rank(store, known.id, ranks.rank):
-            return replace(run, id=known.id, version=known.version)
+            return known
+        entered = catalog.add_run(run)
         with open(path, "w", encoding="ascii") as file:
             file.write(run.id)
-    return run
+    return entered
 
 
 def _read_group(path: str) -> str | None:
@@ -126,12 +127,15 @@ def _has_rank(store: str, run: str, rank: int) -> bool:
     return any(chunk.rank == rank for chunk in list_chunks(store, run))
 
 
-def uncaught_error() -> BaseException | None:
-    """What ended the script: the exception that the interpreter printed, or a `sys.exit` with an error."""
+def uncaught_error(last_event: float) -> BaseException | None:
+    """What ended the script: the exception that the interpreter printed, or a `sys.exit` with an error.
+
+    An exit before the last event (a time) was caught, as the script went on.
+    """
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     if isinstance(error, BaseException):
         return error
-    return _exit.error
+    return _exit.error if _exit.at >= last_event else None
 
 
 class _Exit:
@@ -139,6 +143,7 @@ class _Exit:
 
     def __init__(self) -> None:
         self.error: SystemExit | None = None
+        self.at = 0.0
         self._original: Callable[..., Any] | None = None
 
     def install(self) -> None:
@@ -148,6 +153,7 @@ class _Exit:
 
         def exit(code: Any = None, /) -> Any:  # noqa: A001
             """Exit the interpreter by raising SystemExit(code)."""
+            self.at = time.time()
             self.error = None if code in (None, 0) else SystemExit(code)
             original(code)
 

@@ -157,7 +157,7 @@ class Recorder:
             self._exited = True
             run, self._run = self._run, None
             if isinstance(run, OpenRun):
-                self._close(run, processes.uncaught_error())
+                self._close(run, processes.uncaught_error(run.flusher.last_event_at()))
             elif run is not None:
                 run.close()
             api.send_events_to(api.discard)
