@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES, RUN_TYPES, SYSTEM_TYPES
-from logql.catalog.types import python_type, unify
 from logql.model import RUN_LEVEL, Level, Run, Shape, level_text
 from logql.store.levels import loop_names
+from logql.store.types import unify
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,14 @@ def _args(runs: Iterable[Run]) -> dict[str, str]:
         for name, value in run.args.items():
             types.setdefault(name, set()).add(python_type(value))
     return {name: _known(unify(sorted(found))) for name, found in types.items()}
+
+
+def python_type(value: object) -> str:
+    """DuckDB's type of an arg's value."""
+    for kind, name in ((bool, "BOOLEAN"), (int, "BIGINT"), (float, "DOUBLE"), (str, "VARCHAR")):
+        if isinstance(value, kind):
+            return name
+    return "NULL" if value is None else "VARCHAR"
 
 
 def _known(type_: str, default: str = "DOUBLE") -> str:

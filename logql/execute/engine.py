@@ -1,0 +1,254 @@
+"""DuckDB, and relations of logql as SQL that it runs. The only class that holds a DuckDB connection."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from logql.catalog.history import History
+from logql.catalog.relations import FIXED_TYPES
+from logql.errors import OperationalError
+from logql.execute.errors import translate
+from logql.execute.fixed import Comments, fixed_table, output_sql
+from logql.execute.lower import Lowered, lower
+from logql.execute.origins import count_origins
+from logql.execute.runs import RUNS_TABLE, runs_table
+from logql.execute.sqltext import ident
+from logql.execute.tables import Tables
+from logql.sql.bound import REF_META, BoundQuery, LogsRef
+
+Parameters = Sequence[object] | Mapping[str, object] | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result: its rows, and DuckDB's names of its columns' types. `count` is of a statement that changed rows."""
+
+    table: pa.Table
+    types: tuple[str, ...]
+    count: int = -1
+
+
+class Database:
+    """A DuckDB database: in memory and shared by all connections of this process to one store, or a file."""
+
+    def __init__(self, store: str, path: str | None = None, read_only: bool = False) -> None:
+        digest = hashlib.sha256(os.path.realpath(store).encode()).hexdigest()[:16]
+        try:
+            self._connection = duckdb.connect(path or f":memory:logql-{digest}", read_only=read_only and bool(path))
+        except duckdb.Error as error:
+            raise OperationalError(str(error), hint="one process at a time can open a database file") from error
+        self._connection.execute("SET python_enable_replacements = false")
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the database, with temporary tables and a transaction of its own."""
+        return self._connection.cursor()
+
+    def close(self) -> None:
+        """Give the database back; one in memory is gone when the last connection to it is."""
+        self._connection.close()
+
+
+class Engine:
+    """Runs bound queries over one history at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._connection = database.cursor()
+        self._connection.execute("SET python_enable_replacements = false")
+        self._lock = threading.RLock()
+        self._lowered: dict[tuple[LogsRef, bool], Lowered] = {}
+        self._history: History | None = None
+        self._comments: Comments = {"run": {}, "version": {}, "column": {}}
+        self._runs: pa.Table | None = None
+        self._repeats: dict[str, frozenset[tuple[str, str]]] = {}
+
+    def close(self) -> None:
+        """Close the connection to DuckDB."""
+        self._connection.close()
+
+    def interrupt(self) -> None:
+        """Stop the query that is running, from another thread."""
+        self._connection.interrupt()
+
+    # -- history
+
+    def use(self, history: History, comments: Comments) -> None:
+        """Take `history` for all that follows."""
+        if history is not self._history:
+            self._history, self._runs = history, None
+            self._lowered.clear()
+        if comments is not self._comments:
+            self._comments, self._runs = comments, None
+
+    @property
+    def history(self) -> History:
+        """The history at hand."""
+        assert self._history is not None, "Engine.use comes first"
+        return self._history
+
+    # -- what the binder asks
+
+    def own_relations(self) -> frozenset[str]:
+        """Names of all tables and views that DuckDB knows, in lower case."""
+        sql = "SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views()"
+        return frozenset(str(name).lower() for (name,) in self._connection.execute(sql).fetchall())
+
+    def own_columns(self, relation: str) -> list[str] | None:
+        """Columns of what DuckDB finds under `relation` in a FROM."""
+        try:
+            with self._lock:
+                found = self._connection.sql(f"SELECT * FROM {relation} LIMIT 0")
+                return [str(name) for name in found.columns]
+        except duckdb.Error:
+            return None
+
+    # -- queries
+
+    def run(self, bound: BoundQuery, parameters: Parameters = None) -> Answer:
+        """Run a bound query."""
+        tables: Tables = {}
+        sql = self._final(bound, tables)
+        return self.execute(sql, parameters, tables, rewritten=bool(bound.refs))
+
+    def sql_of(self, bound: BoundQuery) -> str:
+        """The SQL that DuckDB would get, for a person to read."""
+        return self._final(bound, {})
+
+    def fetch(self, tree: exp.Expr) -> pa.Table:
+        """Run a query that the planner wrote: its references have planning columns."""
+        tables: Tables = {}
+        sql = self._from_tree(tree, tables, planning=True)
+        return self.execute(sql, None, tables, rewritten=True).table
+
+    def execute(
+        self, sql: str, parameters: Parameters = None, tables: Tables | None = None, rewritten: bool = False
+    ) -> Answer:
+        """Run SQL of DuckDB's over registered tables."""
+        with self._lock, self._registered(tables or {}):
+            try:
+                if parameters:
+                    params: Any = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
+                    found = self._connection.sql(sql, params=params)
+                else:
+                    found = self._connection.sql(sql)
+                return _answer(found)
+            except duckdb.Error as error:
+                raise translate(error, rewritten) from error
+
+    def read(self, sql: str, tables: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a query over registered tables."""
+        found: list[dict[str, Any]] = self.execute(sql, None, dict(tables)).table.to_pylist()
+        return found
+
+    def repeats(self, name: str, run: str) -> bool:
+        """Whether hindsight values of a name in a run came several times in one context."""
+        pieces = [piece for level in self.history.snapshot.hindsight.values() for piece in level]
+        for piece in pieces:
+            if name not in piece.schema:
+                continue
+            key = piece.path or f"live-{id(piece.table)}"
+            if key not in self._repeats:
+                source = f"read_parquet(['{piece.path}'])" if piece.path else "_lq_piece"
+                sql = f"SELECT DISTINCT run, unnest(_order) AS name FROM {source} WHERE _part IS NOT NULL"
+                rows = self.read(sql, {} if piece.path else {"_lq_piece": piece.table})
+                self._repeats[key] = frozenset((row["run"], row["name"]) for row in rows)
+            if (run, name) in self._repeats[key]:
+                return True
+        return False
+
+    @contextmanager
+    def _registered(self, tables: Tables) -> Iterator[None]:
+        for name, table in tables.items():
+            self._connection.register(name, table)
+        try:
+            yield
+        finally:
+            for name in tables:
+                self._connection.unregister(name)
+
+    # -- lowering
+
+    def _final(self, bound: BoundQuery, tables: Tables) -> str:
+        if not bound.refs and bound.patches is not None and not bound.patches:
+            return bound.sql
+        return self._patched(bound, tables) if bound.patches is not None else self._from_tree(bound.tree, tables)
+
+    def _patched(self, bound: BoundQuery, tables: Tables) -> str:
+        """The original text with its references lowered in place."""
+        parts, end = [], 0
+        for patch in bound.patches or ():
+            inner = patch.text
+            if patch.ref is not None:
+                inner = f"({self._reference(patch.ref, tables)})"
+            elif patch.view is not None:
+                inner = f"({self._final(patch.view, tables)})"
+            parts += [bound.sql[end : patch.start], patch.prefix, inner, patch.suffix]
+            end = patch.end
+        return "".join([*parts, bound.sql[end:]])
+
+    def _from_tree(self, tree: exp.Expr, tables: Tables, planning: bool = False) -> str:
+        """SQL of a tree whose marked references are lowered."""
+        tree = tree.copy()
+        lowered: dict[str, str] = {}
+        for node in list(tree.find_all(exp.Table)):
+            ref = node.meta.get(REF_META)
+            if isinstance(ref, LogsRef):
+                name = f"_lq_mark_{ref.id}_"
+                lowered[name] = self._reference(ref, tables, planning)
+                node.set("this", exp.to_identifier(name, quoted=True))
+                node.set("db", None)
+                node.set("catalog", None)
+        sql = tree.sql(dialect="duckdb")
+        for name, text in lowered.items():
+            sql = sql.replace(ident(name), f"({text})")
+        return sql
+
+    def _reference(self, ref: LogsRef, tables: Tables, planning: bool = False) -> str:
+        if ref.relation in FIXED_TYPES:
+            return self._fixed(ref.relation, ref, tables)
+        if ref.relation == "output":
+            return output_sql(self.history, tables)
+        key = (ref, planning)
+        if key not in self._lowered:
+            self._lowered[key] = lower(ref, self.history, self, planning)
+        found = self._lowered[key]
+        tables.update(found.tables)
+        tables[RUNS_TABLE] = self._runs_table()
+        return found.sql
+
+    def _runs_table(self) -> pa.Table:
+        if self._runs is None:
+            self._runs = runs_table(self.history, self._comments["run"])
+        return self._runs
+
+    def _fixed(self, relation: str, ref: LogsRef, tables: Tables) -> str:
+        name = f"_lq_{relation}"
+        if name not in tables:
+            table = fixed_table(relation, self.history, self._comments)
+            tables[name] = count_origins(table, self) if relation == "columns" and _counts(ref) else table
+        columns = ", ".join(map(ident, ref.columns)) or "1 AS _lq_one"
+        return f"SELECT {columns} FROM {name}"
+
+
+def _counts(ref: LogsRef) -> bool:
+    wanted = {"recorded", "hindsight", "not_logged", "missing", "unfillable", "other_type"}
+    return not wanted.isdisjoint(ref.columns)
+
+
+def _answer(found: duckdb.DuckDBPyRelation | None) -> Answer:
+    if found is None:
+        return Answer(pa.table({}), ())
+    types = tuple(str(type_) for type_ in found.types)
+    table = found.to_arrow_table()
+    if list(found.columns) == ["Count"] and found.type != "SELECT_RELATION" and table.num_rows <= 1:
+        return Answer(table, types, table.column(0)[0].as_py() if table.num_rows else -1)
+    return Answer(table, types)

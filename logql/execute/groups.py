@@ -1,0 +1,141 @@
+"""Runs grouped by what they logged where of the names that a reference uses: each group has one plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from logql.catalog.history import Cells, History, deepest
+from logql.catalog.schema import explicit, level_named
+from logql.model import RUN_LEVEL, Level, Run, Shape
+from logql.sql.bound import RUNS, LogsRef
+from logql.store.levels import loop_names
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What runs of one group share: the cells of each name of N, the levels that L asks for, where parts are."""
+
+    cells: tuple[tuple[str, Cells], ...]
+    levels: tuple[Level, ...]
+    parted: frozenset[Level]
+    slow: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one signature. `all_runs` tells that no other runs exist."""
+
+    signature: Signature
+    runs: tuple[Run, ...]
+    all_runs: bool
+
+    @property
+    def cells(self) -> Mapping[str, Cells]:
+        """The cells of each name of N."""
+        return dict(self.signature.cells)
+
+
+class Source(Protocol):
+    """What grouping and slow rows need of the engine."""
+
+    def repeats(self, name: str, run: str) -> bool:
+        """Whether hindsight values of a name in a run came several times in one context."""
+
+    def read(self, sql: str, tables: Mapping[str, object]) -> list[dict[str, Any]]:
+        """The rows of a query over registered tables."""
+
+
+def group_runs(ref: LogsRef, history: History, source: Source) -> list[Group]:
+    """The groups of the runs that `ref` reads, in the order of their first runs."""
+    found: dict[Signature, list[Run]] = {}
+    by_shape: dict[int, Signature] = {}
+    for run in history.snapshot.runs:
+        if ref.versions is not None and run.version not in ref.versions:
+            continue
+        shape = history.shape(run.id)
+        signature = by_shape.get(id(shape)) if not ref.virtual else None
+        if signature is None:
+            signature = _signature(ref, history, run, shape, source)
+            by_shape[id(shape)] = signature
+        found.setdefault(signature, []).append(run)
+    every = len(found) == 1 and ref.versions is None
+    return [Group(signature, tuple(runs), every) for signature, runs in found.items()]
+
+
+def _signature(ref: LogsRef, history: History, run: Run, shape: Shape, source: Source) -> Signature:
+    cells = {name: cells_of(history, name, run) for name in sorted(ref.names)}
+    bare = tuple((name, replace(found, fingerprint=None, reason=None)) for name, found in cells.items())
+    levels = () if ref.names else _loop_levels(shape, ref.loops)
+    counting = {level for found in cells.values() for level in counting_levels(found)} | set(levels)
+    parted = frozenset(level for level in counting if shape.repeats.get(level))
+    return Signature(bare, levels, parted, _slow(cells, shape, run, source))
+
+
+def cells_of(history: History, name: str, run: Run) -> Cells:
+    """Cells of a name of N, which may name its level."""
+    bare, text = explicit(name)
+    if text is None:
+        return history.cells(name, run)
+    level = level_named(text, history.schema.levels)
+    found = history.cells(bare, run)
+    here = () if level is None or bare not in history.shape(run.id).levels.get(level, {}) else (level,)
+    if here or found.recorded:
+        return Cells(recorded=here)
+    return replace(found, placed=tuple(place for place in found.placed if place == level))
+
+
+def counting_levels(cells: Cells) -> tuple[Level, ...]:
+    """Levels at which a name makes rows."""
+    return (*cells.recorded, *cells.placed, *cells.unfillable)
+
+
+def _loop_levels(shape: Shape, loops: frozenset[str]) -> tuple[Level, ...]:
+    """Levels of the loops of L at the greatest depth that they have in the run; the run's level where L is empty."""
+    if not loops:
+        return (RUN_LEVEL,)
+    found = [level for level in shape.levels if level and loop_names(level)[-1] in loops]
+    depth = max(map(len, found), default=0)
+    return tuple(sorted(level for level in found if len(level) == depth))
+
+
+def _slow(cells: Mapping[str, Cells], shape: Shape, run: Run, source: Source) -> bool:
+    """Whether rows must be formed value by value: a name of N comes again in some context, or ranks see rank 0's."""
+    if not cells:
+        return False
+    for name, found in cells.items():
+        bare = explicit(name)[0]
+        if any(bare in shape.repeats.get(level, ()) for level in found.recorded):
+            return True
+        if found.placed and found.known != "none" and not found.once and source.repeats(bare, run.id):
+            return True
+    nested = len(deepest(level for found in cells.values() for level in counting_levels(found))) < len(
+        {level for found in cells.values() for level in counting_levels(found)}
+    )
+    return nested and (run.ranks > 1 or shape.ranks > 1)
+
+
+NO_GROUP = Group(Signature((), (), frozenset(), False), (), True)
+
+
+def fixed_groups(ref: LogsRef, history: History, source: Source) -> list[Group]:  # noqa: ARG001
+    """Groups for a relation of fixed grain: the levels that end in its loop, and every level that has a name."""
+    found: dict[Signature, list[Run]] = {}
+    for run in history.snapshot.runs:
+        if ref.versions is not None and run.version not in ref.versions:
+            continue
+        shape = history.shape(run.id)
+        levels = tuple(sorted(level for level in shape.levels if level and loop_names(level)[-1] == ref.relation))
+        cells = tuple((name, _fixed_cells(history, name, run, shape)) for name in sorted(ref.names))
+        parted = frozenset(level for level in shape.levels if shape.repeats.get(level))
+        if levels or ref.relation == RUNS:
+            found.setdefault(Signature(cells, levels, parted, False), []).append(run)
+    every = len(found) == 1 and sum(map(len, found.values())) == len(history.snapshot.runs)
+    return [Group(signature, tuple(runs), every) for signature, runs in found.items()]
+
+
+def _fixed_cells(history: History, name: str, run: Run, shape: Shape) -> Cells:
+    everywhere = tuple(sorted(level for level, names in shape.levels.items() if name in names))
+    found = Cells(recorded=everywhere) if everywhere else history.cells(name, run)
+    return replace(found, fingerprint=None, reason=None)
