@@ -24,7 +24,7 @@ FROM (FROM runs ORDER BY run DESC LIMIT {limit}) ORDER BY run
 
 def run_sql(arguments: argparse.Namespace) -> int:
     """Run the statements given as arguments, in files, or on standard input, in this order."""
-    texts = list(_texts(arguments))
+    texts = [text for text in _texts(arguments) if text.strip()]
     if not texts:
         return _usage("sql: give a query, -f FILE, or statements on standard input")
     if arguments.format in BINARY_FORMATS and sys.stdout.isatty():
