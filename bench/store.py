@@ -2,8 +2,8 @@
 
     python bench/store.py [--runs 100 1000 10000] [--epochs 100] [--steps 10] [--live 8]
 
-Every number is a ratio to plain DuckDB over the same rows, taken in turns (medians). The histories are synthetic: runs of
-thirty versions, a metric per step, two per epoch, one per run. Nothing is asserted.
+Every number is a ratio to plain DuckDB over the same rows, taken in turns (medians). The histories are synthetic: runs
+of thirty versions, a metric per step, two per epoch, one per run. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def level_table(level: str, first: int, count: int, total: int, epochs: int, ste
         columns |= {loop: index, f"{loop}_index": index, f"{loop}_entry": np.zeros(len(number), np.int32)}
     columns["ts"] = pa.array((1_000_000_000 + number) * 10**6 + place, pa.timestamp("us"))
     columns |= {"_seq": place, "_sub": np.zeros(len(number), np.int32)}
-    columns |= {"_part": pa.nulls(len(number), pa.int32()), "_order": pa.nulls(len(number), pa.list_(pa.string())),
-                "_null": pa.nulls(len(number), pa.list_(pa.string()))}  # fmt: skip
+    lists = pa.nulls(len(number), pa.list_(pa.string()))
+    columns |= {"_part": pa.nulls(len(number), pa.int32()), "_order": lists, "_null": lists}
     names = {"run": ["best"], "epoch": ["acc", "val_loss"], "epoch.step": ["loss"]}[level]
     columns |= {name: np.round(rng.random(len(number)) * 1024) / 1024 for name in names}
     return pa.table(columns)
@@ -162,7 +162,7 @@ def median_ms(action: Callable[[], object], times: int) -> float:
 
 QUERIES = {
     "last value per run": "SELECT run, arg_max(val_loss, epoch) FROM {epoch} GROUP BY run",
-    "curve of one run": "SELECT epoch, acc FROM {epoch} WHERE run = '{run}' ORDER BY epoch",
+    "curve of one run": "SELECT epoch, acc FROM {epoch} WHERE run = '{RUN}' ORDER BY epoch",
     "one metric, all runs": "SELECT version, avg(acc) FROM {epoch} GROUP BY version",
     "filter and top 10": "SELECT run, epoch, step, loss FROM {epoch.step} WHERE epoch = 42 ORDER BY loss LIMIT 10",
     "count steps": "SELECT count(*) FROM {epoch.step}",
@@ -195,27 +195,31 @@ def _scan(paths: Sequence[str]) -> str:
 def _with_relations(sql: str, relations: dict[str, str], run: str) -> str:
     for level, relation in relations.items():
         sql = sql.replace("{" + level + "}", relation)
-    return sql.replace("{run}", run)
+    return sql.replace("{RUN}", run)
 
 
 def bench_opening(store: str, times: int) -> None:
     """Opening cold (this process knows nothing), after one change, and with no change."""
+    kept: list[snapshot.Snapshot] = []
+
+    def read() -> None:
+        kept[:] = [snapshot.read_snapshot(store)]
 
     def cold() -> None:
         snapshot.forget()
-        snapshot.read_snapshot(store)
+        read()
 
     def changed() -> None:
         with Catalog.open(store) as catalog:
             catalog.update_run(run_id(0), name="x")
-        snapshot.read_snapshot(store)
+        read()
 
-    keep = snapshot.read_snapshot(store)
     print(f"  open: cold {median_ms(cold, 5):.1f} ms, after a change {median_ms(changed, times):.2f} ms, "
-          f"unchanged {median_ms(lambda: snapshot.read_snapshot(store), times):.3f} ms ({len(keep.runs)} runs)")  # fmt: skip
+          f"unchanged {median_ms(read, times):.3f} ms ({len(kept[0].runs)} runs)")  # fmt: skip
 
 
 def main() -> None:
+    """Run the benchmark for each number of runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--epochs", type=int, default=100)

@@ -138,12 +138,9 @@ def _sync_directories(store: str, directory: str) -> None:
 
 
 def _options(table: pa.Table) -> dict[str, Any]:
-    import pyarrow as pa
 
     deltas = [name for name in ("_seq", "ts") if name in table.column_names]
-    dictionary = [
-        field.name for field in table.schema if field.name not in deltas and not pa.types.is_floating(field.type)
-    ]
+    dictionary = [field.name for field in table.schema if field.name not in deltas]
     groups = max(1, math.ceil(table.num_rows / GROUP_ROWS))
     return {
         "compression": "zstd",

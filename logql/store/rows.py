@@ -28,6 +28,10 @@ EXIT = -1
 SHARED_FROM = 200
 
 
+#: What json.loads does with text that this program wrote, without its checks of the argument.
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
+
 class Texts:
     """Decodes JSON texts, each distinct one once; its results are shared and not to be changed."""
 
@@ -48,19 +52,19 @@ class Texts:
 
     def decode(self, text: str) -> Any:
         if text not in self._decoded:
-            self._decoded[text] = json.loads(text)
+            self._decoded[text] = _scan(text, 0)[0]
         return self._decoded[text]
 
     def strings(self, text: str) -> tuple[str, ...]:
         key = "\0" + text
         if key not in self._decoded:
-            self._decoded[key] = tuple(json.loads(text))
+            self._decoded[key] = tuple(_scan(text, 0)[0])
         return cast("tuple[str, ...]", self._decoded[key])
 
     def environment(self, text: str) -> Mapping[str, object]:
         key = "\1" + text
         if key not in self._decoded:
-            packed = json.loads(text)
+            packed = _scan(text, 0)[0]
             found = {name: self.decode(self._shared[id_]) for name, id_ in packed["shared"].items()}
             self._decoded[key] = {**packed["own"], **found}
         return cast("Mapping[str, object]", self._decoded[key])
@@ -124,9 +128,16 @@ def loop_row(loop: MainLoop) -> dict[str, object]:
     return {**row, "finished": int(loop.finished)}
 
 
+_CHECKPOINT_FIELDS = tuple({"idx": "index", "by_": "by"}.get(name, name) for name in CHECKPOINT_COLUMNS.split(", "))
+
+
 def checkpoint_from(row: Row) -> Checkpoint:
-    run, rank, loop, entry, index, *rest = row
-    return Checkpoint(run, rank, loop, entry, None if index == EXIT else index, *rest)
+    values = dict(zip(_CHECKPOINT_FIELDS, row, strict=True))
+    if values["index"] == EXIT:
+        values["index"] = None
+    checkpoint = object.__new__(Checkpoint)  # as in run_from
+    checkpoint.__dict__.update(values)
+    return checkpoint
 
 
 def checkpoint_row(checkpoint: Checkpoint) -> dict[str, object]:

@@ -10,8 +10,10 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import overload
 
 from logql.errors import StoreError
 from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
@@ -37,12 +39,41 @@ class Snapshot:
     versions: tuple[Version, ...]
     runs: tuple[Run, ...]
     main_loops: tuple[MainLoop, ...]
-    checkpoints: tuple[Checkpoint, ...]
+    checkpoints: Sequence[Checkpoint]
     fills: tuple[Fill, ...]
     levels: Mapping[str, tuple[Piece, ...]]
     hindsight: Mapping[str, tuple[Piece, ...]]
     shapes: Mapping[str, Shape]
     notices: tuple[str, ...] = ()
+
+
+class _Lazy(Sequence[Checkpoint]):
+    """A sequence that is read when it is first used."""
+
+    def __init__(self, load: Callable[[], tuple[Checkpoint, ...]]) -> None:
+        self._load = load
+
+    @cached_property
+    def _items(self) -> tuple[Checkpoint, ...]:
+        return self._load()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return iter(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Checkpoint: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Checkpoint]: ...
+    def __getitem__(self, index: int | slice) -> Checkpoint | Sequence[Checkpoint]:
+        return self._items[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._items == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def read_snapshot(store: str, *, read_only: bool = False) -> Snapshot:
@@ -82,24 +113,32 @@ class _Reader:
         self._seen = (-1, -1)
 
     def read(self) -> Snapshot:
+        """The present snapshot."""
         with self._lock:
+            last = self._last()
+            if last is not None and not self._state.unsealed and self.catalog.change_counter() == self._state.rev:
+                return last
             self._seal_ended()
             for _ in range(_ATTEMPTS):
-                lease = None if self.catalog.connection.read_only else leases.take(self.catalog)
-                snapshot = None
-                try:
-                    snapshot = self._attempt()
-                finally:
-                    if lease is not None and (snapshot is None or snapshot is self._last()):
-                        leases.release(lease)
-                if snapshot is None:
-                    continue
-                if snapshot is not self._last():
-                    self._latest = weakref.ref(snapshot)
-                    if lease is not None:
-                        weakref.finalize(snapshot, leases.release, lease)
-                return snapshot
+                found = self._leased_attempt()
+                if found is not None:
+                    return found
         raise StoreError(f"{self.catalog.store} changes faster than it can be read", hint="try again")
+
+    def _leased_attempt(self) -> Snapshot | None:
+        """An attempt under a lease, which a new snapshot keeps for as long as it is referenced."""
+        lease = None if self.catalog.connection.read_only else leases.take(self.catalog)
+        last, found = self._last(), None
+        try:
+            found = self._attempt()
+        finally:
+            if lease is not None and (found is None or found is last):
+                leases.release(lease)
+        if found is not None and found is not last:
+            self._latest = weakref.ref(found)
+            if lease is not None:
+                weakref.finalize(found, leases.release, lease)
+        return found
 
     def _last(self) -> Snapshot | None:
         return self._latest() if self._latest is not None else None
@@ -141,13 +180,17 @@ class _Reader:
             versions=tuple(sorted(state.versions.values(), key=lambda version: version.ordinal)),
             runs=tuple(self._runs()),
             main_loops=tuple(state.main_loops.values()),
-            checkpoints=tuple(state.checkpoints.values()),
+            checkpoints=_Lazy(self._checkpoints),
             fills=tuple(state.fills.values()),
             levels={level: tuple(pieces) for level, pieces in recorded.items()},
             hindsight={level: tuple(pieces) for level, pieces in state.pieces("fill").items()},
             shapes={**state.shapes, **live.shapes},
             notices=live.notices,
         )
+
+    def _checkpoints(self) -> tuple[Checkpoint, ...]:
+        with self._lock, self.catalog.connection.read() as db:
+            return self._state.checkpoints(db)
 
     def _runs(self) -> list[Run]:
         """All runs; one that is dead and cannot be sealed here shows as killed all the same."""

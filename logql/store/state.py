@@ -55,7 +55,8 @@ class State:
         self.shapes: dict[str, Shape] = {}
         self.unsealed: dict[str, Run] = {}
         self.main_loops: dict[tuple[Any, ...], MainLoop] = {}
-        self.checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
+        self._checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
+        self._checkpoints_rev = 0
         self.fills: dict[str, Fill] = {}
         self.files: dict[int, tuple[str, Piece]] = {}
 
@@ -80,8 +81,6 @@ class State:
             self._take_run(rows.run_from(row[2:], self.texts), row[0], row[1])
         for row in _changed(db, rows.LOOP_COLUMNS, "main_loops", since, "run, ordinal"):
             self.main_loops[row[:3]] = rows.loop_from(row)
-        for row in _changed(db, rows.CHECKPOINT_COLUMNS, "checkpoints", since, "run, rank, seq"):
-            self.checkpoints[row[:5]] = rows.checkpoint_from(row)
         for row in _changed(db, rows.FILL_COLUMNS, "fills", since, "started_at, id"):
             self.fills[row[0]] = rows.fill_from(row)
         for row in _changed(db, _FILE_COLUMNS, "files", since_file, "first_version, first_epoch, id"):
@@ -116,6 +115,14 @@ class State:
             size,
         )
         self.files[id_] = (kind, piece)
+
+    def checkpoints(self, db: sqlite3.Connection) -> tuple[Checkpoint, ...]:
+        """All checkpoints; there may be a hundred times as many as runs, so they are read when first asked for."""
+        (rev,) = db.execute("SELECT changes FROM counters").fetchone()
+        for row in _changed(db, rows.CHECKPOINT_COLUMNS, "checkpoints", self._checkpoints_rev, "run, rank, seq"):
+            self._checkpoints[row[:5]] = rows.checkpoint_from(row)
+        self._checkpoints_rev = rev
+        return tuple(self._checkpoints.values())
 
     def pieces(self, kind: str) -> dict[str, list[Piece]]:
         """Live files of one kind (`log` or `fill`) by level."""
