@@ -97,7 +97,7 @@ def _record(ordinal: int, iterable: Any, frame: Any, project: str) -> Iterator[A
 
 def _replay(ordinal: int, iterable: Any, frame: Any, project: str) -> Iterator[Any]:
     blobs, manifests = Blobs(), json.loads((WHERE / "index.json").read_text())["manifests"]
-    key = f"loop{ordinal}"
+    key = f"line {frame.f_lineno}"
     prologue = Prologue(collect(frame, project, {}), keep=True)
     if ordinal < TARGET:
         loaded = load(blobs, manifests[f"{ordinal}:exit"])
@@ -164,7 +164,7 @@ def main() -> None:
     tree = ast.parse(text, script)
     if MODE != "record":
         runtime.install()
-        tree = inject(tree, {line: f"loop{i}" for i, line in enumerate(lines_of_loops(tree))})
+        tree = inject(tree, {line: f"line {line}" for line in lines_of_loops(tree)})
     module = types.ModuleType("__main__")
     module.__file__ = os.path.abspath(script)
     sys.modules["__main__"] = module

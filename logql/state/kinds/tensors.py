@@ -183,7 +183,8 @@ def _refuse_exotic(value: Any) -> None:
         raise Refusal(f"a tensor on the device {value.device}")
     if cls.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
         raise Refusal(f"a tensor of the class {cls.__name__}, which changes what operations do")
-    if torch.nn.parameter.is_lazy(value) or value.has_names() or value.is_conj() or value.is_neg():
+    exotic = ("has_names", "is_conj", "is_neg")
+    if torch.nn.parameter.is_lazy(value) or any(getattr(value, test, bool)() for test in exotic):
         raise Refusal("an uninitialised, named, conjugated or negated tensor")
     if value.is_inference():
         raise Refusal("a tensor made in inference mode")
