@@ -73,7 +73,7 @@ class ObjectStore:
 
     def set_ref(self, name: str, commit: str) -> None:
         """Make `refs/logql/<name>` name a commit, so that git's own tools find it and never prune it."""
-        self._write_file(os.path.join(self.path, "refs", "logql", name), commit.encode() + b"\n")
+        self._write_file(os.path.join(self.path, "refs", "logql", name), commit.encode() + b"\n", durable=False)
 
     def cut_history(self, commit: str) -> None:
         """Mark a commit as shallow: its parents are in the user's repository only."""
@@ -85,8 +85,8 @@ class ObjectStore:
             return
         for part in ("objects/info", "objects/pack", "refs/heads", "refs/logql"):
             os.makedirs(os.path.join(self.path, part), exist_ok=True)
-        self._write_file(os.path.join(self.path, "config"), _CONFIG.encode())
-        self._write_file(os.path.join(self.path, "HEAD"), b"ref: refs/heads/main\n")
+        self._write_file(os.path.join(self.path, "config"), _CONFIG.encode(), durable=False)
+        self._write_file(os.path.join(self.path, "HEAD"), b"ref: refs/heads/main\n", durable=False)
 
     def _loose(self, hexid: str) -> str:
         return os.path.join(self.path, "objects", hexid[:2], hexid[2:])
@@ -105,14 +105,18 @@ class ObjectStore:
         self._write_file(stem + ".pack", pack + trailer)
         self._write_file(stem + ".idx", _pack_index(offsets, checksums, trailer))
 
-    def _write_file(self, path: str, data: bytes) -> None:
-        """Write under a temporary name, then rename: readers see all of a file or nothing of it."""
+    def _write_file(self, path: str, data: bytes, durable: bool = True) -> None:
+        """Write under a temporary name, then rename: readers see all of a file or nothing of it.
+
+        Objects are durable, as a damaged one would pass for known ever after; what names them can be found again.
+        """
         temporary = f"{path}.{os.getpid()}.tmp"
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
 
 

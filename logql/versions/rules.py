@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 
 #: An untracked file of code or text is taken up to this size, and all of them together up to that.
 UNTRACKED_LIMIT = 1_000_000
@@ -16,24 +14,24 @@ TRACKED_TOTAL = 100_000_000
 SNIFF_LIMIT = 2_000
 
 
-def _suffixes(words: str) -> frozenset[str]:
+def _words(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-CODE = _suffixes(
+CODE = _words(
     """
     .py .pyi .pyx .pxd .ipynb .c .cc .cpp .cu .cuh .h .hpp .rs .go .java .jl .js .lua .m .proto .r .scala .sh
     .sql .ts
     """
 )
-TEXT = _suffixes(
+TEXT = _words(
     """
     .bib .cfg .conf .csv .gin .html .ini .j2 .jinja .json .jsonl .jsonnet .lock .md .rst .tex .toml .tsv .txt
     .xml .yaml .yml
     """
 )
 #: Known not to be code or text, or (logs) to be the output of runs rather than their source.
-OTHER = _suffixes(
+OTHER = _words(
     """
     .7z .a .arrow .avi .bin .bmp .bz2 .ckpt .db .dll .dylib .feather .flac .gif .gz .h5 .hdf5 .jpeg .jpg .log
     .mov .mp3 .mp4 .npy .npz .o .onnx .out .parquet .pdf .pickle .pkl .png .pt .pth .pyc .pyo .safetensors .so
@@ -42,53 +40,18 @@ OTHER = _suffixes(
 )
 
 #: Names that may hold secrets: never read, tracked or not.
-SECRETS = (
-    ".env",
-    ".env.*",
-    "*.env",
-    ".envrc",
-    ".git-credentials",
-    ".htpasswd",
-    ".netrc",
-    "_netrc",
-    ".npmrc",
-    ".pgpass",
-    ".pypirc",
-    "*.asc",
-    "*.jks",
-    "*.kdbx",
-    "*.key",
-    "*.keystore",
-    "*.p12",
-    "*.pem",
-    "*.pfx",
-    "*.ppk",
-    "client_secret*.json",
-    "credentials",
-    "*credentials.cfg",
-    "*credentials.csv",
-    "*credentials.ini",
-    "*credentials.json",
-    "*credentials.toml",
-    "*credentials.txt",
-    "*credentials.y*ml",
-    "id_dsa*",
-    "id_ecdsa*",
-    "id_ed25519*",
-    "id_rsa*",
-    "kubeconfig",
-    "secret",
-    "secrets",
-    "secret.*",
-    "secrets.*",
-    "*service-account*.json",
-    "*service_account*.json",
-    "token",
-    "*token.json",
-    "*token.txt",
+SECRET_NAMES = _words(
+    """
+    .env .envrc .git-credentials .htpasswd .netrc _netrc .npmrc .pgpass .pypirc
+    credentials kubeconfig secret secrets token
+    """
 )
+SECRET_PREFIXES = (".env.", "client_secret", "id_dsa", "id_ecdsa", "id_ed25519", "id_rsa")
+SECRET_SUFFIXES = (".asc", ".env", ".jks", ".kdbx", ".key", ".keystore", ".p12", ".pem", ".pfx", ".ppk")
+#: Such words at the end of a name (without its suffix) are secrets in files of these suffixes.
+_SECRET_WORDS = ("credential", "credentials", "secret", "secrets", "service-account", "service_account", "token")
+_SECRET_TEXT = (".cfg", ".conf", ".csv", ".ini", ".json", ".toml", ".txt", ".xml", ".yaml", ".yml")
 _SECRET_DIRECTORIES = frozenset((".aws", ".gnupg", ".kube", ".ssh"))
-_SECRET = re.compile("|".join(fnmatch.translate(pattern) for pattern in SECRETS))
 
 #: Directories that hold no code of the project's own, for trees without a repository that would ignore them.
 SKIPPED_DIRECTORIES = frozenset(("__pycache__", "node_modules", "site-packages", "wandb", "mlruns"))
@@ -97,7 +60,12 @@ SKIPPED_DIRECTORIES = frozenset(("__pycache__", "node_modules", "site-packages",
 def is_secret(path: str) -> bool:
     """Whether a file's name, or that of a directory above it, is on the list of secrets."""
     *directories, name = path.lower().split("/")
-    return _SECRET.match(name) is not None or not _SECRET_DIRECTORIES.isdisjoint(directories)
+    if name in SECRET_NAMES or name.startswith(SECRET_PREFIXES) or name.endswith(SECRET_SUFFIXES):
+        return True
+    stem, suffix = os.path.splitext(name)
+    if suffix in _SECRET_TEXT and stem.endswith(_SECRET_WORDS):
+        return True
+    return not _SECRET_DIRECTORIES.isdisjoint(directories)
 
 
 def suffix_of(path: str) -> str:

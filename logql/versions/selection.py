@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import NamedTuple
 
 from logql.versions import rules
 from logql.versions.worktree import GitFailed, WorkTree, find_repository, is_store, read_worktree_state
@@ -15,8 +16,7 @@ from logql.versions.worktree import GitFailed, WorkTree, find_repository, is_sto
 WALK_LIMIT = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A file that may belong to the version; `path` is relative to the project."""
 
     path: str
