@@ -195,8 +195,9 @@ def _add_upkeep(commands: Any) -> None:
         commands, "doctor", _handler("upkeep", "doctor"), "check the store, and mend it", "logql doctor --rebuild"
     )
     parser.add_argument("--rebuild", action="store_true", help="make the catalog anew from the recorded files")
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended")
     parser = _command(commands, "rm", _handler("upkeep", "rm"), "delete runs", "logql rm 01JC8Y3Q0V --yes")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's id, or its first characters")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's id, or a version's, or its first characters")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 

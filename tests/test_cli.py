@@ -150,3 +150,25 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("logql 0.")
+
+
+def test_du_compact_gc_and_rm(project: Path) -> None:
+    logql("run", "train.py", cwd=project)
+    logql("sql", "SELECT count(*) FROM runs", cwd=project)  # seals
+    parts = {row["part"]: row for row in json.loads(logql("du", "--format", "json", cwd=project).stdout)}
+    assert parts["code.git"]["bytes"] > 0
+    assert logql("compact", cwd=project).returncode == 0
+    assert "0 would be removed" in logql("gc", "--dry-run", cwd=project).stdout
+    rows = [json.loads(line) for line in logql("runs", "--format", "jsonl", cwd=project).stdout.splitlines()]
+    refused = logql("rm", rows[0]["run"], cwd=project)
+    assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
+    assert logql("rm", rows[0]["run"], "--yes", cwd=project).stdout == "deleted 1 runs\n"
+    left = logql("sql", "SELECT run FROM runs", "--format", "csv", cwd=project)
+    assert left.stdout.split() == ["run", rows[1]["run"]]
+
+
+@pytest.mark.parametrize("command", ["du", "gc", "compact", "doctor"])
+def test_no_store_is_an_error(tmp_path: Path, command: str) -> None:
+    done = logql(command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no store" in done.stderr

@@ -1,0 +1,115 @@
+"""The commands that look after a store: compact, gc, du, doctor, rm. The store does the work; here it is told."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+
+from logql.errors import OperationalError
+from logql.formats import write_result
+from logql.settings import locate
+
+
+def compact(arguments: argparse.Namespace) -> int:
+    """Merge small files, and tell what was merged."""
+    from logql.store.compact import compact as merge
+
+    merged = merge(find_store(arguments))
+    for one in merged:
+        print(f"{one.kind} {one.level}: {one.files} files became one of {size_text(one.bytes)}")
+    if not merged:
+        print("nothing to merge")
+    return 0
+
+
+def gc(arguments: argparse.Namespace) -> int:
+    """Remove what nothing needs, and tell what went."""
+    from logql.store.gc import collect
+
+    removed = collect(find_store(arguments), dry_run=arguments.dry_run)
+    for one in removed:
+        print(f"{one.path}: {one.reason}")
+    verb = "would be removed" if arguments.dry_run else "removed"
+    print(f"{len(removed)} {verb}, {size_text(sum(one.bytes for one in removed))}")
+    return 0
+
+
+def du(arguments: argparse.Namespace) -> int:
+    """Tell what takes how much space, part by part."""
+    import pyarrow as pa
+
+    from logql.store.usage import usage
+
+    rows = usage(find_store(arguments))
+    table = pa.table(
+        {
+            "part": pa.array([row.part for row in rows], pa.string()),
+            "files": pa.array([row.files for row in rows], pa.int64()),
+            "bytes": pa.array([row.bytes for row in rows], pa.int64()),
+        }
+    )
+    write_result(table.to_reader(), arguments.format, sys.stdout)
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Check the store, or make its catalog anew; 1 where something is wrong."""
+    from logql.store import doctor as checks
+
+    store = find_store(arguments, must_open=False)
+    if arguments.rebuild:
+        found = checks.rebuild(store)
+    else:
+        found = checks.examine(store, repair=arguments.repair)
+    return _tell(found)
+
+
+def rm(arguments: argparse.Namespace) -> int:
+    """Delete runs, after asking where a person can answer."""
+    from logql.store.remove import find_runs, remove_runs
+
+    store = find_store(arguments)
+    runs = sorted({run for text in arguments.runs for run in find_runs(store, text)})
+    if not arguments.yes and not _confirm(runs):
+        print("nothing deleted", file=sys.stderr)
+        return 1
+    done = remove_runs(store, runs)
+    print(f"deleted {len(done.runs)} runs")
+    return 0
+
+
+def find_store(arguments: argparse.Namespace, must_open: bool = True) -> str:
+    """The store that the options or the working directory name; OperationalError where there is none."""
+    store = locate(os.getcwd(), arguments.store).store
+    if not os.path.isdir(store) or (must_open and not os.path.exists(os.path.join(store, "catalog.sqlite"))):
+        raise OperationalError(
+            f"there is no store at {store}", hint="train something first, or name one by --store DIR"
+        )
+    return store
+
+
+def size_text(size: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def _confirm(runs: Iterable[str]) -> bool:
+    if not sys.stdin.isatty():
+        raise OperationalError("rm deletes for good", hint="add --yes where nobody can be asked")
+    print("delete for good: " + ", ".join(runs) + "? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _tell(found: Iterable[object]) -> int:
+    lines = [str(one) for one in found]
+    for line in lines:
+        print(line)
+    if not lines:
+        print("nothing is wrong")
+    return 1 if lines else 0
