@@ -1,0 +1,145 @@
+"""State of PyTorch programs: exact after a restore in a fresh process, or refused with its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.state.cases import assert_exact, assert_refused, record
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+HEAD = """
+import random
+import numpy as np, torch, rig
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+torch.set_num_threads(1)
+torch.manual_seed(0)
+"""
+
+
+def test_a_whole_training(tmp_path: Path) -> None:
+    script = HEAD + """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.bn, self.drop, self.b = nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 2)
+    def forward(self, x):
+        return self.b(self.drop(torch.relu(self.bn(self.a(x)))))
+
+def fit(net, loader, x_val, y_val):
+    opt = torch.optim.Adam(net.parameters(), lr=1e-2)
+    steps = torch.optim.lr_scheduler.StepLR(opt, 2, 0.5)
+    ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
+    rng = np.random.default_rng(3)
+    norms = 0.0
+    for epoch in rig.loop("epoch", range(4)):
+        net.train()
+        if epoch:
+            norms += sum(float(p.grad.norm()) for p in net.parameters())
+        for x, y in loader:
+            x = x + torch.from_numpy(rng.normal(size=x.shape)).float()
+            loss = F.cross_entropy(net(x), y)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            for k, v in net.state_dict().items():
+                ema[k] = ema[k] * 0.9 + v * 0.1
+        steps.step()
+        net.eval()
+        value = F.cross_entropy(net(x_val), y_val)
+        rig.log("loss", (loss.item(), value.item(), opt.param_groups[0]["lr"], norms))
+        rig.log("ema", (ema["a.weight"].sum().item(), net.bn.running_mean.sum().item()))
+        rig.log("shared", opt.param_groups[0]["params"][0] is net.a.weight)
+    return loss.item(), value.item()
+
+x = torch.randn(64, 8)
+y = (x.sum(1) > 0).long()
+net = Net()
+weight = net.a.weight
+rig.log("before", 0)
+last = fit(net, DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True), x, y)
+rig.log("after", (last, weight.sum().item(), weight is net.a.weight, torch.rand(1).item()))
+"""
+    assert_exact(record(tmp_path, script), "0:0", "0:2", "0:3")
+
+
+def test_lambda_scheduler_tied_weights_views_and_swapped_data(tmp_path: Path) -> None:
+    script = HEAD + """
+def main():
+    torch.manual_seed(2)
+    emb, out = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+    out.weight = emb.weight
+    scale = {"decay": 0.5}
+    opt = torch.optim.SGD([emb.weight], lr=0.1, momentum=0.9)
+    sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda e: scale["decay"] ** e)
+    flat = torch.zeros(10)
+    window = flat[2:6].view(2, 2)
+    g = torch.Generator().manual_seed(4)
+    buffer = np.zeros(4, dtype=np.float32)
+    shared = torch.from_numpy(buffer)
+    frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+    half = torch.ones(3, dtype=torch.bfloat16)
+    for i in rig.loop("i", range(4)):
+        loss = out(emb(torch.randint(0, 5, (7,), generator=g))).pow(2).mean()
+        loss.backward()
+        opt.step()
+        if i % 2:
+            opt.zero_grad()
+        sched.step()
+        window += i
+        shared += 1
+        half = half * 1.5
+        frozen.data = frozen.data * 2
+        new = torch.arange(6.0) * (i + 1)
+        pair = (new[1:4], new[::2])
+        pair[0].add_(1)
+        rig.log("x", (loss.item(), opt.param_groups[0]["lr"], flat.sum().item(), out.weight is emb.weight, buffer.sum()))
+        rig.log("y", (half.float().sum().item(), frozen.sum().item(), frozen.requires_grad, pair[1].sum().item()))
+        rig.log("grad", None if emb.weight.grad is None else emb.weight.grad.sum().item())
+    rig.log("end", (emb.weight.sum().item(), torch.rand(1, generator=g).item()))
+main()
+"""
+    assert_exact(record(tmp_path, script), "0:1", "0:2", "0:3")
+
+
+def test_a_loop_of_steps_over_a_shuffling_loader(tmp_path: Path) -> None:
+    script = HEAD + """
+data = TensorDataset(torch.arange(24.0).view(12, 2))
+def main():
+    w = torch.zeros(2)
+    for (x,) in rig.loop("step", DataLoader(data, batch_size=2, shuffle=True)):
+        w += F.dropout(x, 0.5).sum(0) * torch.rand(1)
+        rig.log("w", (w.tolist(), x.tolist()))
+main()
+"""
+    assert_exact(record(tmp_path, script), "0:0", "0:4")
+
+
+def test_a_lost_graph_raises_instead_of_dropping_gradients(tmp_path: Path) -> None:
+    script = HEAD + """
+def main():
+    w = nn.Parameter(torch.ones(3))
+    carry = torch.zeros(())
+    for i in rig.loop("i", range(3)):
+        carry = carry + (w * (i + 1)).sum()
+        rig.log("carry", carry.item())
+    carry.backward()
+    rig.log("grad", w.grad.tolist())
+main()
+"""
+    recorded = record(tmp_path, script)
+    with pytest.raises(AssertionError, match="GraphNotSaved"):
+        recorded.replay("0:1")
+
+
+def test_persistent_workers_are_refused(tmp_path: Path) -> None:
+    script = HEAD + """
+loader = DataLoader(TensorDataset(torch.zeros(4, 1)), num_workers=1, persistent_workers=True)
+for (x,) in rig.loop("step", loader):
+    rig.log("x", 1)
+"""
+    assert_refused(record(tmp_path, script), "persistent workers", "")
