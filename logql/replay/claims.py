@@ -1,0 +1,71 @@
+"""Two queries that want the same cells at once: one replays, the other waits for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+from logql.replay.job import Job, claim_of
+from logql.store.catalog import Catalog
+
+_RETRY_S = 0.3
+
+
+class Waiting:
+    """A job whose cells others are filling."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.next_look = time.monotonic() + _RETRY_S
+
+
+class Claims:
+    """Claims of one pool on cells, kept in the catalog as running fills; a dead process's claims count for nothing."""
+
+    def __init__(self, store: str) -> None:
+        self._store = store
+        self._catalog: Catalog | None = None
+        self._held: dict[str, Job] = {}
+
+    def take(self, job: Job) -> bool:
+        """Claim a job's cells; False, and nothing claimed, where others hold some of them."""
+        if self._open().claim(claim_of(job), os.getpid()):
+            self.release(job, "another query fills these cells")
+            return False
+        self._held[job.id] = job
+        return True
+
+    def release(self, job: Job, reason: str) -> None:
+        """Give a claim back; cells are missing again until somebody fills them."""
+        self._held.pop(job.id, None)
+        claim = claim_of(job)
+        self._open().put_fill(
+            replace(claim, state="cancelled", first_index=None, last_index=None, covered=None, error=reason)
+        )
+
+    def over(self, waiting: Waiting) -> bool:
+        """Whether the others are done; asks the catalog a few times a second only."""
+        if time.monotonic() < waiting.next_look:
+            return False
+        waiting.next_look = time.monotonic() + _RETRY_S
+        free = self.take(waiting.job)
+        if free:
+            self.release(waiting.job, "another query filled these cells")
+        return free
+
+    def close(self) -> None:
+        """Give back claims on what nobody wrote a fill for, and close the catalog; a later call opens it again."""
+        if self._held:
+            running = {fill.id for fill in self._open().fills() if fill.state == "running"}
+            for job in [job for job in self._held.values() if job.id in running]:
+                self.release(job, "its result was not kept")
+            self._held.clear()
+        if self._catalog is not None:
+            self._catalog.close()
+            self._catalog = None
+
+    def _open(self) -> Catalog:
+        if self._catalog is None:
+            self._catalog = Catalog.open(self._store)
+        return self._catalog

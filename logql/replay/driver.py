@@ -1,0 +1,299 @@
+"""The recorder's stand-in inside a worker: hands out recorded arguments, moves through main loops, collects values.
+
+Main loops before the wanted one are passed by restoring the state at their exit; the wanted one begins at the
+checkpoint before its first wanted iteration and ends with the last.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from logql.errors import ReplayError
+from logql.model import Checkpoint, Logged, MainLoop, Path
+from logql.record import driver as recorder
+from logql.record.values import convert
+from logql.replay import instrument, wire
+from logql.replay.purity import Guard
+from logql.replay.route import Route
+from logql.replay.spec import WorkerSpec
+
+T = TypeVar("T")
+
+#: Events are sent when so many have gathered within an iteration.
+_BATCH = 50_000
+
+
+class Send(Protocol):
+    """Sends a frame to the pool."""
+
+    def __call__(self, kind: str, **fields: object) -> None: ...
+
+
+class States(Protocol):
+    """What a driver needs of the state of the running program (see `replay.states`)."""
+
+    def install(self) -> None: ...
+    def begin_loop(self, frame: FrameType) -> None: ...
+    def start_iterating(self, checkpoint: Checkpoint | None) -> None: ...
+    def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint) -> None: ...
+    def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint) -> None: ...
+    def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str) -> None: ...
+    def offer(self, frame: FrameType, loop: MainLoop, index: int, seq: int) -> None: ...
+    def digest(self, frame: FrameType) -> Callable[[], str | None] | None: ...
+
+
+class Jump(BaseException):
+    """Raised after the last wanted statement of an iteration, to go on with the next wanted one."""
+
+
+class ReplayDriver:
+    """Drives one segment; see `record.driver.Driver`."""
+
+    def __init__(self, spec: WorkerSpec, states: States, send: Send, leave: Callable[[], NoReturn]) -> None:
+        self._spec = spec
+        self._states = states
+        self._send = send
+        self._leave = leave
+        self._route = Route(spec)
+        self._wanted_names = frozenset(spec.segment.names)
+        self._seq = 0
+        self._sub = 0
+        self._hindsight: list[Logged] = []
+        self._relogged: list[Logged] = []
+        self._seen: set[str] = set()
+        self._jumping = False
+        self._target_reached = False
+        self._current: tuple[MainLoop, int] | None = None
+        self._guard = Guard(states.digest, lambda path: send("impure", text=path), self.after_inserted)
+
+    def install(self) -> None:
+        """Take over the recorder and give instrumented code what it calls."""
+        setattr(builtins, instrument.GUARD, self._guard)
+        setattr(builtins, instrument.JUMP, Jump)
+        self._states.install()
+        recorder.install(self, self._spec.run)
+
+    # What the recorder calls
+
+    def arg(self, name: str, default: object) -> object:
+        """The recorded value, as the type that the default has where JSON has no such type."""
+        args = self._spec.run.args
+        if name not in args:
+            return default
+        recorded = args[name]
+        if convert(default) == recorded and type(convert(default)) is type(recorded):
+            return default
+        return tuple(recorded) if isinstance(default, tuple) and isinstance(recorded, list) else recorded
+
+    def iterate(self, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
+        """Iterate a main loop: the wanted one from a checkpoint, an earlier one not at all or as it was."""
+        frame = _caller(sys._getframe(1))
+        self._states.begin_loop(frame)
+        known = self._route.find(loop, entry)
+        if known is not None and self._route.is_target(known):
+            self._target_reached = True
+            return self._iterate_target(known, iterable, enter)
+        passed = self._route.exit_of(known) if known is not None else None
+        if known is not None and passed is not None:
+            self._states.restore_at_exit(known, passed)
+            self._seq = passed.seq
+            return iter(())
+        return self._iterate_whole(known, loop, entry, iterable, enter)
+
+    def entered(self, path: Path, item: object) -> None:  # noqa: ARG002
+        """An iteration began: it has a number in the record."""
+        self._seq += 1
+        self._sub = 0
+
+    def logged(self, path: Path, name: str, value: object) -> None:
+        """A value: a wanted one is kept, another one goes to the comparison with the record."""
+        if self._jumping:
+            raise Jump
+        if name in self._wanted_names:
+            self._sub += 1
+            self._hindsight.append(Logged(path, name, value, self._seq - 1, self._sub, time.time()))
+            self._note_wanted(path, name)
+        else:
+            self._relogged.append(Logged(path, name, value, self._seq, 0, 0.0))
+            self._seq += 1
+            self._sub = 0
+        if len(self._hindsight) + len(self._relogged) >= _BATCH:
+            self._flush()
+
+    def finish(self) -> None:
+        """Nothing is left to do: `ended` is called by the worker."""
+
+    # What the worker and instrumented code call
+
+    def ended(self, how: str) -> str | None:
+        """The script came to its end; the reason why that is too early, or None."""
+        self._flush()
+        if self._spec.segment.loop is None:
+            return None
+        if self._target_reached:
+            return f"{how} before the wanted iterations of the loop {self._spec.segment.loop!r} were done"
+        return f"{how} before the loop {self._spec.segment.loop!r} (entry {self._spec.segment.entry}) began"
+
+    def after_inserted(self) -> None:
+        """Inserted statements are done: end the iteration or the replay if all that was wanted is there."""
+        if not self._is_complete() or threading.current_thread() is not threading.main_thread():
+            return
+        if self._spec.segment.loop is None:
+            self._end()
+        if self._current is None:
+            return
+        loop, index = self._current
+        if index == self._route.last:
+            self._send("covered", index=index)
+            self._end()
+        if self._route.may_jump(loop, index):
+            self._jumping = True
+            raise Jump
+
+    # Iterating
+
+    def _iterate_target(self, loop: MainLoop, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
+        start = self._route.start()
+        self._states.start_iterating(start)
+        items = iter(iterable)
+        index = 0
+        jump: Checkpoint | None = start
+        while index <= self._route.last:
+            if jump is not None and jump.index is not None:
+                index = _advance(items, index, jump.index, loop)
+            frame = _caller(sys._getframe(1))
+            try:
+                item = next(items)
+            except StopIteration:
+                self._pass_exit(loop, frame)
+                return
+            self._arrive(loop, index, jump, frame)
+            self._begin(loop, index)
+            enter(index, item)
+            yield item
+            cut = self._finish_iteration(loop, index)
+            index += 1
+            jump = self._route.next_jump(index, cut)
+        self._check_beyond(loop, index, items, _caller(sys._getframe(1)))
+        self._end()
+
+    def _iterate_whole(
+        self, known: MainLoop | None, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]
+    ) -> Iterator[T]:
+        """Run a loop as it was: nothing restores its end. One that the run died in ends the replay where it died."""
+        index = 0
+        for item in iterable:
+            if known is not None and not known.finished and index >= known.iterations:
+                self._end()
+            if known is not None and index:
+                self._arrive(known, index, None, _caller(sys._getframe(1)))
+            self._send("executed", loop=loop, entry=entry, index=index)
+            enter(index, item)
+            yield item
+            self._send("complete", loop=loop, entry=entry, index=index)
+            self._flush()
+            index += 1
+        if known is not None:
+            self._pass_exit(known, _caller(sys._getframe(1)))
+
+    def _arrive(self, loop: MainLoop, index: int, restored: Checkpoint | None, frame: FrameType) -> None:
+        """At a boundary: restore, or compare with the checkpoint that is there, or take one where there is none."""
+        if restored is not None and restored.index == index:
+            self._states.restore_in_body(loop, restored)
+            self._seq, self._sub = restored.seq, 0
+            return
+        known = self._route.checkpoint_at(loop, index)
+        if known is not None:
+            self._states.compare(frame, known, f"{loop.loop}={index}")
+        elif index:
+            self._states.offer(frame, loop, index, self._seq)
+
+    def _begin(self, loop: MainLoop, index: int) -> None:
+        self._jumping = False
+        self._seen.clear()
+        self._current = loop, index
+        self._send("executed", loop=loop.loop, entry=loop.entry, index=index)
+
+    def _finish_iteration(self, loop: MainLoop, index: int) -> bool:
+        """Report an iteration; whether it was cut short."""
+        cut, self._jumping = self._jumping, False
+        self._current = None
+        self._flush()
+        if not cut:
+            self._send("complete", loop=loop.loop, entry=loop.entry, index=index)
+        self._send("covered", index=index)
+        return cut
+
+    def _check_beyond(self, loop: MainLoop, index: int, items: Iterator[Any], frame: FrameType) -> None:
+        """Compare the state behind the last wanted iteration with the checkpoint there, if there is one."""
+        known = self._route.checkpoint_at(loop, index)
+        if known is None and index < loop.iterations:
+            return
+        try:
+            next(items)
+        except StopIteration:
+            self._pass_exit(loop, frame)
+            return
+        if known is not None:
+            self._states.compare(frame, known, f"{loop.loop}={index}")
+
+    def _pass_exit(self, loop: MainLoop, frame: FrameType) -> None:
+        known = self._route.exit_of(loop)
+        if known is not None:
+            self._states.compare(frame, known, f"the end of {loop.loop}")
+
+    # Values
+
+    def _note_wanted(self, path: Path, name: str) -> None:
+        depth = 0 if self._spec.segment.loop is None else 1
+        if self._spec.once and len(path) == depth:
+            self._seen.add(name)
+            if not self._guard.active:
+                self.after_inserted()
+
+    def _is_complete(self) -> bool:
+        return self._spec.once and self._seen >= self._wanted_names
+
+    def _flush(self) -> None:
+        if self._hindsight or self._relogged:
+            self._send(
+                "events",
+                hindsight=[wire.encode_event(event) for event in self._hindsight],
+                relogged=[wire.encode_event(event) for event in self._relogged],
+            )
+            self._hindsight.clear()
+            self._relogged.clear()
+
+    def _end(self) -> NoReturn:
+        self._flush()
+        self._leave()
+
+
+def _advance(items: Iterator[Any], index: int, target: int, loop: MainLoop) -> int:
+    """Move an iterator on without the loop's body."""
+    while index < target:
+        try:
+            next(items)
+        except StopIteration:
+            raise ReplayError(f"the loop {loop.loop!r} has only {index} iterations in the replay") from None
+        index += 1
+    return index
+
+
+def _caller(frame: FrameType | None) -> FrameType:
+    """The frame that runs the `for` of a main loop: the first one that is neither ours nor a progress bar's."""
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _PASSING:
+            return frame
+        frame = frame.f_back
+    raise ReplayError("the frame that runs a main loop was not found")
+
+
+_PASSING = frozenset(("logql", "tqdm", "rich", "alive_progress", "progressbar", "fastprogress"))

@@ -1,0 +1,114 @@
+"""The process that a worker is started as: interpreter, flags, environment variables, thread counts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from logql.model import Run
+from logql.settings import RECORDED_ENVIRONMENT
+
+#: Variables that libraries read their thread count from, at import.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+#: What keeps known trackers from telling anyone of a replay.
+SILENCED = {
+    "WANDB_MODE": "disabled",
+    "WANDB_SILENT": "true",
+    "MLFLOW_TRACKING_URI": "file:mlruns",
+    "COMET_MODE": "DISABLED",
+    "COMET_AUTO_LOG_DISABLE": "1",
+    "NEPTUNE_MODE": "debug",
+    "CLEARML_OFFLINE_MODE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+#: Settings of the recorder and of the asking process that would act on the replayed script.
+_DROPPED = ("LOGQL_ARGS", "LOGQL_CAPTURE", "LOGQL_CHECKPOINT_EVERY", "LOGQL_STORE", "PYTHONSTARTUP", "PYTHONINSPECT")
+
+
+def worker_environment(run: Run, threads: int | None, scratch: str | None) -> dict[str, str]:
+    """Environment variables of a worker: ours, over them those recorded with the run, then thread counts.
+
+    `threads` forces a count; `scratch` is where temporary files go where there is no private view.
+    """
+    recorded = recorded_variables(run)
+    environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+    for name in RECORDED_ENVIRONMENT:
+        environment.pop(name, None)
+    environment.update(recorded)
+    counts = dict.fromkeys(THREAD_VARIABLES, threads) if threads else thread_counts(run)
+    environment.update({name: str(count) for name, count in counts.items() if count})
+    environment.update(SILENCED)
+    environment["LOGQL_REPLAY"] = "1"
+    environment["PYTHONUNBUFFERED"] = environment.get("PYTHONUNBUFFERED", "")
+    if scratch is not None:
+        environment["TMPDIR"] = os.path.join(scratch, "tmp")
+    return {name: value for name, value in environment.items() if value != ""}
+
+
+def recorded_variables(run: Run) -> dict[str, str]:
+    """The environment variables that were recorded with a run."""
+    found = run.environment.get("variables")
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def thread_counts(run: Run) -> dict[str, int]:
+    """Thread count per variable: as recorded, where a variable was set; else what the libraries took by themselves."""
+    effective = _effective(run)
+    cpus = effective.get("cpus")
+    common = effective.get("omp") or effective.get("torch") or cpus
+    own = {"MKL_NUM_THREADS": effective.get("mkl"), "OPENBLAS_NUM_THREADS": effective.get("openblas")}
+    set_then = {name: int(text) for name, text in recorded_variables(run).items() if text.isdigit()}
+    found = {name: set_then.get(name) or own.get(name) or common for name in THREAD_VARIABLES}
+    return {name: count for name, count in found.items() if count}
+
+
+def recorded_threads(run: Run) -> int | None:
+    """How many threads a run's numbers were computed with, at most; None where that was not recorded."""
+    return max(thread_counts(run).values(), default=None)
+
+
+def _effective(run: Run) -> dict[str, int]:
+    found = run.environment.get("threads")
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): count for name, count in found.items() if isinstance(count, int) and count > 0}
+
+
+def interpreter(run: Run) -> str:
+    """The interpreter that ran the script, where it is still there; else ours."""
+    recorded = run.environment.get("executable")
+    if isinstance(recorded, str) and os.path.isabs(recorded) and os.access(recorded, os.X_OK):
+        return recorded
+    return sys.executable
+
+
+def interpreter_flags(run: Run) -> list[str]:
+    """The recorded options of the interpreter, but for those by which ours could not find logql."""
+    flags = run.environment.get("flags")
+    options = [str(flag) for flag in flags] if isinstance(flags, list | tuple) else []
+    return [option for option in options if option not in ("-I", "-E")]
+
+
+def differences(run: Run) -> list[str]:
+    """What differs here from where the run was recorded, and may change its numbers."""
+    found = []
+    if interpreter(run) != run.environment.get("executable", sys.executable):
+        found.append(f"the interpreter {run.environment['executable']} is gone; {sys.executable} replays instead")
+    cpu, then = cpu_model(), run.environment.get("cpu")
+    if then and cpu and then != cpu:
+        found.append(f"recorded on {then}, replayed on {cpu}")
+    return found
+
+
+def cpu_model() -> str:
+    """Name of the processor, as recorders note it."""
+    from logql.record.environment import describe
+
+    return str(describe(None).get("cpu") or "")

@@ -1,0 +1,149 @@
+"""What is asked of a replay and what comes back: jobs, results, progress, and the options of a pool."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from logql.model import Checkpoint, Fidelity, Fill, Level, Logged, MainLoop, Run, Segment, Version
+
+#: `elsewhere`: another query fills these cells; read them again, and ask again for what is missing then.
+ResultState = Literal["done", "failed", "cancelled", "elsewhere"]
+Isolation = Literal["strong", "weak"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One segment with all that its worker needs.
+
+    `loops` and `checkpoints` are those of the run, in any order. `files` holds the sources that differ from the
+    version's own (path in project -> text). `once` promises that each wanted name is logged at most once per main-loop
+    iteration (or per run, where the segment's loop is None). `id` is that of the segment's fill.
+    """
+
+    segment: Segment
+    run: Run
+    version: Version
+    loops: tuple[MainLoop, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    files: Mapping[str, str]
+    once: bool = False
+    recorded_names: frozenset[str] = frozenset()
+    timeout_s: float = 0.0
+    id: str = field(default_factory=lambda: new_id())
+    query: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a segment. `covered` holds the wanted iterations that were executed; `log` is relative to the store.
+
+    `notes` are for people: why a replay diverged, in which way it was isolated, what differs from the recorded machine.
+    """
+
+    segment: Segment
+    state: ResultState
+    events: tuple[Logged, ...] = ()
+    executed: int = 0
+    compared: int = 0
+    fidelity: Fidelity | None = None
+    error: str | None = None
+    log: str = ""
+    actual_s: float = 0.0
+    covered: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    started_at: float = 0.0
+    id: str = ""
+    cpu_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the pool is, counted in main-loop iterations; `seconds_left` is of the wall clock."""
+
+    done: int
+    total: int
+    seconds_left: float
+    running: int
+    segment: Segment | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a pool replays. Limits are per segment; `threads` forces a thread count other than the recorded one."""
+
+    workers: int | None = None
+    threads: int | None = None
+    isolation: Isolation | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    timeout_floor_s: float = 600.0
+    rtol: float = 1e-3
+    atol: float = 1e-5
+
+
+def new_id() -> str:
+    """A name for a fill that sorts by time."""
+    return f"{int(time.time() * 1000):012x}{os.urandom(6).hex()}"
+
+
+def to_fill(job: Job, result: Result) -> Fill:
+    """The row of `fills` that records a result."""
+    covered = result.covered
+    state: Literal["done", "failed", "cancelled"] = "done" if result.state == "done" else "failed"
+    if result.state in ("cancelled", "elsewhere"):
+        state = "cancelled"
+    dense = bool(covered) and covered[-1] - covered[0] + 1 == len(covered)
+    return _fill(
+        job,
+        state=state,
+        first_index=covered[0] if covered else None,
+        last_index=covered[-1] if covered else None,
+        covered=None if dense or job.segment.loop is None else covered,
+        executed=result.executed,
+        compared=result.compared,
+        actual_s=result.actual_s,
+        fidelity=result.fidelity,
+        error=result.error,
+        log=result.log or None,
+        started_at=result.started_at,
+        levels=_levels(result.events),
+    )
+
+
+def claim_of(job: Job) -> Fill:
+    """The running fill by which a job claims its cells."""
+    wanted = job.segment.wanted
+    return _fill(
+        job,
+        state="running",
+        first_index=wanted[0] if wanted else None,
+        last_index=wanted[-1] if wanted else None,
+        covered=wanted or None,
+        started_at=time.time(),
+    )
+
+
+def _fill(job: Job, **values: object) -> Fill:
+    segment = job.segment
+    common: dict[str, object] = {
+        "id": job.id,
+        "query": job.query,
+        "run": segment.run,
+        "version": segment.version,
+        "names": dict(segment.names),
+        "loop": segment.loop,
+        "entry": segment.entry,
+        "estimated_s": segment.estimated_s,
+    }
+    return Fill(**(common | values))  # type: ignore[arg-type]
+
+
+def _levels(events: tuple[Logged, ...]) -> dict[str, tuple[Level, ...]]:
+    found: dict[str, dict[Level, None]] = {}
+    for event in events:
+        found.setdefault(event.name, {})[tuple(step.loop for step in event.path)] = None
+    return {name: tuple(levels) for name, levels in found.items()}

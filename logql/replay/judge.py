@@ -1,0 +1,206 @@
+"""From a process that ended to a result: values, fidelity, reasons, and the checkpoints that it passed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from logql.model import Checkpoint, Logged, Path
+from logql.replay import environment, supervise
+from logql.replay.fidelity import Tally, describe
+from logql.replay.job import Job, Options, Result
+from logql.replay.process import Outcome
+from logql.replay.recorded import Recorded, Values, ranges_of
+from logql.replay.wire import decode_event
+from logql.store.blobs import Blobs
+from logql.store.catalog import Catalog
+
+_SIGNALS = {
+    signal.SIGKILL: "the process was killed, probably for want of memory",
+    signal.SIGSEGV: "the process crashed (segmentation fault)",
+    signal.SIGBUS: "the process crashed (bus error)",
+    signal.SIGABRT: "the process aborted",
+    signal.SIGXFSZ: "it wrote a file larger than a replay may",
+}
+
+
+@dataclass
+class _Report:
+    """What a worker said, taken apart."""
+
+    hindsight: list[Logged] = field(default_factory=list)
+    relogged: list[Logged] = field(default_factory=list)
+    executed: list[tuple[str, int, int]] = field(default_factory=list)
+    complete: list[tuple[str, int, int]] = field(default_factory=list)
+    wanted: list[int] = field(default_factory=list)
+    digests: list[dict[str, Any]] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    impure: str | None = None
+    error: str | None = None
+    cpu_s: float = 0.0
+    done: bool = False
+
+
+class Judge:
+    """Makes results; reads the record of each run at most once per snapshot."""
+
+    def __init__(self, store: str, options: Options) -> None:
+        self._store = store
+        self._options = options
+        self._recorded = Recorded(store)
+
+    def judge(self, job: Job, outcome: Outcome, notes: Sequence[str] = ()) -> Result:
+        """The result of a job whose process ended as `outcome` tells."""
+        report = _read(outcome)
+        error = None if report.done else report.error or _reason(outcome)
+        tally = self._compare(job, report)
+        if report.checkpoints:
+            self._adopt(report.checkpoints, outcome.spool)
+        state = "done" if error is None else "cancelled" if outcome.stopped == "cancelled" else "failed"
+        wanted = tuple(sorted(set(report.wanted)))
+        covered = frozenset(wanted)
+        inside = job.segment.loop is not None
+        events = [event for event in report.hindsight if not inside or _index(event) in covered]
+        return Result(
+            segment=job.segment,
+            state=state,  # type: ignore[arg-type]
+            events=tuple(events),
+            executed=len(set(report.executed)),
+            compared=tally.compared,
+            fidelity=tally.verdict() if error is None or wanted else None,
+            error=error,
+            log=outcome.log,
+            actual_s=outcome.seconds,
+            covered=wanted,
+            notes=(*notes, *report.notes, *_explain(job, tally)),
+            started_at=outcome.started_at,
+            id=job.id,
+            cpu_s=report.cpu_s,
+        )
+
+    def _compare(self, job: Job, report: _Report) -> Tally:
+        tally = Tally(self._options.rtol, self._options.atol, impure=report.impure)
+        for digest in report.digests:
+            text = f"state at {digest['path']} before {digest['where']}"
+            tally.add(digest["agreement"], True, text)
+            tally.compared += max(0, digest["compared"] - 1)
+        if report.relogged or report.complete:
+            ranges = ranges_of(report.relogged)
+            for loop, entry, index in report.complete:
+                first, last = ranges.get((loop, entry), (index, index))
+                ranges[loop, entry] = min(first, index), max(last, index)
+            values = self._recorded.values(job.run.id, ranges)
+            names = self._recorded.stored_names({event.name for event in report.relogged})
+            _compare_values(tally, values, report, dict(names))
+        return tally
+
+    def _adopt(self, checkpoints: Sequence[Checkpoint], spool: str) -> None:
+        """Take checkpoints that a replay passed into the store."""
+        source, target = Blobs(spool), Blobs(self._store)
+        for one in checkpoints:
+            for digest in _blobs_of(spool):
+                target.put(source.get(digest))
+            break
+        catalog = Catalog.open(self._store)
+        try:
+            for one in checkpoints:
+                catalog.add_checkpoint(one)
+        finally:
+            catalog.close()
+
+
+def _read(outcome: Outcome) -> _Report:
+    report = _Report()
+    for frame in outcome.frames:
+        kind = frame["kind"]
+        if kind == "events":
+            report.hindsight += map(decode_event, frame["hindsight"])
+            report.relogged += map(decode_event, frame["relogged"])
+        elif kind == "executed":
+            report.executed.append((frame["loop"], frame["entry"], frame["index"]))
+        elif kind == "complete":
+            report.complete.append((frame["loop"], frame["entry"], frame["index"]))
+        elif kind == "covered":
+            report.wanted.append(frame["index"])
+        elif kind == "digest":
+            report.digests.append(frame)
+        elif kind == "checkpoint":
+            report.checkpoints.append(Checkpoint(**frame["checkpoint"]))
+        elif kind == "note":
+            report.notes.append(frame["text"])
+        elif kind == "impure":
+            report.impure = report.impure or frame["text"]
+        elif kind == "error":
+            report.error = report.error or frame["text"]
+        elif kind == "done":
+            report.done, report.cpu_s = True, frame["cpu_s"]
+    return report
+
+
+def _compare_values(tally: Tally, recorded: Values, report: _Report, names: dict[str, str]) -> None:
+    """Compare in the order of logging; a value too many, or too few in an iteration that ran to its end, diverges."""
+    known = {name for _, name in recorded}
+    seen: Counter[tuple[Path, str]] = Counter()
+    for event in report.relogged:
+        stored = names.get(event.name, event.name)
+        key = event.path, stored
+        values = recorded.get(key, [])
+        if seen[key] < len(values):
+            tally.add_value(event.path, event.name, values[seen[key]], event.value)
+        elif stored in known:
+            tally.add("far", bool(event.path), f"{event.name} at {describe(event.path)} was not logged then", stored)
+        seen[key] += 1
+    complete = set(report.complete)
+    for (path, name), values in recorded.items():
+        if path and tuple(path[0]) in complete and seen[path, name] < len(values):
+            tally.add("far", True, f"{name} at {describe(path)} was logged then, and is not in the replay", name)
+
+
+def _reason(outcome: Outcome) -> str:
+    """Why a worker that said nothing ended."""
+    if outcome.stopped is not None:
+        return outcome.stopped
+    if outcome.code == supervise.DISK_FULL:
+        return "it wrote more to disk than a replay may"
+    if outcome.code == supervise.ABANDONED:
+        return "cancelled"
+    if outcome.no_namespaces:
+        return f"no private view of the file system: {outcome.text.strip() or 'namespaces are not allowed here'}"
+    number = outcome.code - 128 if outcome.code >= 128 else -outcome.code
+    if number > 0:
+        known = [text for one, text in _SIGNALS.items() if one == number]
+        return known[0] if known else f"the process was killed by signal {number}"
+    last = outcome.text.strip().splitlines()
+    tail = f": {last[-1]}" if last and outcome.code else ""
+    return f"the script ended its process with exit code {outcome.code}{tail}"
+
+
+def _explain(job: Job, tally: Tally) -> list[str]:
+    """What to tell of a replay that does not agree with its record."""
+    if tally.impure is not None:
+        return [f"the inserted statement changed the state: {tally.impure}"]
+    if tally.worst == "equal":
+        return []
+    found = [f"{tally.first}"]
+    differences = environment.differences(job.run)
+    if differences:
+        found.append("likely because of: " + "; ".join(differences))
+    elif tally.worst == "far":
+        found.append("likely because of randomness that is not seeded, or data that changed since")
+    return found
+
+
+def _index(event: Logged) -> int | None:
+    return event.path[0].index if event.path else None
+
+
+def _blobs_of(spool: str) -> list[str]:
+    found = []
+    for _, _, names in os.walk(os.path.join(spool, "checkpoints")):
+        found += [name.partition(".")[0] for name in names]
+    return found

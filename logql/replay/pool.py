@@ -1,0 +1,186 @@
+"""Replays jobs in parallel in processes of this machine: longest first, bounded in time, without orphans."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
+
+from logql.errors import Error, ReplayError
+from logql.model import Version
+from logql.replay import claims, environment, judge
+from logql.replay.checkout import Tree, prepare_tree
+from logql.replay.job import Job, Options, Progress, Result
+from logql.replay.process import Outcome, WorkerProcess, sweep_scratch
+
+#: Seconds between two looks at processes, time-outs and claims.
+_POLL_S = 0.2
+_PROGRESS_S = 0.5
+
+
+class Workers(Protocol):
+    """What executes jobs: local processes here; a cluster's tasks fit the same."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job; nothing starts before `results` is iterated."""
+
+    def results(self) -> Iterator[Result | Progress]:
+        """Run all that was submitted; each result comes as soon as its segment is finished."""
+
+    def cancel(self) -> None:
+        """Stop what runs and forget what waits; results not yet given are lost."""
+
+
+class LocalPool:
+    """Workers on this machine. `project` stands in for a run's own project directory where that is gone."""
+
+    def __init__(self, store: str, project: str, options: Options | None = None) -> None:
+        self.store = os.path.abspath(store)
+        self.project = project
+        self.options = options or Options()
+        #: why private views of the file system cannot be had here, once that was tried
+        self.weak_reason: str | None = None
+        self._queue: list[Job] = []
+        self._running: list[WorkerProcess] = []
+        self._waiting: list[claims.Waiting] = []
+        self._finished: deque[Result] = deque()
+        self._trees: dict[tuple[str, str], Tree | ReplayError] = {}
+        self._judge = judge.Judge(self.store, self.options)
+        self._claims = claims.Claims(self.store)
+        self._started_at = time.monotonic()
+        self._total = 0
+        self._done = 0
+
+    def submit(self, job: Job) -> None:
+        """Queue a job."""
+        self._queue.append(job)
+        self._total += max(1, len(job.segment.wanted))
+
+    def results(self) -> Iterator[Result | Progress]:
+        """Run what was submitted. Leaving the iteration early, or an exception in it, cancels the rest."""
+        sweep_scratch(self.store)
+        self._queue.sort(key=lambda job: job.segment.estimated_s)
+        self._started_at = last = time.monotonic()
+        try:
+            while self._queue or self._running or self._waiting or self._finished:
+                while self._finished:
+                    yield self._finished.popleft()
+                self._start_some()
+                self._look()
+                if time.monotonic() - last >= _PROGRESS_S and self._running:
+                    last = time.monotonic()
+                    yield self._progress()
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Kill what runs with everything that it started, and give its claims back."""
+        for process in self._running:
+            process.stop()
+        for process in self._running:
+            process.finish()
+            self._claims.release(process.job, "cancelled")
+            process.clean()
+        self._running.clear()
+        self._queue.clear()
+        self._waiting.clear()
+        self._claims.close()
+
+    def _start_some(self) -> None:
+        while self._queue and len(self._running) < self._room(self._queue[-1]):
+            job = self._queue.pop()
+            if not self._claims.take(job):
+                self._waiting.append(claims.Waiting(job))
+                continue
+            try:
+                self._running.append(self._start(job))
+            except (Error, OSError) as exc:
+                self._end(job, _refused(job, exc))
+
+    def _room(self, job: Job) -> int:
+        """How many workers may run beside each other, given the threads of the next one."""
+        if self.options.workers:
+            return self.options.workers
+        threads = self.options.threads or environment.recorded_threads(job.run) or 1
+        return max(1, _cpu_count() // threads)
+
+    def _start(self, job: Job) -> WorkerProcess:
+        project = job.run.project if os.path.isdir(job.run.project) else self.project
+        tree = self._tree(project, job.version, job.run.script)
+        weak = self.options.isolation == "weak" or self.weak_reason is not None
+        return WorkerProcess(self.store, project, tree, job, self.options, "weak" if weak else "strong")
+
+    def _tree(self, project: str, version: Version, script: str) -> Tree:
+        """The version's files, prepared once per pool; a failure too is found out once."""
+        key = (project, version.id)
+        if key not in self._trees:
+            try:
+                self._trees[key] = prepare_tree(self.store, project, version, script)
+            except ReplayError as exc:
+                self._trees[key] = exc
+        found = self._trees[key]
+        if isinstance(found, ReplayError):
+            raise found
+        return found
+
+    def _look(self) -> None:
+        """Wait a moment for messages; take what came, notice what ended or ran out of time, and who else is done."""
+        pipes = [process.pipe for process in self._running]
+        if pipes:
+            select.select(pipes, [], [], _POLL_S)
+        elif self._waiting:
+            time.sleep(_POLL_S)
+        for process in list(self._running):
+            outcome = process.poll()
+            if outcome is not None:
+                self._running.remove(process)
+                self._take(process, outcome)
+        for waiting in [one for one in self._waiting if self._claims.over(one)]:
+            self._waiting.remove(waiting)
+            self._finished.append(Result(waiting.job.segment, "elsewhere", id=waiting.job.id))
+
+    def _take(self, process: WorkerProcess, outcome: Outcome) -> None:
+        """Turn an ended process into a result, or start it anew without a private view where that cannot be had."""
+        job = process.job
+        if outcome.no_namespaces and self.options.isolation != "strong":
+            self.weak_reason = outcome.text or "namespaces are not allowed here"
+            process.clean()
+            self._running.append(self._start(job))
+            return
+        try:
+            notes = () if self.weak_reason is None else (f"isolation is weak: {self.weak_reason}",)
+            result = self._judge.judge(job, outcome, notes)
+        except (Error, OSError) as exc:
+            result = _refused(job, exc)
+        process.clean()
+        self._end(job, result)
+
+    def _end(self, job: Job, result: Result) -> None:
+        if result.state != "done":
+            self._claims.release(job, result.error or result.state)
+        self._done += max(1, len(job.segment.wanted))
+        self._finished.append(result)
+
+    def _progress(self) -> Progress:
+        done = self._done + sum(process.iterations_done for process in self._running)
+        elapsed = time.monotonic() - self._started_at
+        estimated = sum(job.segment.estimated_s for job in self._queue) / max(1, len(self._running))
+        left = max((process.seconds_left() for process in self._running), default=0.0) + estimated
+        if not left and done:
+            left = elapsed / done * (self._total - done)
+        return Progress(done, self._total, left, len(self._running), self._running[0].job.segment)
+
+
+def _refused(job: Job, exc: Exception) -> Result:
+    reason = exc.message if isinstance(exc, Error) else str(exc)
+    return Result(job.segment, "failed", error=reason, started_at=time.time(), id=job.id)
+
+
+def _cpu_count() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

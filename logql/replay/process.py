@@ -1,0 +1,266 @@
+"""One worker process as its pool sees it: its start, its messages, its end, and the traces that it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from logql.errors import ReplayError
+from logql.replay import checkout, environment, guard, isolation, private_copy, supervise
+from logql.replay.job import Isolation, Job, Options
+from logql.replay.spec import WorkerSpec
+from logql.replay.wire import Frame, FrameReader
+from logql.store import layout
+from logql.store.liveness import Lock, is_held
+
+LOGS = os.path.join(layout.SCRATCH, "logs")
+_PREFIX = "replay-"
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_START = f"import sys; sys.path.insert(0, {_ROOT!r}); from logql.replay.supervise import main; main()"
+#: A segment may take this many times its estimate, beyond the floor.
+_PATIENCE = 10.0
+
+
+@dataclass
+class Outcome:
+    """What is known of a process that ended: its exit code, its messages, and why it was stopped, if it was."""
+
+    code: int
+    frames: list[Frame]
+    seconds: float
+    started_at: float
+    log: str
+    text: str
+    spool: str
+    stopped: str | None = None
+    patched: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def no_namespaces(self) -> bool:
+        """Whether a private view of the file system could not be had."""
+        return self.code == supervise.NO_NAMESPACES
+
+
+class WorkerProcess:
+    """Starts a job's process at construction. Raises OSError or ReplayError where it cannot be started."""
+
+    def __init__(
+        self, store: str, project: str, tree: checkout.Tree, job: Job, options: Options, mode: Isolation
+    ) -> None:
+        self.job = job
+        self.iterations_done = 0
+        self.frames: list[Frame] = []
+        self._stopped: str | None = None
+        self._reader = FrameReader()
+        self._store = store
+        self._floor = options.timeout_floor_s
+        self.scratch = os.path.join(store, layout.SCRATCH, _PREFIX + job.id)
+        os.makedirs(self.scratch, exist_ok=True)
+        self._lock = Lock.take(os.path.join(self.scratch, "lock"))
+        try:
+            spec = self._spec(store, project, tree, job, options, mode)
+            self._prepare(spec, tree, job)
+            self.started_at = time.time()
+            self._clock = time.monotonic()
+            self._process, self.pipe, self._lifeline = self._spawn(spec, job, options)
+        except BaseException:
+            self.clean()
+            raise
+
+    def _spec(
+        self, store: str, project: str, tree: checkout.Tree, job: Job, options: Options, mode: Isolation
+    ) -> WorkerSpec:
+        copy = os.path.join(self.scratch, "copy")
+        memory = options.memory_bytes or _memory_limit(job)
+        disk = options.disk_bytes or guard.free_disk(self.scratch) // 2
+        return WorkerSpec(
+            segment=job.segment,
+            run=job.run,
+            loops=job.loops,
+            checkpoints=job.checkpoints,
+            once=job.once,
+            store=store,
+            scratch=self.scratch,
+            root=tree.root,
+            project=project if mode == "strong" else copy,
+            origin=project,
+            isolation=mode,
+            patched=tuple(job.files),
+            files=tuple(sorted(tree.files)),
+            hidden=tree.hidden,
+            memory_bytes=memory,
+            disk_bytes=disk,
+            rtol=options.rtol,
+            atol=options.atol,
+        )
+
+    def _prepare(self, spec: WorkerSpec, tree: checkout.Tree, job: Job) -> None:
+        for name in ("spool", "tmp"):
+            os.makedirs(os.path.join(self.scratch, name), exist_ok=True)
+        if spec.isolation == "strong":
+            checkout.fill_private(tree, job.files, isolation.private_directory(self.scratch))
+        else:
+            private_copy.build(spec.origin, self._store, tree, job.files, spec.project)
+        with open(os.path.join(self.scratch, "spec.json"), "w", encoding="utf-8") as file:
+            file.write(spec.to_json())
+
+    def _spawn(self, spec: WorkerSpec, job: Job, options: Options) -> tuple[subprocess.Popen[bytes], int, int]:
+        self.log = f"{LOGS}/{job.id}.log"
+        os.makedirs(os.path.join(self._store, LOGS), exist_ok=True)
+        results, results_end = os.pipe()
+        lifeline_end, lifeline = os.pipe()
+        threads, temporary = options.threads, self.scratch if spec.isolation == "weak" else None
+        try:
+            with open(os.path.join(self._store, self.log), "wb") as log:
+                process = subprocess.Popen(  # noqa: S603
+                    [
+                        environment.interpreter(job.run),
+                        *environment.interpreter_flags(job.run),
+                        "-c",
+                        _START,
+                        os.path.join(self.scratch, "spec.json"),
+                        str(lifeline_end),
+                        str(results_end),
+                        str(os.getpid()),
+                    ],
+                    env=environment.worker_environment(job.run, threads, temporary),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(lifeline_end, results_end),
+                    start_new_session=True,
+                )
+        except BaseException:
+            os.close(results)
+            os.close(lifeline)
+            raise
+        finally:
+            os.close(results_end)
+            os.close(lifeline_end)
+        os.set_blocking(results, False)
+        return process, results, lifeline
+
+    def poll(self) -> Outcome | None:
+        """Take what the worker sent; its outcome where it has ended. Stops it where its time is over."""
+        self._read()
+        if self._stopped is None and time.monotonic() - self._clock > self._patience():
+            self.stop(f"it took longer than {self._patience():.0f} s")
+        if self._process.poll() is None:
+            return None
+        return self._outcome()
+
+    def stop(self, reason: str = "cancelled") -> None:
+        """Have the supervisor kill everything; `poll` or `finish` sees the end."""
+        self._stopped = self._stopped or reason
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def finish(self) -> None:
+        """Wait for the end of a stopped process; kill the supervisor, and with it the rest, where it hangs."""
+        try:
+            self._process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def clean(self) -> None:
+        """Close pipes and remove the scratch directory."""
+        self.stop()
+        if getattr(self, "pipe", -1) >= 0:
+            os.close(self.pipe)
+            self.pipe = -1
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        remove_tree(self.scratch)
+
+    def seconds_left(self) -> float:
+        """Of this segment, as its iterations so far tell, else its estimate."""
+        elapsed = time.monotonic() - self._clock
+        wanted = max(1, len(self.job.segment.wanted))
+        if self.iterations_done:
+            return max(0.0, elapsed / self.iterations_done * (wanted - self.iterations_done))
+        return max(0.0, self.job.segment.estimated_s - elapsed)
+
+    def _patience(self) -> float:
+        return self.job.timeout_s or self._floor + _PATIENCE * self.job.segment.estimated_s
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.pipe, 1 << 20)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            for frame in self._reader.feed(data):
+                self.frames.append(frame)
+                self.iterations_done += frame["kind"] == "covered"
+
+    def _outcome(self) -> Outcome:
+        with contextlib.suppress(ReplayError):
+            self._read()
+        path = os.path.join(self._store, self.log)
+        return Outcome(
+            code=self._process.returncode,
+            frames=self.frames,
+            seconds=time.monotonic() - self._clock,
+            started_at=self.started_at,
+            log=self.log,
+            text=_tail(path),
+            spool=os.path.join(self.scratch, "spool"),
+            stopped=self._stopped,
+        )
+
+
+def sweep_scratch(store: str) -> None:
+    """Remove the scratch directories of pools that were killed."""
+    directory = os.path.join(store, layout.SCRATCH)
+    try:
+        names = [name for name in os.listdir(directory) if name.startswith(_PREFIX)]
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(directory, name)
+        with contextlib.suppress(OSError):
+            fresh = time.time() - os.stat(path).st_mtime < 60 and not os.path.exists(os.path.join(path, "lock"))
+            if not fresh and not is_held(os.path.join(path, "lock")):
+                remove_tree(path)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory in which a script may have taken the permissions away."""
+
+    def allow(function: Any, name: str, _: object) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(name), stat.S_IRWXU)
+            os.chmod(name, stat.S_IRWXU)
+            function(name)
+
+    shutil.rmtree(path, onerror=allow)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _memory_limit(job: Job) -> int | None:
+    """What is free now; none where the run used a GPU, whose drivers reserve address space by the terabyte."""
+    if job.run.environment.get("accelerators"):
+        return None
+    return guard.available_memory()
+
+
+def _tail(path: str, size: int = 4000) -> str:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,95 @@
+"""The sources of a version as a worker compiles them: instrumented where they hold main loops or inserted statements.
+
+Cached bytecode is never used for files of the project: it may be another version's.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import machinery
+from types import CodeType
+
+from logql.errors import ReplayError
+from logql.model import MainLoop
+from logql.replay.instrument import LineMap, instrument, map_lines
+from logql.replay.spec import WorkerSpec
+
+
+def loop_key(loop: MainLoop) -> str:
+    """What injected statements call the `for` statement of a main loop; its executions share it."""
+    return f"{loop.file}:{loop.line}"
+
+
+class Sources:
+    """Compiles the project's files; tells which line of the version's own source a line is."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
+        self._project = os.path.realpath(spec.project)
+        self._maps: dict[str, LineMap] = {}
+        self._own = frozenset(spec.files) | frozenset(spec.patched)
+        self._loops: dict[str, dict[int, str]] = {}
+        self._cut: dict[str, set[int]] = {}
+        for loop in spec.loops:
+            if loop.file is not None and loop.line is not None:
+                self._loops.setdefault(loop.file, {})[loop.line] = loop_key(loop)
+                if (loop.loop, loop.entry) == (spec.segment.loop, spec.segment.entry):
+                    self._cut.setdefault(loop.file, set()).add(loop.line)
+
+    def install(self) -> None:
+        """Have every import of a file of the project go through here."""
+        original = machinery.SourceFileLoader.get_code
+
+        def get_code(loader: machinery.SourceFileLoader, fullname: str) -> CodeType | None:
+            path = self.relative(loader.get_filename(fullname))
+            if path is None:
+                return original(loader, fullname)
+            return self.compile(loader.get_filename(fullname), path)
+
+        machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign,assignment]
+
+    def relative(self, filename: str) -> str | None:
+        """The path in the project where a file belongs to the version."""
+        path = os.path.relpath(os.path.realpath(filename), self._project)
+        return path if path in self._own else None
+
+    def compile_main(self, script: str) -> CodeType:
+        """Code of the script. Raises ReplayError where it is not there, SyntaxError where it is none."""
+        if not os.path.isfile(script):
+            raise ReplayError(f"the script {self._spec.run.script} is not there")
+        return self.compile(script, self.relative(script) or "")
+
+    def compile(self, filename: str, path: str) -> CodeType:
+        """Code of one file, instrumented where needed."""
+        with open(filename, "rb") as file:
+            data = file.read()
+        loops, patched = self._loops.get(path, {}), path in self._spec.patched
+        if not loops and not patched:
+            return compile(data, filename, "exec", dont_inherit=True)
+        text = decode(data)
+        lines = self._map(path, text)
+        return instrument(text, filename, lines, loops, self._cut.get(path, ()), self._spec.segment.names)
+
+    def own_place(self, filename: str, line: int) -> tuple[str, int]:
+        """File (in the project, where it is) and line in the version's own source."""
+        path = self.relative(filename)
+        if path is None:
+            return filename, line
+        return path, self._maps[path].own(line) if path in self._maps else line
+
+    def _map(self, path: str, text: str) -> LineMap:
+        if path not in self._maps:
+            own = text
+            source = os.path.join(self._spec.root, path)
+            if path in self._spec.patched and os.path.isfile(source):
+                with open(source, "rb") as file:
+                    own = decode(file.read())
+            self._maps[path] = map_lines(own, text)
+        return self._maps[path]
+
+
+def decode(data: bytes) -> str:
+    """A source's text by its declared encoding."""
+    from importlib.util import decode_source
+
+    return decode_source(data)

@@ -1,0 +1,168 @@
+"""The process in which an old version's script runs again: made to look like the original, with a driver installed.
+
+Standard library and the recorder's side of logql only: it may run in another interpreter than the engine's.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import resource
+import sys
+import traceback
+from types import ModuleType
+from typing import Any, NoReturn
+
+from logql.errors import Error
+from logql.replay import namespaces, private_copy
+from logql.replay.driver import ReplayDriver
+from logql.replay.sources import Sources
+from logql.replay.states import ProgramStates
+from logql.replay.spec import WorkerSpec
+from logql.replay.wire import encode_frame, write_all
+
+
+class Channel:
+    """Sends frames to the pool; nothing is sent from processes that the script forked."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._pid = os.getpid()
+
+    def send(self, kind: str, **fields: object) -> None:
+        """Send one frame."""
+        if os.getpid() == self._pid:
+            write_all(self._descriptor, encode_frame(kind, **fields))
+
+
+def run(spec: WorkerSpec, results: int, spool: str) -> int:
+    """Replay the segment; the exit code is 0 where everything wanted was done. Checkpoints are left in `spool`."""
+    channel = Channel(results)
+    try:
+        script = os.path.normpath(os.path.join(spec.project, spec.run.script))
+        if spec.isolation == "weak":
+            private_copy.refuse_writes_outside([spec.scratch])
+        sources = Sources(spec)
+        sources.install()
+        _resemble(spec, script)
+        states = ProgramStates(spec, spool, channel.send)
+        driver = ReplayDriver(spec, states, channel.send, lambda: leave(channel))
+    except (Error, OSError) as exc:
+        channel.send("error", text=exc.message if isinstance(exc, Error) else str(exc))
+        return 1
+    return _execute(spec, script, sources, driver, channel)
+
+
+def _execute(spec: WorkerSpec, script: str, sources: Sources, driver: ReplayDriver, channel: Channel) -> int:
+    try:
+        main = _fresh_main(spec, script)
+        driver.install()
+        exec(sources.compile_main(script), main.__dict__)
+    except SystemExit as exc:
+        return _ended(driver, channel, f"the script exited ({exc.code!r})")
+    except BaseException as exc:
+        text = explain(exc, sources)
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        channel.send("error", text=text)
+        return 1
+    return _ended(driver, channel, "the script ended")
+
+
+def _ended(driver: ReplayDriver, channel: Channel, how: str) -> int:
+    """The script ran to its end: right where code outside of main loops was wanted."""
+    reason = driver.ended(how)
+    if reason is None:
+        leave(channel)
+    channel.send("error", text=reason)
+    return 1
+
+
+def leave(channel: Channel) -> NoReturn:
+    """End this process at once, with everything that it printed in the log; exit handlers do not run."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
+    namespaces.flush_c_output()
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    channel.send("done", cpu_s=usage.ru_utime + usage.ru_stime)
+    os._exit(0)
+
+
+def explain(exc: BaseException, sources: Sources) -> str:
+    """The traceback as far as it is the user's, with the lines of the version's own source."""
+    shown = traceback.TracebackException.from_exception(exc, limit=None)
+    own = [frame for frame in shown.stack if not frame.filename.startswith(_ENGINE)]
+    lines = ["Traceback (most recent call last):\n"] if own else []
+    for frame in own:
+        name, line = sources.own_place(frame.filename, frame.lineno or 0)
+        lines.append(f'  File "{name}", line {line}, in {frame.name}\n')
+        if frame.line:
+            lines.append(f"    {frame.line.strip()}\n")
+    lines += list(shown.format_exception_only())
+    return "".join(lines).rstrip()
+
+
+_ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _resemble(spec: WorkerSpec, script: str) -> None:
+    """Arguments, directory and import path as the original process had them."""
+    argv = list(spec.run.argv) or [script]
+    sys.argv = [_moved(spec, argv[0]), *argv[1:]] if spec.project != spec.origin else argv
+    os.chdir(_moved(spec, spec.run.cwd))
+    recorded = spec.run.environment.get("path0")
+    first = recorded if isinstance(recorded, str) else os.path.dirname(script)
+    while sys.path and sys.path[0] in ("", _ROOT):
+        del sys.path[0]
+    sys.path.insert(0, _moved(spec, first))
+    if _ROOT not in sys.path:
+        sys.path.append(_ROOT)
+    sys.dont_write_bytecode = True
+
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def _moved(spec: WorkerSpec, path: str) -> str:
+    """A path of the original process where the project is now; relative ones and those elsewhere stay."""
+    for root in (spec.run.project, os.path.realpath(spec.run.project), spec.origin):
+        if path == root or path.startswith(root + os.sep):
+            return os.path.join(spec.project, os.path.relpath(path, root)) if path != root else spec.project
+    return path
+
+
+def _fresh_main(spec: WorkerSpec, script: str) -> ModuleType:
+    """`__main__` as the interpreter makes it for a script, or for `python -m`."""
+    main = sys.modules["__main__"]
+    main.__dict__.clear()
+    loader: Any = None
+    module = spec.run.environment.get("module")
+    package = found = None
+    if isinstance(module, str):
+        import importlib.util
+
+        found = importlib.util.find_spec(module)
+        if found is not None and found.submodule_search_locations is not None:
+            found = importlib.util.find_spec(f"{module}.__main__")
+        package = found.parent if found is not None else None
+        loader = found.loader if found is not None else None
+    else:
+        from importlib.machinery import SourceFileLoader
+
+        loader = SourceFileLoader("__main__", script)
+    main.__dict__.update(
+        __name__="__main__",
+        __doc__=None,
+        __package__=package,
+        __loader__=loader,
+        __spec__=found,
+        __annotations__={},
+        __builtins__=builtins,
+        __file__=script,
+        __cached__=None,
+    )
+    return main
+
+
