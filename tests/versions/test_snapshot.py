@@ -283,3 +283,18 @@ def test_environment_of_a_hook_does_not_mislead(repo: Repo, monkeypatch: pytest.
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
     assert take(repo).id == head[:12]
+
+
+def test_many_processes_at_once(repo: Repo) -> None:
+    for number in range(60):
+        repo.write(f"part{number}.py", f"x = {number}\n")
+    program = (
+        "import sys; from logql.versions.snapshot import snapshot\n"
+        "print(snapshot(sys.argv[1], sys.argv[1] + '/.logql', 'train.py').id)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(repo.path)]
+    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    ids = {process.communicate()[0].strip() for process in started}
+    assert ids == {take(repo).id}
+    assert code_git(repo, "fsck", "--full", "--strict") == ""
