@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from logql.propagate import place, place_files
+from logql.propagate import place
 
 STRATA = ("identical", "edited", "moved", "renamed", "split", "absent")
 _KINDS = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Assert, ast.Delete, ast.Raise)
@@ -83,14 +83,14 @@ class History:
 
 
 def git(repository: str, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", repository, *arguments], capture_output=True, check=True)  # noqa: S607
+    done = subprocess.run(["git", "-C", repository, *arguments], capture_output=True, check=True)
     return done.stdout.decode("utf-8", "replace")
 
 
 def read_version(repository: str, commit: str, path: str, ordinal: int) -> Version | None:
     try:
-        raw = subprocess.run(  # noqa: S603
-            ["git", "-C", repository, "show", f"{commit}:{path}"],  # noqa: S607
+        raw = subprocess.run(
+            ["git", "-C", repository, "show", f"{commit}:{path}"],
             capture_output=True,
             check=True,
         ).stdout
@@ -119,7 +119,10 @@ def histories(repository: str, folder: str, half: str) -> Iterator[History]:
     """Histories of at least two versions of the Python files in a folder of a repository."""
     log = git(repository, "log", "--first-parent", "--reverse", "--name-only", "--format=@%H", "--", folder or ".")
     touched: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    order = {commit: n for n, commit in enumerate(git(repository, "log", "--first-parent", "--reverse", "--format=%H").split())}
+    order = {
+        commit: n
+        for n, commit in enumerate(git(repository, "log", "--first-parent", "--reverse", "--format=%H").split())
+    }
     commit = ""
     for line in log.splitlines():
         if line.startswith("@"):
@@ -273,7 +276,10 @@ def _carriable(ours: Place, new: Version, words: set[str]) -> bool:
     for name in _needs(ours.node) - words:
         uses = 0
         for place_ in new.places:
-            if isinstance(place_.node, (*_KINDS, ast.For, ast.If, ast.While, ast.With)) and place_.node is not ours.node:
+            if (
+                isinstance(place_.node, (*_KINDS, ast.For, ast.If, ast.While, ast.With))
+                and place_.node is not ours.node
+            ):
                 uses += sum(
                     isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)
                     for n in ast.walk(place_.node)
@@ -304,9 +310,7 @@ def _renamed_case(history: History, new: Version, old: Version, random_: random.
     words_old = Counter(re.findall(r"[^\W\d]\w*", old.source))
     for ours, theirs, renaming in pairs:
         clean = all(a not in words_old and b not in words_new for a, b in renaming.items())
-        shown = all(
-            any(other.get(a) == b for o, _, other in pairs if o is not ours) for a, b in renaming.items()
-        )
+        shown = all(any(other.get(a) == b for o, _, other in pairs if o is not ours) for a, b in renaming.items())
         text = take_out(old.source, theirs) if clean and shown else None
         if text is not None:
             return _case(history, new, old, "renamed", ours, text, old.source)
@@ -379,7 +383,7 @@ def equivalent(got: str, wanted: str) -> bool:
             continue
         first = next(i for i in range(len(a)) if a[i] != b[i])
         last = next(i for i in range(len(a) - 1, -1, -1) if a[i] != b[i])
-        if a[first : last] == b[first + 1 : last + 1]:
+        if a[first:last] == b[first + 1 : last + 1]:
             moved, over = one[last], one[first:last]
         elif a[first + 1 : last + 1] == b[first:last]:
             moved, over = one[first], one[first + 1 : last + 1]
@@ -428,7 +432,7 @@ def _effects(node: ast.stmt) -> tuple[set[str], set[str], bool]:
 
 def gather(repositories: Sequence[str], cases: int, half: str, seed: int) -> list[Case]:
     """Draw cases: half of them as they come (`any`), the rest spread over the strata."""
-    random_ = random.Random(seed)  # noqa: S311
+    random_ = random.Random(seed)
     pools = []
     for name in repositories:
         repository, _, folder = name.partition(":")
@@ -475,7 +479,9 @@ def report(results: Sequence[tuple[Case, str, float, str]]) -> None:
         right = counts["refused"] if absent else counts["exact"] + counts["equivalent"]
         wrong = counts["inserted"] if absent else counts["wrong"]
         refused = "" if absent else wilson(counts["refused"], total)
-        print(f"| {stratum} | {total} | {wilson(right, total)} | {counts['equivalent']} | {wilson(wrong, total)} | {refused} |")
+        print(
+            f"| {stratum} | {total} | {wilson(right, total)} | {counts['equivalent']} | {wilson(wrong, total)} | {refused} |"
+        )
     times = sorted(spent for _, _, spent, _ in results)
     lines = [case.new.count("\n") for case, *_ in results]
     if times:
@@ -499,7 +505,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.half == "develop":
         bad = [r for r in results if (r[1] != "refused") == (r[0].expected is None) or r[1] == "wrong"]
         for case, verdict, _, why in bad[: options.show]:
-            print(f"\n{verdict} {case.stratum} {case.path}:{case.line} {case.new_commit[:8]} -> {case.old_commit[:8]} {why}")
+            print(
+                f"\n{verdict} {case.stratum} {case.path}:{case.line} {case.new_commit[:8]} -> {case.old_commit[:8]} {why}"
+            )
             print("   ", case.statement[:150])
     return 0
 

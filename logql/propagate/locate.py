@@ -52,21 +52,14 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
     before, skipped_before = _nearest(block[: statement.position][::-1], matched)
     after, skipped_after = _nearest(block[statement.position + 1 :], matched)
     target = _target_block(statement, matched, host)
-    low = _lift(before, target) if before is not None else None
-    high = _lift(after, target) if after is not None else None
     if target is None:
-        if before is not None and after is not None and before.block is not after.block:
-            return Nowhere("the code around it stands in two different blocks here")
-        anchor = before or after
-        if anchor is None:
-            return Nowhere("no statement of its block exists here")
-        target = _Block(anchor.unit, anchor.parent, anchor.slot, anchor.block)
-        low, high = before, after
+        return Nowhere("no statement of its block exists here")
+    low, high = _lift(before, target), _lift(after, target)
     first = low.position + 1 if low is not None else 0
     last = high.position if high is not None else len(target.items)
     if first > last:
         return Nowhere("the statements before and after it stand in the opposite order here")
-    return _choose(statement, matched, target, first, last, skipped_before, skipped_after, low, high)
+    return _choose(statement, target, first, last, skipped_before, skipped_after, low, high)
 
 
 @dataclass(frozen=True)
@@ -85,6 +78,33 @@ def _nearest(siblings: list[Item], matched: Mapping[Item, Item]) -> tuple[Item |
 
 
 def _target_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> _Block | None:
+    """The old block that the statement's block became: its neighbours and the header around it vote."""
+    votes: dict[int, float] = {}
+    blocks: dict[int, _Block] = {}
+
+    def vote(block: _Block, weight: float) -> None:
+        blocks[id(block.items)] = block
+        votes[id(block.items)] = votes.get(id(block.items), 0.0) + weight
+
+    for siblings in (statement.block[: statement.position][::-1], statement.block[statement.position + 1 :]):
+        weight = 1.0
+        for sibling in siblings[:6]:
+            other = matched.get(sibling)
+            if other is not None:
+                vote(_Block(other.unit, other.parent, other.slot, other.block), weight)
+                weight *= 0.4
+            else:
+                weight *= 0.8
+    same = _same_block(statement, matched, host)
+    if same is not None:
+        vote(same, 0.9 if statement.block is not statement.unit.body or _same_scope(statement.unit, host) else 0.2)
+    if not votes:
+        return None
+    return blocks[max(votes, key=lambda block: votes[block])]
+
+
+def _same_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> _Block | None:
+    """The block below the old counterpart of what is directly around the statement."""
     parent = statement.parent
     if statement.block is statement.unit.body:
         return _Block(host, host.header, "body", host.body)
@@ -97,16 +117,21 @@ def _target_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> 
     return None
 
 
-def _lift(item: Item | None, target: _Block | None) -> Item | None:
+def _same_scope(one: Unit, other: Unit) -> bool:
+    return type(one.node) is type(other.node) and (
+        one.name == other.name or one.name.rpartition(".")[2] == other.name.rpartition(".")[2]
+    )
+
+
+def _lift(item: Item | None, target: _Block) -> Item | None:
     """The ancestor of `item` that stands in the target block."""
-    while item is not None and target is not None and item.block is not target.items:
+    while item is not None and item.block is not target.items:
         item = item.parent
     return item
 
 
 def _choose(
     statement: Item,
-    matched: Mapping[Item, Item],
     target: _Block,
     first: int,
     last: int,
@@ -119,7 +144,7 @@ def _choose(
     position, confidence = first, 0.95
     if gap:
         scores = [
-            _gap_score(statement, matched, gap, cut, skipped_before, skipped_after, low, high)
+            _gap_score(statement, gap, cut, skipped_before, skipped_after, low, high)
             for cut in range(len(gap) + 1)
         ]
         best = max(range(len(scores)), key=lambda cut: scores[cut])
@@ -131,7 +156,6 @@ def _choose(
 
 def _gap_score(
     statement: Item,
-    matched: Mapping[Item, Item],
     gap: list[Item],
     cut: int,
     skipped_before: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -171,7 +171,7 @@ class _Reader:
         self.outline = outline
 
     def block(
-        self, nodes: list[Statement], parent: Item | None, slot: str, unit: Unit, into: list[Item], depth: int
+        self, nodes: Sequence[Statement], parent: Item | None, slot: str, unit: Unit, into: list[Item], depth: int
     ) -> None:
         for node in nodes:
             self._statement(node, parent, slot, unit, into, depth)
@@ -189,7 +189,7 @@ class _Reader:
             name = f"{unit.name}.{node.name}" if unit.name else node.name
             inner = Unit(outline, name, item, unit)
             outline.units.append(inner)
-            self.block(list(node.body), item, "body", inner, inner.body, depth + 1)
+            self.block(node.body, item, "body", inner, inner.body, depth + 1)
         elif not isinstance(node, _LEAVES):
             for name, children in child_blocks(node):
                 self.block(children, item, name, unit, [], depth + 1)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from logql.model import Placement
 from logql.propagate.align import align
+from logql.propagate.context import fingerprint_of, levels_of, runs_once
 from logql.propagate.edit import CannotInsert, dedent_statement, insert_text
 from logql.propagate.locate import Nowhere, Spot, locate
 from logql.propagate.names import is_bound, uses_of
@@ -54,7 +55,7 @@ def place_files(
     missing = [name for name in sorted(uses_of(statement.node).reads) if not is_bound(name, spot.unit, spot.index)]
     if missing:
         return refused(f"`{missing[0]}` is not defined at this place")
-    return _insert(statement, new, spot, old)
+    return _insert(statement, new, spot, old, old_files)
 
 
 def find_spot(statement: Item, outlines: list[Outline]) -> tuple[Spot | Nowhere, dict[Item, Item]]:
@@ -67,7 +68,7 @@ def find_spot(statement: Item, outlines: list[Outline]) -> tuple[Spot | Nowhere,
     return locate(statement, matched, host), matched
 
 
-def _insert(statement: Item, new: Outline, spot: Spot, old: Outline) -> Placement:
+def _insert(statement: Item, new: Outline, spot: Spot, old: Outline, old_files: Mapping[str, str]) -> Placement:
     text = dedent_statement(new, statement)
     try:
         source, line = insert_text(old, spot, text, simple=not statement.compound)
@@ -77,4 +78,12 @@ def _insert(statement: Item, new: Outline, spot: Spot, old: Outline) -> Placemen
     except SyntaxError as exc:
         return refused(f"the result does not parse: {exc.msg}")
     result = placed(source, spot.confidence, make_diff(old.source, source, old.path))
-    return replace(result, file=old.path, line=line, files={old.path: source})
+    return replace(
+        result,
+        file=old.path,
+        line=line,
+        files={old.path: source},
+        fingerprint=fingerprint_of([text], spot),
+        levels=levels_of(spot, old_files),
+        once=runs_once(spot, statement.node),
+    )
