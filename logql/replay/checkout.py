@@ -43,7 +43,9 @@ def prepare_tree(store: str, project: str, version: Version, script: str) -> Tre
     """
     root = check_out_once(store, project, version)
     files = frozenset(list_files(root))
-    changed = tuple(sorted(path for path in files if not same_file(os.path.join(root, path), os.path.join(project, path))))
+    changed = tuple(
+        sorted(path for path in files if not same_file(os.path.join(root, path), os.path.join(project, path)))
+    )
     return Tree(root, files, changed, _hidden(store, project, version, script, files))
 
 
@@ -119,4 +121,3 @@ def _hidden(store: str, project: str, version: Version, script: str, files: froz
     today = select_files(project, store, script).taken
     names = {item.path for item in today if item.tracked or item.path.endswith(".py")}
     return tuple(sorted(names - files - history.noted_files(store, version).keys()))
-

@@ -39,12 +39,12 @@ class States(Protocol):
     """What a driver needs of the state of the running program (see `replay.states`)."""
 
     def install(self) -> None: ...
-    def begin_loop(self, frame: FrameType) -> None: ...
+    def begin_loop(self, frame: FrameType, iterable: object) -> None: ...
     def start_iterating(self, checkpoint: Checkpoint | None) -> None: ...
-    def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint) -> None: ...
-    def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint) -> None: ...
-    def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str) -> None: ...
-    def offer(self, frame: FrameType, loop: MainLoop, index: int, seq: int) -> None: ...
+    def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType, item: Any) -> Any: ...
+    def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType) -> None: ...
+    def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None: ...
+    def offer(self, frame: FrameType, loop: MainLoop, index: int, seq: int, item: object) -> None: ...
     def digest(self, frame: FrameType) -> Callable[[], str | None] | None: ...
 
 
@@ -94,14 +94,14 @@ class ReplayDriver:
     def iterate(self, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
         """Iterate a main loop: the wanted one from a checkpoint, an earlier one not at all or as it was."""
         frame = _caller(sys._getframe(1))
-        self._states.begin_loop(frame)
+        self._states.begin_loop(frame, iterable)
         known = self._route.find(loop, entry)
         if known is not None and self._route.is_target(known):
             self._target_reached = True
             return self._iterate_target(known, iterable, enter)
         passed = self._route.exit_of(known) if known is not None else None
         if known is not None and passed is not None:
-            self._states.restore_at_exit(known, passed)
+            self._states.restore_at_exit(known, passed, frame)
             self._seq = passed.seq
             return iter(())
         return self._iterate_whole(known, loop, entry, iterable, enter)
@@ -173,7 +173,7 @@ class ReplayDriver:
             except StopIteration:
                 self._pass_exit(loop, frame)
                 return
-            self._arrive(loop, index, jump, frame)
+            item = self._arrive(loop, index, jump, frame, item)
             self._begin(loop, index)
             enter(index, item)
             yield item
@@ -192,7 +192,7 @@ class ReplayDriver:
             if known is not None and not known.finished and index >= known.iterations:
                 self._end()
             if known is not None and index:
-                self._arrive(known, index, None, _caller(sys._getframe(1)))
+                item = self._arrive(known, index, None, _caller(sys._getframe(1)), item)
             self._send("executed", loop=loop, entry=entry, index=index)
             enter(index, item)
             yield item
@@ -202,17 +202,17 @@ class ReplayDriver:
         if known is not None:
             self._pass_exit(known, _caller(sys._getframe(1)))
 
-    def _arrive(self, loop: MainLoop, index: int, restored: Checkpoint | None, frame: FrameType) -> None:
+    def _arrive(self, loop: MainLoop, index: int, restored: Checkpoint | None, frame: FrameType, item: Any) -> Any:
         """At a boundary: restore, or compare with the checkpoint that is there, or take one where there is none."""
         if restored is not None and restored.index == index:
-            self._states.restore_in_body(loop, restored)
             self._seq, self._sub = restored.seq, 0
-            return
+            return self._states.restore_in_body(loop, restored, frame, item)
         known = self._route.checkpoint_at(loop, index)
         if known is not None:
-            self._states.compare(frame, known, f"{loop.loop}={index}")
+            self._states.compare(frame, known, f"{loop.loop}={index}", item)
         elif index:
-            self._states.offer(frame, loop, index, self._seq)
+            self._states.offer(frame, loop, index, self._seq, item)
+        return item
 
     def _begin(self, loop: MainLoop, index: int) -> None:
         self._jumping = False
@@ -236,12 +236,12 @@ class ReplayDriver:
         if known is None and index < loop.iterations:
             return
         try:
-            next(items)
+            item = next(items)
         except StopIteration:
             self._pass_exit(loop, frame)
             return
         if known is not None:
-            self._states.compare(frame, known, f"{loop.loop}={index}")
+            self._states.compare(frame, known, f"{loop.loop}={index}", item)
 
     def _pass_exit(self, loop: MainLoop, frame: FrameType) -> None:
         known = self._route.exit_of(loop)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
@@ -17,6 +18,7 @@ from logql.state.inject import inject
 #: Builtins that instrumented code refers to.
 GUARD = "__logql_inserted__"
 JUMP = "__logql_jump__"
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,25 @@ def map_lines(own: str, patched: str) -> LineMap:
             replaced.update(range(j1 + 1, j2 + 1))
             to_own.update({j1 + offset + 1: i1 + offset + 1 for offset in range(min(i2 - i1, j2 - j1))})
     return LineMap(to_own, frozenset(inserted), frozenset(replaced), {own: line for line, own in to_own.items()})
+
+
+def new_names(own: str, patched: str) -> frozenset[str]:
+    """Variables that only the patched source binds."""
+    if own == patched:
+        return frozenset()
+    return frozenset(_bound_names(patched) - set(_IDENTIFIER.findall(own)))
+
+
+def _bound_names(source: str) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.partition(".")[0])
+    return found
 
 
 def instrument(

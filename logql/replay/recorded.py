@@ -109,5 +109,3 @@ def _path(level: Level, numbers: list[int]) -> Path:
 def _inside(path: Path, ranges: Ranges) -> bool:
     first, last = ranges.get((path[0].loop, path[0].entry), (1, 0))
     return first <= path[0].index <= last
-
-

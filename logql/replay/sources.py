@@ -11,7 +11,7 @@ from types import CodeType
 
 from logql.errors import ReplayError
 from logql.model import MainLoop
-from logql.replay.instrument import LineMap, instrument, map_lines
+from logql.replay.instrument import LineMap, instrument, map_lines, new_names
 from logql.replay.spec import WorkerSpec
 
 
@@ -30,6 +30,8 @@ class Sources:
         self._own = frozenset(spec.files) | frozenset(spec.patched)
         self._loops: dict[str, dict[int, str]] = {}
         self._cut: dict[str, set[int]] = {}
+        #: variables that inserted statements bind; no part of the recorded program's state
+        self.inserted_names: frozenset[str] = frozenset()
         for loop in spec.loops:
             if loop.file is not None and loop.line is not None:
                 self._loops.setdefault(loop.file, {})[loop.line] = loop_key(loop)
@@ -85,6 +87,7 @@ class Sources:
                 with open(source, "rb") as file:
                     own = decode(file.read())
             self._maps[path] = map_lines(own, text)
+            self.inserted_names |= new_names(own, text)
         return self._maps[path]
 
 

@@ -45,7 +45,7 @@ def run(spec: WorkerSpec, results: int, spool: str) -> int:
         sources = Sources(spec)
         sources.install()
         _resemble(spec, script)
-        states = ProgramStates(spec, spool, channel.send)
+        states = ProgramStates(spec, sources, spool, channel.send)
         driver = ReplayDriver(spec, states, channel.send, lambda: leave(channel))
     except (Error, OSError) as exc:
         channel.send("error", text=exc.message if isinstance(exc, Error) else str(exc))
@@ -164,5 +164,3 @@ def _fresh_main(spec: WorkerSpec, script: str) -> ModuleType:
         __cached__=None,
     )
     return main
-
-

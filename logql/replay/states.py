@@ -1,0 +1,157 @@
+"""The state of the replayed program: restored at boundaries, compared with what was recorded there, digested for purity."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from types import FrameType
+from typing import Any
+
+from logql.errors import ReplayError
+from logql.model import Checkpoint, MainLoop
+from logql.record import api
+from logql.replay.sources import Sources, loop_key
+from logql.replay.spec import WorkerSpec
+from logql.state.digest import compare
+from logql.state.injected import Injected
+from logql.state.iterables import reachable_iterable
+from logql.state.prologue import Prologue
+from logql.state.restore import Loaded, load, restore
+from logql.state.roots import Roots, collect
+from logql.state.save import Refused, Saved, save
+from logql.store.blobs import Blobs
+
+#: A checkpoint that a replay adds must have saved this many times its own cost since the last one.
+_WORTH = 20.0
+_LEAST_S = 1.0
+_NO_ITEM = object()
+
+
+class ProgramStates:
+    """States of one program at the boundaries of its main loops; one loop at a time."""
+
+    def __init__(self, spec: WorkerSpec, sources: Sources, spool: str, send: Callable[..., None]) -> None:
+        self._spec = spec
+        self._sources = sources
+        self._blobs = Blobs(spec.store)
+        self._spool = Blobs(spool)
+        self._send = send
+        self._runtime = Injected()
+        self._frame: FrameType | None = None
+        self._prologue: Prologue | None = None
+        self._iterable: object = None
+        self._loaded: dict[str, Loaded] = {}
+        self._offering = True
+        self._cost = 0.0
+        self._since = time.monotonic()
+
+    def install(self) -> None:
+        """Make restoring statements find us."""
+        self._runtime.install()
+
+    def begin_loop(self, frame: FrameType, iterable: object) -> None:
+        """Note what is there before `iter()` of a main loop's iterable."""
+        self._frame = frame
+        self._iterable = reachable_iterable(iterable)
+        self._prologue = Prologue(self._collect(frame), keep=True)
+        self._since = time.monotonic()
+
+    def start_iterating(self, checkpoint: Checkpoint | None) -> None:
+        """Right before `iter()`: give the random generators the states that they had there."""
+        if checkpoint is not None:
+            self._load(checkpoint).set_random_states(self._here())
+
+    def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType, item: Any) -> Any:
+        """Restore the state before the body of an iteration; returns the item that the loop is to yield."""
+        bindings = restore(self._load(checkpoint), self._collect(frame), self._here())
+        self._runtime.arm(loop_key(loop), "body", bindings)
+        self._since = time.monotonic()
+        return bindings.item if bindings.has_item else item
+
+    def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType) -> None:
+        """Restore the state behind a loop; the generator is then to end without an item."""
+        loaded = self._load(checkpoint)
+        bindings = restore(loaded, self._collect(frame), self._here())
+        self._runtime.arm(loop_key(loop), "exit", bindings, exhausted=loaded.exhausted)
+
+    def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None:
+        """Compare the state here with a recorded one, and tell."""
+        saved = self._save(frame, *item)
+        if isinstance(saved, Refused):
+            self._send("note", text=f"the state at {where} could not be compared: {saved.path}: {saved.reason}")
+            return
+        found = compare(saved, self._load(checkpoint), self._spec.rtol, self._spec.atol)
+        agreement = "equal" if found.equal else "close" if found.close else "far"
+        self._send("digest", agreement=agreement, path=found.path, compared=found.compared, where=where)
+
+    def offer(self, frame: FrameType, loop: MainLoop, index: int, seq: int, item: object) -> None:
+        """Take a checkpoint where none is, if it has become worth it."""
+        waited = time.monotonic() - self._since
+        if not self._offering or loop.line is None or waited < max(_LEAST_S, _WORTH * self._cost):
+            return
+        began = time.monotonic()
+        saved = self._save(frame, item)
+        if isinstance(saved, Refused):
+            self._offering = False
+            return
+        manifest, size = saved.write(self._spool)
+        self._cost = time.monotonic() - began
+        self._since = time.monotonic()
+        made = Checkpoint(
+            run=loop.run,
+            rank=0,
+            loop=loop.loop,
+            entry=loop.entry,
+            index=index,
+            seq=seq,
+            manifest=manifest,
+            bytes=size,
+            seconds=self._cost,
+            by="replay",
+            taken_at=time.time(),
+        )
+        self._send("checkpoint", checkpoint=asdict(made))
+
+    def digest(self, frame: FrameType) -> Callable[[], str | None] | None:
+        """Note the state that statements in `frame` can reach; the result tells what they changed in it.
+
+        It is seen from `frame` and from the main loop's frame, where variables live that `frame` no longer needs.
+        """
+        frames = [frame] if self._frame is None or self._frame is frame else [frame, self._frame]
+        before = [(one, save(self._collect(one), None)) for one in frames]
+
+        def changed() -> str | None:
+            for one, saved in before:
+                after = save(self._collect(one), None)
+                if isinstance(saved, Saved) and isinstance(after, Saved):
+                    path = compare(after, saved, 0.0, 0.0).path
+                    if path is not None:
+                        return path
+            return None
+
+        return changed
+
+    def _save(self, frame: FrameType, *item: object) -> Saved | Refused:
+        return save(self._collect(frame, *item), self._here())
+
+    def _collect(self, frame: FrameType, *item: object) -> Roots:
+        more = {"item": item[0]} if item else {}
+        roots = collect(frame, self._spec.project, api.named_state, iterable=self._iterable, **more)
+        inserted = self._sources.inserted_names
+        roots.roots = [root for root in roots.roots if root.variable not in inserted]
+        roots.names = [name for name in roots.names if name not in inserted]
+        return roots
+
+    def _here(self) -> Prologue:
+        if self._prologue is None:
+            raise ReplayError("no main loop has begun")
+        return self._prologue
+
+    def _load(self, checkpoint: Checkpoint) -> Loaded:
+        """The state of a checkpoint; only the latest is kept in memory."""
+        manifest = checkpoint.manifest or ""
+        if manifest not in self._loaded:
+            self._loaded.clear()
+            self._loaded[manifest] = load(self._blobs, manifest)
+        return self._loaded[manifest]
