@@ -82,8 +82,8 @@ def make_runs(catalog: Catalog, count: int) -> None:
 
 def a_run(number: int, count: int, packages: dict[str, str]) -> Run:
     return Run(
-        id=run_id(number), version=version_id(1 + number * VERSIONS // count), script="train.py",
-        argv=("train.py", "--seed", str(number)), status="finished", started_at=1e9 + number, ended_at=1e9 + number + 60,
+        id=run_id(number), version=version_id(1 + number * VERSIONS // count), script="train.py", status="finished",
+        argv=("train.py", "--seed", str(number)), started_at=1e9 + number, ended_at=1e9 + number + 60,
         project="/p", cwd="/p", args={"lr": 1 / (1 + number % 7), "seed": number}, environment={"packages": packages},
     )  # fmt: skip
 
@@ -146,8 +146,9 @@ def _publish(catalog: Catalog, level: str, table: pa.Table, first: int, count: i
     if level == "run":
         table = table.append_column(records.COLUMN, pa.nulls(table.num_rows, pa.string()))
     size, checksum = parquet.write(catalog.store, path, table, {"level": level})
-    written = parquet.Written(path, "log", level, table.num_rows, size, versions, (0, last),
-                              parquet.schema_of(table), checksum, tuple(range(first + 1, first + count + 1)))  # fmt: skip
+    keys = tuple(range(first + 1, first + count + 1))
+    schema = parquet.schema_of(table)
+    written = parquet.Written(path, "log", level, table.num_rows, size, versions, (0, last), schema, checksum, keys)
     publish.publish(catalog, publish.Change("bench", [written]))
 
 

@@ -34,7 +34,7 @@ class Blobs:
         digest = hashlib.blake2b(data, digest_size=_DIGEST_SIZE).hexdigest()
         path = self._path(digest)
         try:
-            if not os.path.exists(path):
+            if not _touch(path):
                 _write(path, _pack(data))
         except OSError as exc:
             raise StoreError(f"cannot write a checkpoint to {path}: {exc.strerror or exc}") from exc
@@ -98,6 +98,15 @@ def _unpack(stored: bytes) -> bytes:
     if stored[:1] == _ZLIB:
         return zlib.decompress(stored[1:])
     raise ValueError("it is no blob")
+
+
+def _touch(path: str) -> bool:
+    """Whether `path` is there; its time tells `store.gc` that somebody is about to name it."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _write(path: str, parts: list[bytes | memoryview]) -> None:

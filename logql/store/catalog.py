@@ -72,7 +72,7 @@ class Catalog:
         """Register `run` and assign its key; of several processes of one run the first wins."""
         with self.connection.write() as txn:
             if txn.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone() is None:
-                row = {**rows.run_row(run), "environment": _pack_environment(txn, run.environment)}
+                row = {**rows.run_row(run), "environment": self.pack_environment(txn, run.environment)}
                 txn.upsert("runs", row, ("id",))
                 names.take(txn, run.args)
             self._learn(txn)
@@ -90,7 +90,7 @@ class Catalog:
             row = {name: rows.encode_run_value(name, value) for name, value in changes.items()}
             environment = changes.get("environment")
             if isinstance(environment, Mapping):
-                row["environment"] = _pack_environment(txn, environment)
+                row["environment"] = self.pack_environment(txn, environment)
             args = changes.get("args")
             if isinstance(args, Mapping):
                 names.take(txn, args)
@@ -239,6 +239,19 @@ class Catalog:
         with self.connection.write() as txn:
             return names.register(txn, logged)
 
+    @staticmethod
+    def pack_environment(txn: Transaction, environment: Mapping[str, object]) -> str:
+        """The text kept for an environment; its large values are kept once for all runs that share them."""
+        own, shared = {}, {}
+        for name, value in environment.items():
+            text = rows.to_json(value)
+            if len(text) < rows.SHARED_FROM:
+                own[name] = value
+                continue
+            txn.execute("INSERT OR IGNORE INTO texts (text) VALUES (?)", (text,))
+            (shared[name],) = txn.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
+        return rows.to_json({"own": own, "shared": shared})
+
     def _versions(self, txn: Transaction, clause: str, values: tuple[object, ...] = ()) -> list[Version]:
         found = txn.execute(f"SELECT {rows.VERSION_COLUMNS} FROM versions {clause}", values).fetchall()
         return [rows.version_from(row, self.texts) for row in found]
@@ -259,18 +272,6 @@ def _is_missing(path: str) -> bool:
         return os.stat(path).st_size == 0
     except OSError:
         return True
-
-
-def _pack_environment(txn: Transaction, environment: Mapping[str, object]) -> str:
-    own, shared = {}, {}
-    for name, value in environment.items():
-        text = rows.to_json(value)
-        if len(text) < rows.SHARED_FROM:
-            own[name] = value
-            continue
-        txn.execute("INSERT OR IGNORE INTO texts (text) VALUES (?)", (text,))
-        (shared[name],) = txn.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
-    return rows.to_json({"own": own, "shared": shared})
 
 
 def _overlap(one: Fill, other: Fill) -> bool:

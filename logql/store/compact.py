@@ -35,7 +35,9 @@ class Merge:
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
+    """A live file as the catalog lists it."""
+
     path: str
     kind: str
     level: str
@@ -75,16 +77,16 @@ def _compact(store: str, enough: int, dry_run: bool) -> list[Merge]:
     return done
 
 
-def plan(files: Iterable[_File], enough: int) -> list[list[_File]]:
+def plan(files: Iterable[File], enough: int) -> list[list[File]]:
     """Groups to merge: of each level with `enough` small files, neighbours by version up to TARGET_BYTES."""
-    levels: dict[tuple[str, str], list[_File]] = {}
+    levels: dict[tuple[str, str], list[File]] = {}
     for file in files:
         levels.setdefault((file.kind, file.level), []).append(file)
     groups = []
     for found in levels.values():
         if len(found) < enough:
             continue
-        group: list[_File] = []
+        group: list[File] = []
         for file in sorted(found, key=lambda file: (file.versions, file.runs[:1], file.epochs, file.path)):
             group.append(file)
             if sum(one.bytes for one in group) >= TARGET_BYTES:
@@ -94,12 +96,16 @@ def plan(files: Iterable[_File], enough: int) -> list[list[_File]]:
     return [group for group in groups if len(group) > 1]
 
 
-def _small_files(catalog: Catalog) -> list[_File]:
+def _small_files(catalog: Catalog) -> list[File]:
+    return [file for file in list_files(catalog) if file.bytes < TARGET_BYTES]
+
+
+def list_files(catalog: Catalog) -> list[File]:
+    """All live files with the keys of their runs and the ids of their fills."""
     with catalog.connection.read() as db:
         found = db.execute(
             "SELECT id, path, kind, level, bytes, first_version, last_version, first_epoch, last_epoch FROM files "
-            "WHERE bytes < ? ORDER BY id",
-            (TARGET_BYTES,),
+            "ORDER BY id"
         ).fetchall()
         runs: dict[int, list[int]] = {}
         for file, run in db.execute("SELECT file, run FROM file_runs ORDER BY run"):
@@ -108,12 +114,12 @@ def _small_files(catalog: Catalog) -> list[_File]:
         for file, fill in db.execute("SELECT file, fill FROM file_fills ORDER BY fill"):
             fills.setdefault(file, []).append(fill)
     return [
-        _File(path, kind, level, size, (a, b), (first, last), tuple(runs.get(id_, ())), tuple(fills.get(id_, ())))
+        File(path, kind, level, size, (a, b), (first, last), tuple(runs.get(id_, ())), tuple(fills.get(id_, ())))
         for id_, path, kind, level, size, a, b, first, last in found
     ]
 
 
-def _merge_files(catalog: Catalog, group: Sequence[_File]) -> str:
+def _merge_files(catalog: Catalog, group: Sequence[File]) -> str:
     store = catalog.store
     paths = [layout.inside(store, file.path) for file in group]
     ordinals = {version.id: version.ordinal for version in catalog.versions()}
@@ -141,5 +147,5 @@ def _merge_files(catalog: Catalog, group: Sequence[_File]) -> str:
     return path
 
 
-def _as_merge(group: Sequence[_File], path: str | None) -> Merge:
+def _as_merge(group: Sequence[File], path: str | None) -> Merge:
     return Merge(group[0].kind, group[0].level, len(group), sum(file.bytes for file in group), path)

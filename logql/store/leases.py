@@ -56,7 +56,9 @@ def sweep(catalog: Catalog) -> list[str]:
     """Remove superseded files that no lease protects; gives their paths."""
     bound = oldest(catalog.store)
     with catalog.connection.read() as db:
-        found = db.execute("SELECT path FROM superseded WHERE rev <= ?", (bound if bound is not None else 1 << 62,))
+        found = db.execute(
+            "SELECT path FROM superseded WHERE rev <= ? ORDER BY rev", (bound if bound is not None else 1 << 62,)
+        )
         paths = [path for (path,) in found]
     if not paths:
         return []

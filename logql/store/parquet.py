@@ -88,6 +88,14 @@ def metadata_of(path: str) -> dict[str, Any]:
     return metadata
 
 
+def schema_and_rows(path: str) -> tuple[dict[str, str], int]:
+    """Columns with their types, and the number of rows, from a file's footer."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return {field.name: type_text(field.type) for field in file.schema_arrow}, file.metadata.num_rows
+
+
 def read(path: str, columns: list[str] | None = None) -> pa.Table:
     """All rows of a file; CorruptFile naming it where it cannot be read."""
     import pyarrow as pa

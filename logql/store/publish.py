@@ -62,10 +62,10 @@ def publish(catalog: Catalog, change: Change) -> None:
     """Make `change` true, durably and at once."""
     with catalog.connection.write(durable=True) as txn:
         for file in change.files:
-            _insert_file(txn, file)
+            insert_file(txn, file)
         txn.execute("DELETE FROM staged WHERE owner = ?", (change.owner,))
         for path in change.superseded:
-            _remove_file(txn, path)
+            remove_file(txn, path)
         for fill in change.fills:
             txn.upsert("fills", rows.fill_row(fill), ("id",))
         for stream, number in change.sealed.items():
@@ -91,7 +91,8 @@ def prune_directories(store: str, directory: str) -> None:
         directory = os.path.dirname(directory)
 
 
-def _insert_file(txn: Transaction, file: Written) -> None:
+def insert_file(txn: Transaction, file: Written) -> None:
+    """List a live file."""
     columns = json.dumps(dict(file.schema))
     txn.execute("INSERT OR IGNORE INTO texts (text) VALUES (?)", (columns,))
     (text,) = txn.execute("SELECT id FROM texts WHERE text = ?", (columns,)).fetchone()
@@ -107,7 +108,8 @@ def _insert_file(txn: Transaction, file: Written) -> None:
         txn.execute("INSERT INTO file_fills VALUES (?, ?)", (id_, fill))
 
 
-def _remove_file(txn: Transaction, path: str) -> None:
+def remove_file(txn: Transaction, path: str) -> None:
+    """A file is live no more; it goes when no reader needs it."""
     (id_,) = txn.execute("SELECT id FROM files WHERE path = ?", (path,)).fetchone()
     for table, column in (("files", "id"), ("file_runs", "file"), ("file_fills", "file")):
         txn.execute(f"DELETE FROM {table} WHERE {column} = ?", (id_,))

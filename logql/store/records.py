@@ -7,6 +7,7 @@ file's metadata, so that a file of ten thousand runs has a small footer.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 COLUMN = "_record"
 
 
-def run_record(catalog: Catalog, run: Run, shape: Shape) -> str:
-    """JSON of a run with its version, main loops, checkpoints of the training, shape and names."""
+def run_record(catalog: Catalog, run: Run, shape: Shape, chunks: Sequence[str] = ()) -> str:
+    """JSON of a run with its version, main loops, checkpoints of the training, shape, names, and the chunks sealed."""
     version = next((one for one in catalog.versions() if one.id == run.version), None)
     used = {name for names in shape.levels.values() for name in names}
     with catalog.connection.read() as db:
@@ -34,6 +35,7 @@ def run_record(catalog: Catalog, run: Run, shape: Shape) -> str:
         "checkpoints": [asdict(one) for one in catalog.checkpoints(run.id) if one.by == "training"],
         "shape": rows.shape_to_json(shape),
         "names": names,
+        "chunks": list(chunks),
     }
     return json.dumps(record, default=str)
 
@@ -57,5 +59,6 @@ class Record:
             self.checkpoints = [Checkpoint(**one) for one in found["checkpoints"]]
             self.shape = rows.shape_from_json(found["shape"])
             self.names: dict[str, str] = dict(found["names"])
+            self.chunks: list[str] = list(found["chunks"])
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise CorruptFile(f"a run's record cannot be read: {exc}") from exc

@@ -89,7 +89,8 @@ def _seal(catalog: Catalog, run: Run) -> None:
     run = _ended(run, builders, damaged)
     tables = _tables(catalog, builders)
     shape = merge_shapes([levels.shape_of(table) for table in tables], len(builders))
-    files = _write(catalog, run, owner, tables, shape)
+    record = records.run_record(catalog, run, shape, [os.path.basename(chunk.path) for chunk in chunks])
+    files = _write(catalog, run, owner, tables, record)
     sealed = {streams.stream_of(chunk): chunk.number + 1 for chunk in chunks}
     changes = {"status": run.status, "ended_at": run.ended_at, "error": run.error, "unsealed": 0}
     change = publish.Change(owner, files, sealed=sealed, run=run.id, shape=shape, run_changes=changes)
@@ -142,10 +143,9 @@ def merge_shapes(shapes: list[Shape], ranks: int) -> Shape:
 
 
 def _write(
-    catalog: Catalog, run: Run, owner: str, tables: list[dict[str, pa.Table]], shape: Shape
+    catalog: Catalog, run: Run, owner: str, tables: list[dict[str, pa.Table]], record: str
 ) -> list[parquet.Written]:
     ordinal = next((version.ordinal for version in catalog.versions() if version.id == run.version), 0)
-    record = records.run_record(catalog, run, shape)
     planned: list[tuple[str, str, tuple[int, int], pa.Table]] = []
     for rank, own in enumerate(tables):
         for level, table in own.items():
