@@ -140,7 +140,10 @@ def _from_json(document: dict[str, Any], buffers: list[Buffer]) -> Graph:
 
     return Graph(
         nodes(document["nodes"]),
-        [SavedRoot(*fields, _decode(value, buffers)) for *fields, value in document["roots"]],
+        [
+            SavedRoot(name, role, module, variable, use, _decode(value, buffers))
+            for name, role, module, variable, use, value in document["roots"]
+        ],
         {number: (parent, step) for number, parent, step in document["anchors"]},
         document["names"],
         [(module, variable) for module, variable in document["left"]],

@@ -122,7 +122,7 @@ def _same(here: Any, there: Any) -> bool:
     if type(here) is not type(there):
         return False
     if isinstance(here, float):
-        return here.hex() == there.hex()
+        return bool(here.hex() == there.hex())
     return bool(here == there)
 
 

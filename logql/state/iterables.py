@@ -13,8 +13,14 @@ from typing import Any
 from logql.state.kinds.opaque import type_name
 
 _FIXED = (range, tuple, str, bytes, frozenset)
-_MEASURED = (list, dict, set, type({}.keys()), type({}.values()), type({}.items()))
-_SEQUENTIAL_ITERATORS = (type(iter([])), type(iter(())), type(iter(range(0))), type(iter("")), type(reversed([])))
+_MEASURED: tuple[type, ...] = (list, dict, set, type({}.keys()), type({}.values()), type({}.items()))
+_SEQUENTIAL_ITERATORS: tuple[type, ...] = (
+    type(iter([])),
+    type(iter(())),
+    type(iter(range(0))),
+    type(iter("")),
+    type(reversed([])),
+)
 _SAMPLERS = frozenset({"SequentialSampler", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler",
                        "DistributedSampler", "BatchSampler"})  # fmt: skip
 _TQDM = "tqdm"

@@ -20,13 +20,14 @@ _JUMPS = frozenset({"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT
 
 
 @lru_cache(maxsize=256)
-def uses_after(code: CodeType, offset: int, in_loop: bool) -> Mapping[str, Use]:
+def uses_after(code: CodeType, offset: int, in_loop: bool, to_body: bool = False) -> Mapping[str, Use]:
     """What code suspended at `offset` does with its variables from there on; what is not named is dead.
 
-    With `in_loop`, the instruction is that of a loop, and what its body does counts as needed.
+    With `in_loop`, the instruction is that of a loop, and what its body does counts as needed. With `to_body` it is
+    known to go on with the body, so that a variable that only code behind the loop reads is dead if the body writes it.
     """
     flow = _Flow(code)
-    live = flow.live_at(offset)
+    live = flow.live_at(offset, to_body)
     shared = {*code.co_cellvars, *code.co_freevars} | flow.named_in_functions()
     if flow.is_dynamic():
         live |= flow.all_names()
@@ -71,7 +72,7 @@ class _Flow:
             found.append(i + 1)
         return found
 
-    def live_at(self, offset: int) -> set[str]:
+    def live_at(self, offset: int, to_body: bool) -> set[str]:
         """Variables that some way from the instruction at `offset` reads before writing them."""
         before: list[frozenset[str]] = [frozenset()] * len(self._instructions)
         changed = True
@@ -92,8 +93,11 @@ class _Flow:
                     before[i] = frozenset(live)
                     changed = True
         here = self._locate(offset)
+        onward = self._successors[here]
+        if to_body and self._instructions[here].opname == "FOR_ITER":
+            onward = [here + 1]
         found: set[str] = set()
-        for successor in (*self._successors[here], *self._handlers[here]):
+        for successor in (*onward, *self._handlers[here]):
             found |= before[successor]
         return found
 
@@ -138,10 +142,11 @@ class _Flow:
 
 
 def _nested_names(code: CodeType) -> Iterator[str]:
+    """Global names in the functions and classes inside of some code."""
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from constant.co_names
-            yield from constant.co_freevars
+            for one in dis.get_instructions(constant):
+                yield from (name for _, name in _effects(one) if "_FAST" not in one.opname)
             yield from _nested_names(constant)
 
 
@@ -149,8 +154,7 @@ def _effects(one: dis.Instruction) -> Iterator[tuple[str, str]]:
     """(LOAD | STORE | DELETE, variable) in order of execution."""
     if "_FAST" in one.opname:
         names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
-        for action, name in zip(_PARTS.findall(one.opname), names, strict=False):
-            yield action, name
+        yield from zip(_PARTS.findall(one.opname), names, strict=False)
         if one.opname == "LOAD_FAST_AND_CLEAR":
             yield "LOAD", one.argval
     elif one.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"):

@@ -33,7 +33,7 @@ class Prologue:
         self._roots: dict[str, Any] = {}
         for root in roots.roots:
             if root.role != "item":
-                self._roots[root.name] = walker.root(root.name, root.value)
+                self._roots[root.name] = walker.root(root.name, root.value, strict=False)
         self._numbers = {key: number for number, key in enumerate(walker.keys)}
         self._types = [type(value) for value in walker.objects]
         self.places = [(node.parent, node.step) for node in walker.nodes]
@@ -79,7 +79,7 @@ def set_random_states(entry: list[Node], live: Mapping[int, object]) -> None:
     """Give the random generators among `live` the states that they had when the loop began."""
     for node in entry:
         if node.anchor in live:
-            KINDS[node.kind].finish(node, live[node.anchor], None)  # type: ignore[arg-type]
+            KINDS[node.kind].finish(node, live[node.anchor], None)  # type: ignore[arg-type, index]
 
 
 class Copies:

@@ -50,14 +50,15 @@ def collect(
 ) -> Roots:
     """Roots of the state at a boundary of the main loop that `frame` runs (the frame of the `for` statement).
 
-    Give `iterable` (what the loop runs over, unless it is an iterator) and `item` (the one about to be yielded), so
-    that they are part of the same graph. Cheap: it lists variables and copies nothing. `Roots.reason` says why no
+    Give `iterable` (what the loop runs over, unless it is an iterator) and, where the body comes next, `item` (the one
+    about to be yielded): they are part of the same graph, and what the body overwrites unread need not be saved. Cheap: it lists variables and copies nothing. `Roots.reason` says why no
     state of such a frame can be saved, if so; `save` then refuses.
     """
     selection = _selection(project)
     roots = Roots(selection, [], {}, [], _refuse_frame(frame))
-    roots.roots += _frame_roots(frame, roots)
-    roots.roots += _module_roots(selection, frame, roots.namespaces)
+    to_body = item is not inspect
+    roots.roots += _frame_roots(frame, roots, to_body)
+    roots.roots += _module_roots(selection, frame, roots.namespaces, to_body)
     roots.roots += [Root(f"checkpointing.{name}", "named", value) for name, value in named.items()]
     if iterable is not None:
         roots.roots.append(Root("<iterable>", "iterable", iterable))
@@ -73,7 +74,7 @@ def random_roots() -> list[Root]:
     """The global random generators of every library that the program has loaded."""
     found: list[tuple[str, object]] = []
     if "random" in sys.modules:
-        found.append(("random", sys.modules["random"]._inst))  # type: ignore[attr-defined]
+        found.append(("random", sys.modules["random"]._inst))
     mtrand: Any = sys.modules.get("numpy.random.mtrand")
     if mtrand is not None:
         found.append(("numpy.random", mtrand._rand))
@@ -114,10 +115,10 @@ def read_locals(frame: FrameType) -> dict[str, object]:
     return found
 
 
-def _frame_roots(frame: FrameType, roots: Roots) -> Iterator[Root]:
+def _frame_roots(frame: FrameType, roots: Roots, to_body: bool) -> Iterator[Root]:
     if _is_function(frame):
         roots.names = [*variables(frame.f_code)]
-        uses = uses_after(frame.f_code, frame.f_lasti, in_loop=True)
+        uses = uses_after(frame.f_code, frame.f_lasti, in_loop=True, to_body=to_body)
         for name, value in read_locals(frame).items():
             yield Root(name, "local", value, variable=name, use=uses.get(name, "dead"))
     depth = 0
@@ -135,13 +136,15 @@ def variables(code: CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*code.co_varnames, *code.co_cellvars, *code.co_freevars)))
 
 
-def _module_roots(selection: Selection, frame: FrameType, namespaces: dict[str, dict[str, Any]]) -> Iterator[Root]:
+def _module_roots(
+    selection: Selection, frame: FrameType, namespaces: dict[str, dict[str, Any]], to_body: bool
+) -> Iterator[Root]:
     for name, module in list(sys.modules.items()):
         if module is not None and selection.is_project_module(name):
             namespaces[name] = vars(module)
     own = str(frame.f_globals.get("__name__", "__main__"))
     namespaces[own] = frame.f_globals
-    running = _module_frames(frame)
+    running = _module_frames(frame, to_body)
     for name, names in namespaces.items():
         uses = running.get(id(names))
         for variable, value in list(names.items()):
@@ -151,12 +154,13 @@ def _module_roots(selection: Selection, frame: FrameType, namespaces: dict[str, 
             yield Root(f"{name}.{variable}", "global", value, variable=variable, module=name, use=use)
 
 
-def _module_frames(frame: FrameType | None) -> dict[int, Mapping[str, Use]]:
+def _module_frames(frame: FrameType | None, to_body: bool) -> dict[int, Mapping[str, Use]]:
     """How module-level code that is running now uses its variables, by id of the module's dict."""
     found: dict[int, Mapping[str, Use]] = {}
     loop_frame = frame
     while frame is not None:
         if not _is_function(frame) and frame.f_locals is frame.f_globals and id(frame.f_globals) not in found:
-            found[id(frame.f_globals)] = uses_after(frame.f_code, frame.f_lasti, in_loop=frame is loop_frame)
+            own = frame is loop_frame
+            found[id(frame.f_globals)] = uses_after(frame.f_code, frame.f_lasti, in_loop=own, to_body=own and to_body)
         frame = frame.f_back
     return found

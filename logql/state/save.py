@@ -83,7 +83,7 @@ def _save(roots: Roots, prologue: Prologue, exhausted: bool | None) -> Saved:
         if root.use == "needed":
             value = walker.root(root.name, root.value)
         else:
-            value, refusal = walker.try_root(root.name, root.value)
+            value, refusal = walker.try_root(root.name, root.value, strict=root.use != "dead")
             if refusal is not None:
                 if root.use == "kept" and root.role in ("local", "global"):
                     left.append((root.module if root.role == "global" else "", root.variable))

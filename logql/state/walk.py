@@ -42,6 +42,7 @@ class Walker:
         self.keys: list[object] = []
         self.facts: dict[object, Any] = {} if facts is None else dict(facts)
         self.memory: list[tuple[int, int, int]] = []
+        self.strict = False
         self._index: dict[object, int] = {}
         self._select = select
         self._copies = copies
@@ -50,18 +51,19 @@ class Walker:
         self._current = -1
         self._next = 0
 
-    def root(self, name: str, value: object) -> Any:
-        """Capture everything reachable from `value` and return its reference."""
+    def root(self, name: str, value: object, *, strict: bool = True) -> Any:
+        """Capture everything reachable from `value` and return its reference; `strict` if it may be used as it is."""
+        self.strict = strict
         self._current = -1
         reference = self.ref(name, value)
         self._drain()
         return reference
 
-    def try_root(self, name: str, value: object) -> tuple[Any, Refusal | None]:
+    def try_root(self, name: str, value: object, *, strict: bool) -> tuple[Any, Refusal | None]:
         """Like `root`, but an object that refuses takes back only what this root added."""
         mark = len(self.nodes)
         try:
-            return self.root(name, value), None
+            return self.root(name, value, strict=strict), None
         except Refusal as refusal:
             for key in self.keys[mark:]:
                 del self._index[key]

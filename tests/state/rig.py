@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from logql.state.digest import compare
 from logql.state.inject import inject
 from logql.state.injected import Injected
 from logql.state.iterables import Progress, iterable_refusal, reachable_iterable
-from logql.state.digest import compare
 from logql.state.prologue import Prologue
 from logql.state.restore import load, restore
 from logql.state.roots import collect

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from logql.state.errors import GraphNotSaved
 from tests.state.cases import assert_exact, assert_refused, record
 
 pytest.importorskip("torch")
@@ -22,7 +24,9 @@ torch.manual_seed(0)
 
 
 def test_a_whole_training(tmp_path: Path) -> None:
-    script = HEAD + """
+    script = (
+        HEAD
+        + """
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -64,11 +68,14 @@ rig.log("before", 0)
 last = fit(net, DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True), x, y)
 rig.log("after", (last, weight.sum().item(), weight is net.a.weight, torch.rand(1).item()))
 """
+    )
     assert_exact(record(tmp_path, script), "0:0", "0:2", "0:3")
 
 
 def test_lambda_scheduler_tied_weights_views_and_swapped_data(tmp_path: Path) -> None:
-    script = HEAD + """
+    script = (
+        HEAD
+        + """
 def main():
     torch.manual_seed(2)
     emb, out = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
@@ -97,17 +104,21 @@ def main():
         new = torch.arange(6.0) * (i + 1)
         pair = (new[1:4], new[::2])
         pair[0].add_(1)
-        rig.log("x", (loss.item(), opt.param_groups[0]["lr"], flat.sum().item(), out.weight is emb.weight, buffer.sum()))
+        rig.log("x", (loss.item(), opt.param_groups[0]["lr"], flat.sum().item(), buffer.sum()))
+        rig.log("tied", out.weight is emb.weight)
         rig.log("y", (half.float().sum().item(), frozen.sum().item(), frozen.requires_grad, pair[1].sum().item()))
         rig.log("grad", None if emb.weight.grad is None else emb.weight.grad.sum().item())
     rig.log("end", (emb.weight.sum().item(), torch.rand(1, generator=g).item()))
 main()
 """
+    )
     assert_exact(record(tmp_path, script), "0:1", "0:2", "0:3")
 
 
 def test_a_loop_of_steps_over_a_shuffling_loader(tmp_path: Path) -> None:
-    script = HEAD + """
+    script = (
+        HEAD
+        + """
 data = TensorDataset(torch.arange(24.0).view(12, 2))
 def main():
     w = torch.zeros(2)
@@ -116,30 +127,72 @@ def main():
         rig.log("w", (w.tolist(), x.tolist()))
 main()
 """
+    )
     assert_exact(record(tmp_path, script), "0:0", "0:4")
 
 
-def test_a_lost_graph_raises_instead_of_dropping_gradients(tmp_path: Path) -> None:
-    script = HEAD + """
+def test_a_graph_that_is_carried_on_is_refused(tmp_path: Path) -> None:
+    script = (
+        HEAD
+        + """
 def main():
     w = nn.Parameter(torch.ones(3))
     carry = torch.zeros(())
     for i in rig.loop("i", range(3)):
-        carry = carry + (w * (i + 1)).sum()
         rig.log("carry", carry.item())
+        carry = carry + (w * (i + 1)).sum()
     carry.backward()
     rig.log("grad", w.grad.tolist())
 main()
 """
+    )
     recorded = record(tmp_path, script)
-    with pytest.raises(AssertionError, match="GraphNotSaved"):
-        recorded.replay("0:1")
+    assert recorded.refused["0:1"] == ["a tensor whose autograd graph can still be run backward", "carry"]
+    assert "0:0" in recorded.manifests
+
+
+def test_a_graph_that_was_used_up_or_is_not_read_again_is_no_obstacle(tmp_path: Path) -> None:
+    script = (
+        HEAD
+        + """
+def main():
+    w = nn.Parameter(torch.ones(3))
+    total = 0.0
+    for i in rig.loop("i", range(4)):
+        y = w.pow(2)
+        loss = y.sum()
+        loss.backward()
+        with torch.no_grad():
+            w -= 0.1 * w.grad
+        out = (w * 2).sum()
+        total += out.item()
+        rig.log("total", total)
+    rig.log("loss", loss.item())
+main()
+"""
+    )
+    assert_exact(record(tmp_path, script), "0:2")
+
+
+def test_restored_tensors_whose_graph_is_lost_raise_instead_of_dropping_gradients() -> None:
+    import torch
+
+    from logql.state.kinds.tensors import _lost_graph
+
+    plain = torch.ones(3)
+    lost = _lost_graph().apply(torch.empty(0, requires_grad=True), plain)
+    assert lost.untyped_storage()._cdata == plain.untyped_storage()._cdata
+    with pytest.raises(GraphNotSaved):
+        (lost * 2).sum().backward()
 
 
 def test_persistent_workers_are_refused(tmp_path: Path) -> None:
-    script = HEAD + """
+    script = (
+        HEAD
+        + """
 loader = DataLoader(TensorDataset(torch.zeros(4, 1)), num_workers=1, persistent_workers=True)
 for (x,) in rig.loop("step", loader):
     rig.log("x", 1)
 """
+    )
     assert_refused(record(tmp_path, script), "persistent workers", "")

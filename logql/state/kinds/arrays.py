@@ -1,3 +1,4 @@
+
 """numpy arrays: owners of memory by content and layout, views by their base."""
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class ArrayKind(Kind):
     def capture(self, value: Any, walker: Walker) -> Payload:
         import numpy as np
 
-        raw = np.ndarray.view(value, np.ndarray)
+        raw: Any = np.ndarray.view(value, np.ndarray)
         payload: Payload = {
             "type": walker.ref(".__class__", type(value)),
             "dtype": _dtype(raw.dtype),
@@ -93,7 +94,7 @@ class ArrayKind(Kind):
         import numpy as np
 
         payload = node.payload
-        raw = np.ndarray.view(vessel, np.ndarray)
+        raw: Any = np.ndarray.view(vessel, np.ndarray)
         if "content" in payload or "items" in payload:
             if not vessel.flags.writeable:
                 vessel.flags.writeable = True

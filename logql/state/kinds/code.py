@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002  (all kinds share their signatures)
 """Functions, cells, methods, classes: kept by identity, with the data that hangs on them."""
 
 from __future__ import annotations

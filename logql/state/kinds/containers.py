@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002  (all kinds share their signatures)
 """Lists, dicts, sets and tuples of exactly these types; their subclasses are instances."""
 
 from __future__ import annotations

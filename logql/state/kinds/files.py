@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002  (all kinds share their signatures)
 """Open files: which, where in them, and how they come back in a replay's private copy."""
 
 from __future__ import annotations

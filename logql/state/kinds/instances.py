@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001, ARG005  (all kinds share their signatures)
 """Instances of classes written in Python, whatever built-in container they extend, and the richer containers."""
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Base:
     mutable: bool = True
 
 
-def _new(base: type) -> Callable[[type, Node, Builder], Any]:
+def _new(base: Any) -> Callable[[type, Node, Builder], Any]:
     return lambda cls, node, builder: base.__new__(cls)
 
 
@@ -42,8 +43,8 @@ def _items(iterate: Callable[[Any], Any]) -> Callable[[Any, Walker], Payload]:
     return lambda value, walker: {"items": walker.values(None, list(iterate(value)))}
 
 
-def _pairs(base: type) -> Callable[[Any, Walker], Payload]:
-    return lambda value, walker: capture_mapping(list(base.items(value)), walker)  # type: ignore[attr-defined]
+def _pairs(base: Any) -> Callable[[Any, Walker], Payload]:
+    return lambda value, walker: capture_mapping(list(base.items(value)), walker)
 
 
 def _pour_list(vessel: Any, node: Node, builder: Builder) -> None:
@@ -75,7 +76,7 @@ def _capture_deque(value: Any, walker: Walker) -> Payload:
 
 
 def _make_deque(cls: type, node: Node, builder: Builder) -> Any:
-    made = deque.__new__(cls)
+    made: Any = deque.__new__(cls)
     deque.__init__(made, (), node.payload["maxlen"])
     return made
 
@@ -94,18 +95,18 @@ def _pour_array(vessel: Any, node: Node, builder: Builder) -> None:
     array.array.frombytes(vessel, node.payload["content"])
 
 
-def _value(base: type) -> Base:
+def _value(base: Any) -> Base:
     """An immutable base whose value the constructor takes."""
     return Base(
-        lambda value, walker: {"content": base.__getnewargs__(value)[0]},  # type: ignore[attr-defined]
-        lambda cls, node, builder: base.__new__(cls, node.payload["content"]),  # type: ignore[call-arg]
+        lambda value, walker: {"content": base.__getnewargs__(value)[0]},
+        lambda cls, node, builder: base.__new__(cls, node.payload["content"]),
         _nothing,
         mutable=False,
     )
 
 
-def _make_items(base: type) -> Callable[[type, Node, Builder], Any]:
-    return lambda cls, node, builder: base.__new__(cls, builder.values(node.payload["items"]))  # type: ignore[call-arg]
+def _make_items(base: Any) -> Callable[[type, Node, Builder], Any]:
+    return lambda cls, node, builder: base.__new__(cls, builder.values(node.payload["items"]))
 
 
 BASES: dict[type, Base] = {
@@ -138,7 +139,7 @@ class InstanceKind(Kind):
     name = "instance"
 
     def capture(self, value: Any, walker: Walker) -> Payload:
-        cls = type(value)
+        cls: Any = type(value)
         payload = {"type": walker.ref(".__class__", cls), **BASES[native_base(cls)].capture(value, walker)}
         names = attributes(value)
         if names is not None:
@@ -150,7 +151,7 @@ class InstanceKind(Kind):
         return payload
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
-        cls = type(live)
+        cls: Any = type(live)
         if builder.value(node.payload["type"]) is not cls or native_base(cls) not in BASES:
             return False
         if BASES[native_base(cls)].mutable:
@@ -158,7 +159,7 @@ class InstanceKind(Kind):
         return self._same_value(node, live, builder)
 
     def _same_value(self, node: Node, live: Any, builder: Builder) -> bool:
-        base: Any = native_base(type(live))
+        base: Any = native_base(_class(live))
         if "content" in node.payload:
             return bool(base.__getnewargs__(live)[0] == node.payload["content"])
         items = builder.values(node.payload["items"])
@@ -175,14 +176,18 @@ class InstanceKind(Kind):
             if attributes(vessel) is not wanted:
                 object.__setattr__(vessel, "__dict__", wanted)
         held = dict(zip(node.payload.get("slots", ()), builder.values(node.payload.get("held", [])), strict=True))
-        for name, member in slots(type(vessel)):
+        for name, member in slots(_class(vessel)):
             if name in held:
                 member.__set__(vessel, held[name])
             elif _is_set(member, vessel):
                 member.__delete__(vessel)
 
     def finish(self, node: Node, vessel: Any, builder: Builder) -> None:
-        BASES[native_base(type(vessel))].pour(vessel, node, builder)
+        BASES[native_base(_class(vessel))].pour(vessel, node, builder)
+
+
+def _class(value: object) -> Any:
+    return type(value)
 
 
 def _is_set(member: types.MemberDescriptorType, value: object) -> bool:

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002  (all kinds share their signatures)
 """Objects whose contents are not state of the training, and those that can never be saved."""
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class OpaqueKind(Kind):
         return {"type_name": type_name(value)}
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
-        return type_name(live) == node.payload["type_name"]
+        return bool(type_name(live) == node.payload["type_name"])
 
 
 class LockKind(Kind):

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002  (all kinds share their signatures)
 """Random generators of the standard library and of numpy."""
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _plain(state: dict[str, Any]) -> list[Any]:
     for name, value in state.items():
         if isinstance(value, dict):
             pairs.append([name, "dict", _plain(value)])
-        elif hasattr(value, "tobytes") and getattr(value, "shape", ()):
+        elif hasattr(value, "tobytes") and len(value.shape):
             pairs.append([name, value.dtype.str, value.tobytes()])
         else:
             pairs.append([name, "", value.item() if hasattr(value, "item") else value])

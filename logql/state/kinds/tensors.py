@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002  (all kinds share their signatures)
 """torch: storages by content, tensors as windows on them, generators."""
 
 from __future__ import annotations
@@ -74,16 +75,16 @@ def _read(storage: Any) -> memoryview:
     if storage.device.type != "cpu":
         storage = _window(storage).cpu().untyped_storage()
     size = storage.nbytes()
-    memory = (ctypes.c_ubyte * size).from_address(storage.data_ptr()) if size else (ctypes.c_ubyte * 0)()
-    memory._owner = storage  # type: ignore[attr-defined]
+    memory: Any = (ctypes.c_ubyte * size).from_address(storage.data_ptr()) if size else (ctypes.c_ubyte * 0)()
+    memory._owner = storage
     return memoryview(memory).cast("B")
 
 
 class TensorKind(Kind):
     """A dense tensor or parameter: a window on a storage, its gradient, flags and attributes.
 
-    The autograd graph behind a tensor cannot be saved. Such a tensor comes back with its value and with a graph that
-    raises GraphNotSaved when anything runs backward through it.
+    An autograd graph cannot be saved. A tensor whose graph was used up by backward(), or that nothing reads again,
+    comes back with its value and with a graph that raises GraphNotSaved when anything runs backward through it.
     """
 
     name = "tensor"
@@ -106,6 +107,8 @@ class TensorKind(Kind):
             "leaf": value.grad_fn is None,
             "grad": walker.ref(".grad", value.grad) if value.grad_fn is None else None,
         }
+        if walker.strict and value.grad_fn is not None and _can_run_backward(value.grad_fn):
+            raise Refusal("a tensor whose autograd graph can still be run backward")
         names = attributes(value)
         if names:
             payload["dict"] = walker.ref("__dict__", names)
@@ -124,7 +127,7 @@ class TensorKind(Kind):
             return False
         storage = builder.value(node.payload["storage"])
         same = str(live.dtype).removeprefix("torch.") == node.payload["dtype"] and live.device == storage.device
-        return same and (live.grad_fn is None) == node.payload["leaf"]
+        return same and bool((live.grad_fn is None) == node.payload["leaf"])
 
     def create(self, node: Node, builder: Builder) -> object:
         import torch
@@ -173,6 +176,34 @@ def _same_window(tensor: Any, storage: Any, payload: Payload) -> bool:
     )
 
 
+def _can_run_backward(function: Any) -> bool:
+    """Whether some way through the graph reaches a leaf without meeting a node whose saved tensors were freed."""
+    seen: set[Any] = set()
+    todo = [function]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            return True
+        if not _is_freed(node):
+            todo += [following for following, _ in node.next_functions]
+    return False
+
+
+def _is_freed(node: Any) -> bool:
+    for name in dir(node):
+        if name.startswith("_saved_") or name == "saved_tensors":
+            try:
+                getattr(node, name)
+            except RuntimeError:
+                return True
+            except Exception:
+                continue
+    return False
+
+
 def _refuse_exotic(value: Any) -> None:
     import torch
 
@@ -219,7 +250,7 @@ class TorchGeneratorKind(Kind):
         return {"device": str(value.device), "state": content}
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
-        return str(live.device) == node.payload["device"]
+        return bool(str(live.device) == node.payload["device"])
 
     def create(self, node: Node, builder: Builder) -> object:
         import torch

@@ -1,3 +1,4 @@
+
 """Weak references and the containers made of them."""
 
 from __future__ import annotations
