@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from logql.catalog.coverage import Coverage, index_fills, trusted
-from logql.catalog.schema import Column, Schema, build_schema
+from logql.catalog.schema import Column, Schema, build_schema, known_type
 from logql.catalog.status import OWN, NoSources, Sources, Status
 from logql.model import RUN_LEVEL, Checkpoint, Fill, Level, MainLoop, Run, Shape, Version
 from logql.store.snapshot import Snapshot
+from logql.store.types import unify
 
 _NO_SHAPE = Shape({RUN_LEVEL: {}}, {}, {})
 
@@ -55,7 +56,18 @@ class History:
     @cached_property
     def schema(self) -> Schema:
         """The unified columns of all recorded runs."""
-        return build_schema(self.snapshot.runs, self.snapshot.shapes)
+        return build_schema(self.snapshot.runs, self.snapshot.shapes, self._hindsight_types)
+
+    @cached_property
+    def _hindsight_types(self) -> Mapping[str, list[str]]:
+        """Types that replays gave to names."""
+        found: dict[str, list[str]] = {}
+        names = {name for fill in self.snapshot.fills for name in fill.names}
+        for pieces in self.snapshot.hindsight.values():
+            for piece in pieces:
+                for name in names & piece.schema.keys():
+                    found.setdefault(name, []).append(piece.schema[name])
+        return found
 
     @cached_property
     def versions(self) -> Mapping[str, Version]:
@@ -110,7 +122,10 @@ class History:
         if self.schema.find(name) is not None:
             return None
         lower = name.lower()
-        return next((column for column in self.sources.names().values() if column.name.lower() == lower), None)
+        found = next((column for column in self.sources.names().values() if column.name.lower() == lower), None)
+        if found is None or found.name not in self._hindsight_types:
+            return found
+        return replace(found, type=known_type(unify(self._hindsight_types[found.name])))
 
     def status(self, name: str, run: Run) -> Status:
         """What `name` is in the source that `run` ran."""

@@ -86,8 +86,10 @@ def _loop_of(column: str, loops: Mapping[str, str]) -> str:
     return column.rsplit("_", 1)[0]
 
 
-def build_schema(runs: Iterable[Run], shapes: Mapping[str, Shape]) -> Schema:
-    """The schema of recorded runs; `shapes` by run id, in which runs share objects."""
+def build_schema(
+    runs: Iterable[Run], shapes: Mapping[str, Shape], hindsight: Mapping[str, list[str]] | None = None
+) -> Schema:
+    """The schema of recorded runs; `shapes` by run id, `hindsight` the types that replays gave to names."""
     runs = list(runs)
     distinct = list(_distinct(shapes.get(run.id) for run in runs))
     types: dict[str, list[str]] = {}
@@ -100,9 +102,13 @@ def build_schema(runs: Iterable[Run], shapes: Mapping[str, Shape]) -> Schema:
                 levels.setdefault(name, set()).add(level)
             for loop, column in zip(level, loop_names(level), strict=True):
                 loops.setdefault(column, []).append(shape.loops.get(column, shape.loops.get(loop, "BIGINT")))
-    columns = {name: Column(name, _known(unify(found)), frozenset(levels[name])) for name, found in types.items()}
+    for name in types:
+        types[name] += (hindsight or {}).get(name, [])
+    columns = {name: Column(name, known_type(unify(found)), frozenset(levels[name])) for name, found in types.items()}
     every = frozenset(level for shape in distinct for level in shape.levels)
-    return Schema(columns, {name: _known(unify(found), "BIGINT") for name, found in loops.items()}, _args(runs), every)
+    return Schema(
+        columns, {name: known_type(unify(found), "BIGINT") for name, found in loops.items()}, _args(runs), every
+    )
 
 
 def _args(runs: Iterable[Run]) -> dict[str, str]:
@@ -110,7 +116,7 @@ def _args(runs: Iterable[Run]) -> dict[str, str]:
     for run in runs:
         for name, value in run.args.items():
             types.setdefault(name, set()).add(python_type(value))
-    return {name: _known(unify(sorted(found))) for name, found in types.items()}
+    return {name: known_type(unify(sorted(found))) for name, found in types.items()}
 
 
 def python_type(value: object) -> str:
@@ -121,7 +127,8 @@ def python_type(value: object) -> str:
     return "NULL" if value is None else "VARCHAR"
 
 
-def _known(type_: str, default: str = "DOUBLE") -> str:
+def known_type(type_: str, default: str = "DOUBLE") -> str:
+    """`type_`, or `default` where only None was ever logged."""
     return default if type_ == "NULL" else type_
 
 

@@ -99,7 +99,10 @@ class Engine:
 
     def own_relations(self) -> frozenset[str]:
         """Names of all tables and views that DuckDB knows, in lower case."""
-        sql = "SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views()"
+        sql = (
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' "
+            "UNION ALL SELECT view_name FROM duckdb_views() WHERE schema_name = 'main'"
+        )
         return frozenset(str(name).lower() for (name,) in self._connection.execute(sql).fetchall())
 
     def own_columns(self, relation: str) -> list[str] | None:

@@ -155,7 +155,8 @@ class Lowering:
             return inner
         outer = [sources[place] for place in homes[name][:-1] if place in sources]
         failed = "".join(f"WHEN {source}.{ident(column)} = 'unfillable' THEN 'unfillable' " for source in outer)
-        return f"CASE {failed}ELSE COALESCE({inner}, 'not_logged') END"
+        origin = f"COALESCE({inner}, 'not_logged')"
+        return f"CASE {failed}ELSE {origin} END" if failed else origin
 
     def _planning(
         self, nodes: Nodes, level: Level, homes: Mapping[str, list[Level]], sources: Mapping[Level, str]

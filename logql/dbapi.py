@@ -1,0 +1,356 @@
+"""PEP 249: logql.connect(), connections and cursors, with results as Arrow, pandas and polars too.
+
+apilevel 2.0; threadsafety 2 (threads may share the module and connections); paramstyle qmark, and named (`$name`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from logql.errors import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    Interrupted,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    Warning,
+)
+from logql.options import Options
+from logql.session import Session
+from logql.settings import locate
+from logql.sql.parameters import Parameters
+from logql.sql.split import split_statements
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow as pa
+
+apilevel = "2.0"
+threadsafety = 2
+paramstyle = "qmark"
+
+Date = datetime.date
+Time = datetime.time
+Timestamp = datetime.datetime
+Binary = bytes
+
+
+def DateFromTicks(ticks: float) -> datetime.date:  # noqa: N802
+    """The date of a time in seconds since the epoch (PEP 249)."""
+    return Date(*time.localtime(ticks)[:3])
+
+
+def TimeFromTicks(ticks: float) -> datetime.time:  # noqa: N802
+    """The time of day of a time in seconds since the epoch (PEP 249)."""
+    return Time(*time.localtime(ticks)[3:6])
+
+
+def TimestampFromTicks(ticks: float) -> datetime.datetime:  # noqa: N802
+    """The local time of a time in seconds since the epoch (PEP 249)."""
+    return Timestamp(*time.localtime(ticks)[:6])
+
+
+class TypeCode:
+    """A PEP 249 type object: equal to the names of the DuckDB types that belong to it."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = frozenset(names)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, TypeCode):
+            return self._names == other._names
+        return isinstance(other, str) and other.partition("(")[0] in self._names
+
+    def __hash__(self) -> int:
+        return hash(self._names)
+
+
+STRING = TypeCode("VARCHAR", "UUID", "JSON", "ENUM")
+BINARY = TypeCode("BLOB", "BIT")
+NUMBER = TypeCode(
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL",
+)  # fmt: skip
+DATETIME = TypeCode("DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "INTERVAL")
+ROWID = TypeCode("ROWID")
+
+Row = tuple[Any, ...]
+Description = list[tuple[str, str, None, None, None, None, None]]
+
+
+def connect(
+    store: str | os.PathLike[str] | None = None,
+    *,
+    replay: str = "auto",
+    database: str | None = None,
+    read_only: bool = False,
+) -> Connection:
+    """Connect to a store: `store`, else the one of the project around the working directory.
+
+    `replay` is 'auto', 'ask' or 'off'. Own tables live in memory, or in the file `database`.
+    Raises StoreError where there is no store.
+    """
+    location = locate(os.getcwd(), os.fspath(store) if store is not None else None)
+    project = location.project
+    if store is not None and os.path.basename(location.store) == ".logql":
+        project = os.path.dirname(location.store)
+    options = Options().set("replay", replay)
+    return Connection(Session(location.store, project, options=options, database=database, read_only=read_only))
+
+
+def sql(query: str, parameters: Parameters = None) -> Cursor:
+    """Run `query` on the store of the working directory's project; the cursor of its last statement."""
+    connection = connect()
+    cursor = connection.cursor()
+    cursor.execute(query, parameters)
+    cursor._owned = connection
+    return cursor
+
+
+def dataframe(*names: str) -> pandas.DataFrame:
+    """The logged `names` (all, if none is given) with the columns of their contexts, one row per context."""
+    with connect() as connection:
+        schema = connection.session.world().schema
+        wanted = ["run", "version", *schema.loops, *names] if names else ["*"]
+        columns = ", ".join(name if name == "*" else '"' + name.replace('"', '""') + '"' for name in wanted)
+        return connection.execute(f"SELECT {columns} FROM history.logs").df()
+
+
+class Connection:
+    """A connection to one store. Cursors share it; statements run one at a time."""
+
+    Warning = Warning
+    Error = Error
+    InterfaceError = InterfaceError
+    DatabaseError = DatabaseError
+    DataError = DataError
+    OperationalError = OperationalError
+    IntegrityError = IntegrityError
+    InternalError = InternalError
+    ProgrammingError = ProgrammingError
+    NotSupportedError = NotSupportedError
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._lock = threading.RLock()
+        self._closed = False
+
+    @property
+    def progress(self) -> Callable[[Any], None] | None:
+        """Called with a `replay.job.Progress` while a query replays."""
+        return self.session.progress
+
+    @progress.setter
+    def progress(self, report: Callable[[Any], None] | None) -> None:
+        self.session.progress = report
+
+    def cursor(self) -> Cursor:
+        """A new cursor."""
+        self._check()
+        return Cursor(self)
+
+    def execute(self, query: str, parameters: Parameters = None) -> Cursor:
+        """Run `query` on a new cursor."""
+        return self.cursor().execute(query, parameters)
+
+    def commit(self) -> None:
+        """Commit the transaction on own tables, if one was begun."""
+        self._transaction("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back the transaction on own tables, if one was begun."""
+        self._transaction("ROLLBACK")
+
+    def interrupt(self) -> None:
+        """Cancel the statement that is running, from another thread; what it filled is kept."""
+        self._check()
+        self.session.interrupt()
+
+    def close(self) -> None:
+        """Close the connection; a second time does nothing."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self.session.close()
+
+    def _transaction(self, statement: str) -> None:
+        self._check()
+        with self._lock:
+            try:
+                self.session.engine.execute(statement)
+            except Error as error:
+                if "no transaction" not in str(error):
+                    raise
+
+    def _check(self) -> None:
+        if self._closed:
+            raise InterfaceError("the connection is closed")
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Cursor:
+    """Runs statements and holds the result of the last one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.arraysize = 1
+        self.description: Description | None = None
+        self.rowcount = -1
+        self.messages: list[tuple[type[Warning], str]] = []
+        self._table: pa.Table | None = None
+        self._next = 0
+        self._rows: list[Row] | None = None
+        self._closed = False
+        self._owned: Connection | None = None
+
+    def execute(self, query: str, parameters: Parameters = None) -> Cursor:
+        """Run one or several statements; the result is the last one's. Parameters go to a single statement."""
+        self._check()
+        statements = split_statements(query)
+        if not statements:
+            raise ProgrammingError("there is no statement")
+        if len(statements) > 1 and parameters:
+            raise ProgrammingError("parameters go with one statement at a time")
+        self.messages = []
+        with self.connection._lock:
+            for statement in statements:
+                self._run(statement, parameters)
+        return self
+
+    def _run(self, statement: str, parameters: Parameters) -> None:
+        session = self.connection.session
+        self._clear()
+        try:
+            outcome = session.execute(statement, parameters)
+        except KeyboardInterrupt:
+            session.interrupt()
+            raise Interrupted("the query was cancelled; what was filled is kept") from None
+        self.messages += [(Warning, notice) for notice in outcome.notices]
+        answer = outcome.answer
+        self.rowcount = answer.count
+        if answer.types and answer.count < 0:
+            self._table = answer.table
+            self.rowcount = answer.table.num_rows
+            names = answer.table.column_names
+            self.description = [
+                (name, type_, None, None, None, None, None) for name, type_ in zip(names, answer.types, strict=True)
+            ]
+
+    def executemany(self, query: str, parameters: Iterable[Sequence[object] | Mapping[str, object]]) -> Cursor:
+        """Run a statement once per set of parameters."""
+        count = 0
+        for each in parameters:
+            self.execute(query, each)
+            count += max(self.rowcount, 0)
+        self.rowcount = count
+        return self
+
+    def fetchone(self) -> Row | None:
+        """The next row, or None."""
+        rows = self._fetched()
+        if self._next >= len(rows):
+            return None
+        self._next += 1
+        return rows[self._next - 1]
+
+    def fetchmany(self, size: int | None = None) -> list[Row]:
+        """The next rows, `arraysize` by default."""
+        rows = self._fetched()
+        end = self._next + (self.arraysize if size is None else size)
+        found = rows[self._next : end]
+        self._next += len(found)
+        return found
+
+    def fetchall(self) -> list[Row]:
+        """All rows that are left."""
+        return self.fetchmany(len(self._fetched()))
+
+    def arrow(self) -> pa.Table:
+        """The whole result as an Arrow table."""
+        self._check()
+        if self._table is None:
+            raise ProgrammingError("the last statement gave no result")
+        return self._table
+
+    def fetch_record_batch(self, rows: int = 100_000) -> pa.RecordBatchReader:
+        """The whole result as an Arrow reader, in batches of up to `rows` rows."""
+        return self.arrow().to_reader(max_chunksize=rows)
+
+    def df(self) -> pandas.DataFrame:
+        """The whole result as a pandas DataFrame."""
+        _need("pandas")
+        frame: pandas.DataFrame = self.arrow().to_pandas()
+        return frame
+
+    def pl(self) -> polars.DataFrame:
+        """The whole result as a polars DataFrame."""
+        frame: polars.DataFrame = _need("polars").from_arrow(self.arrow())
+        return frame
+
+    def setinputsizes(self, sizes: Sequence[object]) -> None:
+        """Does nothing (PEP 249 allows that)."""
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:
+        """Does nothing (PEP 249 allows that)."""
+
+    def close(self) -> None:
+        """Close the cursor; a second time does nothing."""
+        self._closed = True
+        self._clear()
+        if self._owned is not None:
+            self._owned.close()
+
+    def _clear(self) -> None:
+        self._table, self._rows, self._next = None, None, 0
+        self.description, self.rowcount = None, -1
+
+    def _fetched(self) -> list[Row]:
+        if self._rows is None:
+            table = self.arrow()
+            columns = [column.to_pylist() for column in table.columns]
+            self._rows = list(zip(*columns, strict=True)) if columns else []
+        self._check()
+        return self._rows
+
+    def _check(self) -> None:
+        if self._closed:
+            raise InterfaceError("the cursor is closed")
+        self.connection._check()
+
+    def __iter__(self) -> Iterator[Row]:
+        while (row := self.fetchone()) is not None:
+            yield row
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _need(package: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise NotSupportedError(f"{package} is not installed", hint=f"pip install 'logql[{package}]'") from error

@@ -1,0 +1,161 @@
+"""From demanded cells to sidecars in the store: plan segments, replay them, write what they gave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from logql.catalog.history import History
+from logql.catalog.virtual import ProjectSources
+from logql.model import RUN_LEVEL, Fill, Run, Segment
+from logql.options import Options
+from logql.plan.demand import Demand
+from logql.replay.job import Job, Progress, Result, new_id, to_fill
+from logql.replay.job import Options as PoolOptions
+from logql.replay.pool import LocalPool
+from logql.store.fills import write_fill
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What filling one round did."""
+
+    fills: tuple[Fill, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Filler(Protocol):
+    """Fills segments; the real one replays, a stand-in can look values up."""
+
+    def fill(self, segments: Sequence[Segment], history: History, query: str, options: Options) -> Filled:
+        """Fill the segments' cells in the store, or register why they cannot be."""
+
+
+class ReplayFiller:
+    """Fills by replaying in processes of this machine."""
+
+    def __init__(self, store: str, project: str, progress: Callable[[], OnProgress | None]) -> None:
+        self._store = store
+        self._project = project
+        self._progress = progress
+
+    def fill(self, segments: Sequence[Segment], history: History, query: str, options: Options) -> Filled:
+        """Replay the segments; each is durable as soon as it is done, whatever becomes of the others."""
+        pool = LocalPool(self._store, self._project, _pool_options(options))
+        done: list[Fill] = []
+        notes: dict[str, None] = {}
+        jobs: dict[str, Job] = {}
+        for segment in segments:
+            job = self._job(segment, history, query)
+            if isinstance(job, Fill):
+                done.append(job)
+                write_fill(self._store, job, ())
+                continue
+            jobs[job.id] = job
+            pool.submit(job)
+        for result in self._results(pool):
+            fill = to_fill(jobs[result.id], result)
+            if result.state == "failed":
+                fill = _failed(fill, result.segment)
+            if result.state != "elsewhere":
+                write_fill(self._store, fill, result.events if result.state == "done" else ())
+                done.append(fill)
+            notes.update(dict.fromkeys(result.notes))
+        return Filled(tuple(done), tuple(notes))
+
+    def _results(self, pool: LocalPool) -> Iterator[Result]:
+        for item in pool.results():
+            if isinstance(item, Result):
+                yield item
+                continue
+            report = self._progress()
+            if report is not None:
+                report(item)
+
+    def _job(self, segment: Segment, history: History, query: str) -> Job | Fill:
+        """The job of a segment, or a failed fill where its sources cannot be made."""
+        run = history.runs[segment.run]
+        sources = history.sources
+        if not isinstance(sources, ProjectSources):
+            return _unfillable(segment, query, "the sources of this version are not at hand")
+        files, reason = sources.patched(segment.names, run)
+        if files is None:
+            return _unfillable(segment, query, reason or "its statements do not fit beside each other")
+        return Job(
+            segment=segment,
+            run=run,
+            version=history.versions[run.version],
+            loops=history.main_loops.get(run.id, ()),
+            checkpoints=history.checkpoints.get(run.id, ()),
+            files=files,
+            once=_once(segment, history, run),
+            recorded_names=frozenset(name for names in history.shape(run.id).levels.values() for name in names),
+            query=query,
+        )
+
+
+def _once(segment: Segment, history: History, run: Run) -> bool:
+    """Whether each name is logged at most once per main-loop iteration (or per run, for the run's level)."""
+    depth = 0 if segment.loop is None else 1
+    statuses = [history.status(name, run) for name in segment.names]
+    return all(status.once and all(len(level) == depth for level in status.levels) for status in statuses)
+
+
+def _failed(fill: Fill, segment: Segment) -> Fill:
+    """A failed fill stands for all iterations that were wanted, so that they are not tried again at once."""
+    wanted = segment.wanted
+    if segment.loop is None or not wanted:
+        return fill
+    return replace(fill, first_index=wanted[0], last_index=wanted[-1], covered=wanted)
+
+
+def _unfillable(segment: Segment, query: str, reason: str) -> Fill:
+    job_fill = Fill(
+        id=new_id(), query=query, run=segment.run, version=segment.version, names=dict(segment.names),
+        loop=segment.loop, entry=segment.entry, first_index=None, last_index=None, state="failed", error=reason,
+        started_at=time.time(),
+    )  # fmt: skip
+    return _failed(job_fill, segment)
+
+
+def _pool_options(options: Options) -> PoolOptions:
+    isolation = {"strong": "strong", "weak": "weak"}.get(options.replay_isolation)
+    return PoolOptions(
+        workers=options.replay_workers,
+        threads=options.replay_threads,
+        isolation=isolation,  # type: ignore[arg-type]
+    )
+
+
+def place_demands(demands: Iterable[Demand], history: History) -> list[Demand]:
+    """Demands at the place where a replay gives their names.
+
+    A row sees values of enclosing levels: what the run's level logs is demanded outside of main loops. Where the level
+    of a name is itself unknown (its statements stand at nested levels), every iteration of the run is demanded.
+    """
+    found: dict[tuple[str, str | None, int, int | None], set[str]] = {}
+    for demand in demands:
+        run = history.runs[demand.run]
+        for name in demand.names:
+            for place in _places(demand, name, run, history):
+                found.setdefault((run.id, *place), set()).add(name)
+    ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "", item[0][2], item[0][3] or 0))
+    return [Demand(*place, frozenset(names)) for place, names in ordered]
+
+
+def _places(demand: Demand, name: str, run: Run, history: History) -> list[tuple[str | None, int, int | None]]:
+    bare = name.rpartition("@")[0] or name
+    levels = history.status(bare, run).levels
+    nested = any(a != b and b[: len(a)] == a for a in levels for b in levels)
+    places: list[tuple[str | None, int, int | None]] = []
+    if RUN_LEVEL in levels:
+        places.append((None, 0, None))
+    if nested or (demand.loop is None and any(levels)):
+        loops = {level[0] for level in levels if level}
+        mine = [loop for loop in history.main_loops.get(run.id, ()) if loop.loop in loops]
+        return places + [(loop.loop, loop.entry, index) for loop in mine for index in range(loop.iterations)]
+    return places or [(demand.loop, demand.entry, demand.index)]

@@ -1,0 +1,213 @@
+"""The one orchestrator: parse, bind, then plan and fill in turn, lower, run. One session serves one connection."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from logql.catalog.history import History
+from logql.catalog.virtual import ProjectSources
+from logql.errors import BudgetExceeded, Interrupted
+from logql.execute.engine import Answer, Database, Engine
+from logql.filling import Filled, Filler, OnProgress, ReplayFiller, place_demands
+from logql.options import Options
+from logql.plan.demand import Round, demand
+from logql.sql.binder import bind_query
+from logql.sql.bound import BoundQuery
+from logql.sql.notices import repeated_values
+from logql.sql.parameters import Parameters, write_parameters
+from logql.sql.parser import parse_statement
+from logql.sql.statements import Query
+from logql.statements import StatementRunner
+from logql.store.catalog import Catalog
+from logql.store.snapshot import Snapshot, read_snapshot
+from logql.world import StoreWorld
+
+if TYPE_CHECKING:
+    from logql.plan.segments import FillPlan
+
+#: Asks a person whether to replay: gets the estimate in seconds and the number of segments.
+Ask = Callable[[float, int], bool]
+ASK_ABOVE_S = 10.0
+_MOST_ROUNDS = 10_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer, and what a person should know about it."""
+
+    answer: Answer
+    notices: tuple[str, ...] = ()
+
+
+class Session:
+    """Executes statements on one store. `filler` stands in for replaying, in tests."""
+
+    def __init__(
+        self,
+        store: str,
+        project: str,
+        *,
+        options: Options | None = None,
+        database: str | None = None,
+        read_only: bool = False,
+        filler: Filler | None = None,
+    ) -> None:
+        self.store = os.path.abspath(store)
+        self.project = project
+        self.options = options or Options()
+        self.defaults = self.options
+        self.progress: OnProgress | None = None
+        self.ask: Ask | None = None
+        self.read_only = read_only
+        self.catalog = Catalog.open(self.store, read_only=read_only)
+        self._database = Database(self.store, database, read_only)
+        self.engine = Engine(self._database)
+        self._filler = filler or ReplayFiller(self.store, project, lambda: self.progress)
+        self._runner = StatementRunner(self)
+        self._lock = threading.RLock()
+        self._history: History | None = None
+        self._sources: ProjectSources | None = None
+        self._pinned: tuple[Snapshot, ...] = ()
+        self._cancelled = threading.Event()
+        self.notices: list[str] = []
+
+    def close(self) -> None:
+        """Give back the catalog and the database."""
+        self.engine.close()
+        self._database.close()
+        self.catalog.close()
+
+    def interrupt(self) -> None:
+        """Cancel the statement that is running, from another thread; what it filled is kept."""
+        self._cancelled.set()
+        self.engine.interrupt()
+
+    def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
+        """Execute one statement."""
+        with self._lock:
+            self.notices = []
+            self._cancelled.clear()
+            statement = parse_statement(sql)
+            if isinstance(statement, Query):
+                answer = self.query(statement.sql, parameters)
+            else:
+                answer = self._runner.run(statement, parameters)
+            return Outcome(answer, tuple(dict.fromkeys(self.notices)))
+
+    def query(self, sql: str, parameters: Parameters = None) -> Answer:
+        """Answer a query: bind, fill what it needs, run."""
+        world = self.world()
+        if not world.concerns(sql):
+            return self.engine.execute(sql, parameters)
+        bound = bind_query(sql, world)
+        if bound.virtual:
+            bound = bind_query(write_parameters(sql, parameters), world) if parameters else bound
+            parameters = None
+            self.fill(bound)
+        self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
+        return self.engine.run(bound, parameters)
+
+    # -- history
+
+    @property
+    def history(self) -> History:
+        """The history of the statement at hand."""
+        assert self._history is not None, "world() comes first"
+        return self._history
+
+    def world(self) -> StoreWorld:
+        """What names mean now: takes a new snapshot, which the whole statement then uses."""
+        snapshot = read_snapshot(self.store, read_only=self.read_only)
+        self.notices += getattr(snapshot, "notices", ())
+        self._use(snapshot)
+        return StoreWorld(self.history, self.engine, self.catalog, self.project)
+
+    def _use(self, snapshot: Snapshot) -> None:
+        strict = self.options.replay_fidelity == "strict"
+        known = self._history
+        same = known is not None and known.snapshot is snapshot and known.strict == strict
+        if not same or (self._sources is not None and self._sources.is_stale()):
+            self._sources = ProjectSources(self.catalog, self.project, snapshot)
+            self._history = History(snapshot, self._sources, strict)
+        self.engine.use(self.history, self._runner.comments())
+
+    def _settle(self) -> None:
+        """Take in what was filled since, and nothing else: the statement stays on its snapshot."""
+        now = read_snapshot(self.store, read_only=self.read_only)
+        old = self.history
+        merged = replace(old.snapshot, counter=now.counter, fills=now.fills, hindsight=now.hindsight)
+        self._history = History(merged, old.sources, old.strict)
+        self._pinned = (old.snapshot, now)
+        self.engine.use(self.history, self._runner.comments())
+
+    # -- planning and filling
+
+    def fill(self, bound: BoundQuery) -> list[Filled]:
+        """Fill in turn what the planner demands, until nothing that is missing can change the answer."""
+        done: list[Filled] = []
+        if self.options.replay == "off" or self.read_only:
+            self._count_missing(bound)
+            return done
+        budget = self.options.replay_budget
+        for number in range(_MOST_ROUNDS):
+            round_ = demand(bound, self.engine, self.options.disabled_rules, round_number=number)
+            plan = self._plan(round_)
+            if not plan.segments:
+                break
+            if not self._may_replay(plan, budget, first=number == 0):
+                self._count_missing(bound)
+                break
+            if self._cancelled.is_set():
+                raise Interrupted("the query was cancelled; what was filled is kept")
+            filled = self._filler.fill(plan.segments, self.history, bound.sql, self.options)
+            done.append(filled)
+            budget -= plan.seconds
+            self._settle()
+            if not filled.fills:
+                break
+        self._tell(done)
+        return done
+
+    def _plan(self, round_: Round) -> FillPlan:
+        from logql.plan.segments import plan_fill
+
+        return plan_fill(place_demands(round_.demands, self.history), self.history, self.options.replay_workers)
+
+    def _may_replay(self, plan: FillPlan, budget: float, first: bool) -> bool:
+        """Whether to go on; BudgetExceeded where the estimate says that it would take too long."""
+        if plan.seconds > budget:
+            spent = "" if first else " more, after what was replayed and is kept"
+            raise BudgetExceeded(
+                f"the query needs {len(plan.segments)} segments replayed, about {plan.seconds:.0f} s{spent}; "
+                f"replay_budget is {self.options.replay_budget:g} s",
+                hint=f"SET replay_budget = {max(1, round(plan.seconds * 1.5))}, ask for less, or SET replay = 'off'",
+            )
+        if self.options.replay == "ask" and self.ask is not None and plan.seconds > ASK_ABOVE_S:
+            return self.ask(plan.seconds, len(plan.segments))
+        return True
+
+    def _count_missing(self, bound: BoundQuery) -> None:
+        missing = self._runner.missing_cells(bound)
+        if missing:
+            total = sum(missing.values())
+            names = ", ".join(sorted(missing))
+            self.notices.append(f"{total} cells of {names} are missing and stay NULL: replay is {self.options.replay}")
+
+    def _tell(self, done: list[Filled]) -> None:
+        """Notices of failures, of replays that disagree with the record, and of how they ran."""
+        for filled in done:
+            self.notices += filled.notes
+            failed: dict[tuple[str, str], int] = {}
+            for fill in filled.fills:
+                if fill.state == "failed":
+                    key = (fill.version, fill.error or "the replay failed")
+                    failed[key] = failed.get(key, 0) + 1
+                elif fill.fidelity in ("diverged", "impure", "unchecked"):
+                    names = ", ".join(sorted(fill.names))
+                    self.notices.append(f"{names} of run {fill.run} ({fill.version}): the replay is {fill.fidelity}")
+            for (version, reason), count in failed.items():
+                self.notices.append(f"{count} segments of version {version} could not be replayed: {reason}")
