@@ -2,7 +2,7 @@
 
 An event is four consecutive items of `events`: context, kind (ENTER, LINE or a name), value, time. A value is a float,
 or a 1-tuple around anything else. A context is the tuple (key, entry, item); its key is `entry.number << INDEX_BITS |
-index`, and `entry.parent` the context around it.
+index`, and an entry ends with the context around it.
 Nothing here may import more than `import logql` is allowed to load; everything else comes with the first event.
 """
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, TypeVar
 
     T = TypeVar("T")
+    #: One execution of a loop: (number in this process, loop, entry, context around it); the run itself is number 0.
+    Entry = tuple[int, str, int, Any]
+    #: (key, entry, item). Exact tuples of plain values, which the garbage collector stops tracking.
+    Context = tuple[int, Entry, object]
 
     class Recording(Protocol):
         """What the recorder of this process, or a replay's stand-in, does behind the public functions."""
@@ -24,8 +28,8 @@ if TYPE_CHECKING:
         def log_object(self, name: str, value: object) -> None: ...
         def arg(self, name: str, default: Any) -> Any: ...
         def iterate_main(self, name: str, iterable: Iterable[T]) -> Iterator[T]: ...
-        def enter_iteration(self, name: str, index: object, value: object) -> "LoopEntry | None": ...
-        def leave_iteration(self, entry: "LoopEntry | None") -> None: ...
+        def enter_iteration(self, name: str, index: object, value: object) -> "Entry | None": ...
+        def leave_iteration(self, entry: "Entry | None") -> None: ...
         def begin_run(self, name: str | None, tags: tuple[str, ...]) -> str | None: ...
         def end_run(self, error: BaseException | None) -> None: ...
         def flush(self) -> None: ...
@@ -48,39 +52,7 @@ ENTER = Kind("ENTER")
 LINE = Kind("LINE")
 
 
-class LoopEntry:
-    """One execution of a loop; the run itself is entry number 0, without a parent."""
-
-    __slots__ = ("children", "entry", "index", "loop", "main", "number", "parent")
-
-    def __init__(self, number: int, loop: str, entry: int, parent: "Context | None") -> None:
-        self.number = number
-        self.loop = loop
-        self.entry = entry
-        self.parent = parent
-        #: how often each loop was entered within one of this loop's contexts, by its key
-        self.children: dict[int, dict[str, int]] = {}
-        #: index of the last iteration begun, where `iteration` needs it
-        self.index = -1
-        #: what the recorder knows of it where it is a main loop
-        self.main: Any = None
-
-    def count_child(self, key: int, loop: str) -> int:
-        """How often `loop` was entered before in the context `key`; remembers the latest contexts only."""
-        counts = self.children.get(key)
-        if counts is None:
-            if len(self.children) >= 64:
-                del self.children[next(iter(self.children))]
-            counts = self.children[key] = {}
-        before = counts.get(loop, 0)
-        counts[loop] = before + 1
-        return before
-
-
-Context = tuple[int, LoopEntry, object]
-
-RUN_ENTRY = LoopEntry(0, "", 0, None)
-RUN_CONTEXT: Context = (0, RUN_ENTRY, None)
+RUN_CONTEXT: "Context" = (0, (0, "", 0, None), None)
 _variable: "ContextVar[Context]" = ContextVar("logql context", default=RUN_CONTEXT)
 context = _variable.get
 set_context = _variable.set
@@ -91,6 +63,10 @@ events: "list[Any]" = []
 #: State that `checkpointing(...)` names.
 named_state: "dict[str, object]" = {}
 PLAIN_ITEMS = frozenset((int, str, bool))
+#: How often each loop was entered within a context, by the context's key: the run's, and of the others the latest.
+_run_children: "dict[str, int]" = {}
+_children: "dict[int, dict[str, int]]" = {}
+_CONTEXTS_REMEMBERED = 4096
 _PLAIN_VALUES = frozenset((int, str, bool, bytes, type(None)))
 
 
@@ -138,9 +114,9 @@ class loop:  # noqa: N801  (used like a function)
         return len(self._iterable)  # type: ignore[arg-type]
 
 
-def _iterate(name: str, iterable: "Iterable[T]", outer: Context) -> "Iterator[T]":
+def _iterate(name: str, iterable: "Iterable[T]", outer: "Context") -> "Iterator[T]":
     entry = begin_entry(name, outer)
-    key = entry.number << INDEX_BITS
+    key = entry[0] << INDEX_BITS
     try:
         for item in iterable:
             here = (key, entry, item if type(item) in PLAIN_ITEMS else plain_item(item))
@@ -162,18 +138,36 @@ def plain_item(item: object) -> object:
     return None
 
 
-def begin_entry(name: str, outer: Context) -> LoopEntry:
+def begin_entry(name: str, outer: "Context") -> "Entry":
     """The next execution of the loop `name` within the context `outer`."""
-    return LoopEntry(next_number(), name, outer[1].count_child(outer[0], name), outer)
+    counts = _children_of(outer[0]) if outer[0] else _run_children
+    before = counts.get(name, 0)
+    counts[name] = before + 1
+    return next_number(), name, before, outer
 
 
-def end_entry(entry: LoopEntry) -> None:
+def _children_of(key: int) -> "dict[str, int]":
+    counts = _children.get(key)
+    if counts is None:
+        if len(_children) >= _CONTEXTS_REMEMBERED:
+            _children.pop(next(iter(_children)), None)
+        counts = _children[key] = {}
+    return counts
+
+
+def forget_entries() -> None:
+    """Count entries from 0 again, as another run does."""
+    _run_children.clear()
+    _children.clear()
+
+
+def end_entry(entry: "Entry") -> None:
     """Go back to the context around `entry`, if the present one is still within it."""
     here: Context | None = context()
     while here is not None and here[1] is not entry:
-        here = here[1].parent
-    if here is not None and entry.parent is not None:
-        set_context(entry.parent)
+        here = here[1][3]
+    if here is not None:
+        set_context(entry[3])
 
 
 class iteration:  # noqa: N801  (used like a function)
@@ -186,7 +180,7 @@ class iteration:  # noqa: N801  (used like a function)
         self._name = name if type(name) is str else str(name)
         self._index = index
         self._value = value
-        self._entry: LoopEntry | None = None
+        self._entry: Entry | None = None
 
     def __enter__(self) -> object:
         self._entry = get_recorder().enter_iteration(self._name, self._index, self._value)

@@ -189,8 +189,8 @@ class Checkpointer:
         checkpoint = Checkpoint(
             run=self._run.id,
             rank=self._ranks.rank,
-            loop=main.entry.loop,
-            entry=main.entry.entry,
+            loop=main.loop,
+            entry=main.entry,
             index=index,
             seq=seq,
             manifest=manifest,

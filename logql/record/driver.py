@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from logql.model import Path, Run, Step
 from logql.record import api
-from logql.record.recorder import next_iteration
+from logql.record.blocks import Blocks
 from logql.record.values import convert
+
+if TYPE_CHECKING:
+    from logql.record.api import Context, Entry
 
 T = TypeVar("T")
 
@@ -47,13 +50,14 @@ def install(driver: Driver, run: Run) -> None:  # noqa: ARG001
     atexit.register(driver.finish)
 
 
-def path_of(context: api.Context) -> Path:
+def path_of(context: Context) -> Path:
     """The path of a context of the hot path."""
     steps: list[Step] = []
-    here: api.Context | None = context
-    while here is not None and here[1].parent is not None:
-        steps.append(Step(here[1].loop, here[1].entry, here[0] & _INDEX_MASK))
-        here = here[1].parent
+    here: Context | None = context
+    while here is not None and here[1][3] is not None:
+        _, loop, entry, outer = here[1]
+        steps.append(Step(loop, entry, here[0] & _INDEX_MASK))
+        here = outer
     return tuple(reversed(steps))
 
 
@@ -62,7 +66,7 @@ class _Replaying:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._iterations: dict[tuple[int, str], api.LoopEntry] = {}
+        self._blocks = Blocks()
 
     def take_event(self, event: tuple[Any, ...]) -> None:
         context, kind, value, _ = event
@@ -84,7 +88,7 @@ class _Replaying:
 
     def iterate_main(self, name: str, iterable: Iterable[T]) -> Iterator[T]:
         entry = api.begin_entry(name, api.RUN_CONTEXT)
-        key = entry.number << api.INDEX_BITS
+        key = entry[0] << api.INDEX_BITS
 
         def enter(index: int, item: T) -> None:
             here = (key | index, entry, api.plain_item(item))
@@ -92,23 +96,27 @@ class _Replaying:
             api.put((here, api.ENTER, 0.0, 0.0))
 
         try:
-            yield from self._driver.iterate(name, entry.entry, iterable, enter)
+            yield from self._driver.iterate(name, entry[2], iterable, enter)
         finally:
             api.end_entry(entry)
 
-    def enter_iteration(self, name: str, index: object, value: object) -> api.LoopEntry | None:
-        entry, number = next_iteration(self._iterations, name, index, api.context())
-        here = (entry.number << api.INDEX_BITS | number, entry, api.plain_item(value if value is not None else index))
+    def enter_iteration(self, name: str, index: object, value: object) -> Entry | None:
+        block = self._blocks.enter(name, index, api.context())
+        here = (
+            block.entry[0] << api.INDEX_BITS | block.index,
+            block.entry,
+            api.plain_item(value if value is not None else index),
+        )
         api.set_context(here)
         api.put((here, api.ENTER, 0.0, 0.0))
-        return entry
+        return block.entry
 
-    def leave_iteration(self, entry: api.LoopEntry | None) -> None:
+    def leave_iteration(self, entry: Entry | None) -> None:
         if entry is not None:
             api.end_entry(entry)
 
     def begin_run(self, name: str | None, tags: tuple[str, ...]) -> str | None:  # noqa: ARG002
-        api.RUN_ENTRY.children.clear()
+        api.forget_entries()
         return None
 
     def end_run(self, error: BaseException | None) -> None:

@@ -12,8 +12,9 @@ from logql.record.names import NameRules
 from logql.store.wal import Writer
 
 INTERVAL_S = 0.4
-#: Events drained at once: bounds how long the flusher keeps the interpreter from the training.
-_CHUNK = 1 << 15
+#: Events taken out of the buffer at once, and those that make a batch: small enough for the processor's cache.
+_TAKEN = 1 << 16
+_BATCH = 1 << 11
 
 
 class Flusher:
@@ -61,9 +62,10 @@ class Flusher:
         """Hand everything logged so far to the operating system; what cannot be written is lost, with a warning."""
         with self._lock:
             while api.events:
-                drained = api.events[: 4 * _CHUNK]
-                del api.events[: len(drained)]
-                self._write(drained)
+                taken = api.events[: 4 * _TAKEN]
+                del api.events[: len(taken)]
+                for start in range(0, len(taken), 4 * _BATCH):
+                    self._write(taken[start : start + 4 * _BATCH])
 
     def sync(self) -> None:
         """Return when everything logged so far is on disk."""
@@ -88,13 +90,15 @@ class Flusher:
         self._writer.abandon()
 
     def _write(self, drained: list[Any]) -> None:
-        seq = self._seq
         self._last_event_at = drained[-1]
-        self._seq += len(drained) // 4 - count_lines(drained)
+        lines = 0
         try:
-            self._writer.append(build_batch(drained, seq, self._rules))
+            batch = build_batch(drained, self._seq, self._rules)
+            lines = count_lines(batch)
+            self._writer.append(batch)
         except Exception as exc:
             guard.failed("store", "values could not be recorded and are lost", exc)
+        self._seq += len(drained) // 4 - lines
 
     def _run(self) -> None:
         while not self._stopped:

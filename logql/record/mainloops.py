@@ -19,6 +19,7 @@ from logql.record.forloops import ForLoop, find_for_loop
 from logql.store.catalog import Catalog
 
 if TYPE_CHECKING:
+    from logql.record.api import Entry
     from logql.state.prologue import Prologue
 
 T = TypeVar("T")
@@ -30,8 +31,9 @@ _PASSING = ("tqdm", "rich", "alive_progress", "progressbar", "fastprogress")
 class Main:
     """One execution of an outermost loop, as it goes."""
 
-    def __init__(self, entry: api.LoopEntry, ordinal: int, since: float) -> None:
-        self.entry = entry
+    def __init__(self, entry: Entry, ordinal: int, since: float) -> None:
+        self.loop = entry[1]
+        self.entry = entry[2]
         self.ordinal = ordinal
         self.iterations = 0
         self.finished = False
@@ -81,7 +83,7 @@ class MainLoops:
         """Yield the items of an outermost loop, with a boundary before the body of each."""
         entry = api.begin_entry(name, api.RUN_CONTEXT)
         main = self._begin(entry, iterable, sys._getframe(1))
-        key = entry.number << api.INDEX_BITS
+        key = entry[0] << api.INDEX_BITS
         try:
             for item in iterable:
                 now = clock()
@@ -103,7 +105,7 @@ class MainLoops:
             main.prologue = main.iterable = None
             api.end_entry(entry)
 
-    def begin_unreachable(self, entry: api.LoopEntry) -> Main:
+    def begin_unreachable(self, entry: Entry) -> Main:
         """A main loop made of `iteration` blocks: it cannot be entered anew, so it has no checkpoints."""
         main = self._add(entry)
         self._checkpointer.refuse(main, "its iterations are `logql.iteration` blocks, not a `for` over logql.loop")
@@ -121,7 +123,7 @@ class MainLoops:
             main.finished = True
         self._checkpointer.close()
 
-    def _begin(self, entry: api.LoopEntry, iterable: object, frame: FrameType) -> Main:
+    def _begin(self, entry: Entry, iterable: object, frame: FrameType) -> Main:
         main = self._add(entry)
         try:
             caller: FrameType | None = frame
@@ -137,7 +139,7 @@ class MainLoops:
         main.frame = None
         return main
 
-    def _add(self, entry: api.LoopEntry) -> Main:
+    def _add(self, entry: Entry) -> Main:
         main = Main(entry, len(self._loops), self._last_end)
         self._loops.append(main)
         return main
@@ -149,7 +151,7 @@ class MainLoops:
             self._last_end = main.ended_at
             self._checkpointer.exit(main, frame, exhausted)
         except Exception as exc:
-            guard.failed("checkpoint", f"the loop {main.entry.loop!r} has no checkpoint at its exit", exc)
+            guard.failed("checkpoint", f"the loop {main.loop!r} has no checkpoint at its exit", exc)
 
     def _save(self, main: Main) -> None:
         if main.code is not None and main.place is None:
@@ -158,8 +160,8 @@ class MainLoops:
         ended = main.ended_at if main.finished or main.code is None else clock()
         row = MainLoop(
             run=self._run.id,
-            loop=main.entry.loop,
-            entry=main.entry.entry,
+            loop=main.loop,
+            entry=main.entry,
             file=place.file,
             line=place.line,
             function=place.function,

@@ -6,10 +6,14 @@ The store gives a kept one a trailing `_` (`store.names`); here the user is told
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from logql.model import SYSTEM_COLUMNS, Run
 from logql.record import guard
-from logql.record.api import INDEX_BITS, Context
+from logql.record.api import INDEX_BITS
+
+if TYPE_CHECKING:
+    from logql.record.api import Context
 
 _INDEX_MASK = (1 << INDEX_BITS) - 1
 _MISSING = object()
@@ -52,10 +56,10 @@ class NameRules:
             return self._args[name]
         loop = self._loop_of(name)
         here: Context | None = context
-        while here is not None and here[1].parent is not None:
-            if here[1].loop == loop:
+        while loop is not None and here is not None:
+            if here[1][1] == loop and here[1][0]:
                 return _loop_value(here, name[len(loop) :])
-            here = here[1].parent
+            here = here[1][3]
         return _MISSING
 
     def _loop_of(self, name: str) -> str | None:
@@ -70,7 +74,7 @@ class NameRules:
 def _loop_value(context: Context, suffix: str) -> object:
     key, entry, item = context
     if suffix == "_entry":
-        return entry.entry
+        return entry[2]
     if suffix == "_index" or item is None:
         return key & _INDEX_MASK
     return item

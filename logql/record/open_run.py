@@ -55,7 +55,7 @@ class OpenRun:
 
     def start(self) -> None:
         """Begin to record."""
-        api.RUN_ENTRY.children.clear()
+        api.forget_entries()
         api.send_events_to(api.events.extend)
         if self._capture is not None:
             self._capture.start()

@@ -7,13 +7,17 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from logql import settings
 from logql.record import api, arguments, guard, identity, processes
+from logql.record.blocks import Blocks
 from logql.record.open_run import OpenRun, Wanted, open_run
 from logql.record.processes import ChildRun
 from logql.record.values import capture_tensor, convert, is_tensor
+
+if TYPE_CHECKING:
+    from logql.record.api import Entry
 
 T = TypeVar("T")
 
@@ -25,7 +29,7 @@ class Recorder:
         self._lock = threading.RLock()
         self._run: OpenRun | ChildRun | None = None
         self._parent: processes.Parent | None = processes.find_parent()
-        self._iterations: dict[tuple[int, str], api.LoopEntry] = {}
+        self._blocks = Blocks()
         self._exited = False
 
     def open(self) -> None:
@@ -81,32 +85,32 @@ class Recorder:
             return api._iterate(name, iterable, api.RUN_CONTEXT)
         return run.main_loops.iterate(name, iterable)
 
-    def enter_iteration(self, name: str, index: object, value: object) -> api.LoopEntry | None:
+    def enter_iteration(self, name: str, index: object, value: object) -> Entry | None:
         """Enter one iteration of a loop that is no iterable."""
         try:
             outer = api.context()
             run = self._opened() if outer is api.RUN_CONTEXT else None
-            entry, number = next_iteration(self._iterations, name, index, outer)
-            if run is not None and entry.main is None:
-                entry.main = run.main_loops.begin_unreachable(entry)
-            item = api.plain_item(value if value is not None else index)
-            here = (entry.number << api.INDEX_BITS | number, entry, item)
+            block = self._blocks.enter(name, index, outer)
             if run is not None:
-                entry.main.iterations += 1
+                block.main = block.main or run.main_loops.begin_unreachable(block.entry)
+                block.main.iterations += 1
+            item = api.plain_item(value if value is not None else index)
+            here = (block.entry[0] << api.INDEX_BITS | block.index, block.entry, item)
             api.set_context(here)
             api.put((here, api.ENTER, 0.0, time.time()))
-            return entry
+            return block.entry
         except Exception as exc:
             guard.failed(f"iteration {name}", f"iterations of {name!r} are not recorded", exc)
             return None
 
-    def leave_iteration(self, entry: api.LoopEntry | None) -> None:
+    def leave_iteration(self, entry: Entry | None) -> None:
         """Go back to the context around an iteration."""
         if entry is None:
             return
         api.end_entry(entry)
-        if entry.main is not None:
-            entry.main.touch()
+        block = self._blocks.find(entry)
+        if block is not None and block.main is not None:
+            block.main.touch()
 
     def flush(self) -> None:
         """Return when everything logged so far is on disk."""
@@ -115,6 +119,11 @@ class Recorder:
                 self._run.flush()
         except Exception as exc:
             guard.failed("store", "what was logged may not have reached the disk", exc)
+
+    def drain(self) -> None:
+        """Hand what was logged to the operating system now, as the flusher does periodically."""
+        if self._run is not None:
+            self._run.flusher.drain()
 
     def _opened(self) -> OpenRun | None:
         if self._run is None and api.put is not api.discard:
@@ -127,7 +136,7 @@ class Recorder:
             if run is None:
                 api.send_events_to(api.discard)
                 return
-            self._iterations.clear()
+            self._blocks = Blocks()
             self._run = run
             run.start()
             processes.tell_children(run)
@@ -171,22 +180,6 @@ class Recorder:
             run.abandon()
             api.send_events_to(None)
         api.events.clear()
-
-
-def next_iteration(
-    known: dict[tuple[int, str], api.LoopEntry], name: str, index: object, outer: api.Context
-) -> tuple[api.LoopEntry, int]:
-    """The entry and the index of the next `iteration(name, index)` within `outer`; updates `known`."""
-    if outer[1].parent is not None and (outer[0], name) not in known:
-        for key in [key for key in known if key[0] >> api.INDEX_BITS == outer[1].number]:
-            del known[key]
-    entry = known.get((outer[0], name))
-    usable = type(index) is int and 0 <= index < 1 << api.INDEX_BITS
-    number: int = index if usable else (0 if entry is None else entry.index + 1)  # type: ignore[assignment]
-    if entry is None or number <= entry.index:
-        entry = known[outer[0], name] = api.begin_entry(name, outer)
-    entry.index = number
-    return entry, number
 
 
 def describe_error(error: BaseException) -> str:
