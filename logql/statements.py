@@ -193,7 +193,7 @@ class StatementRunner:
             (row,) = self.session.engine.fetch(exp.select(*counts).from_(bare)).to_pylist()
             for name, count in row.items():
                 bare_name = explicit(name)[0]
-                found[bare_name] = max(found.get(bare_name, 0), count)
+                found[bare_name] = max(found.get(bare_name, 0), count or 0)
         return {name: count for name, count in found.items() if count}
 
     # -- what the store keeps

@@ -215,7 +215,7 @@ class Nodes:
         pieces = [
             piece for piece in self.history.snapshot.hindsight.get(level_directory(level), ()) if bare in piece.schema
         ]
-        key_types = dict.fromkeys(key_columns(level), "BIGINT")
+        key_types = {key: "INTEGER" if key.endswith("_entry") else "BIGINT" for key in key_columns(level)}
         frame = {column: FRAME_TYPES[column] for column in ("run", "rank", "_fill", "_null", "_seq", "_sub")}
         rows = scan(pieces, {**frame, **key_types, bare: self.type_of(name)}, self.tables)
         if rows is None:

@@ -24,7 +24,7 @@ FRAME_TYPES = {
     "_null": "VARCHAR[]",
     "_fill": "VARCHAR",
 }
-_NUMBERS = ("BOOLEAN", "BIGINT", "DOUBLE")
+_NUMBERS = ("BOOLEAN", "INTEGER", "BIGINT", "DOUBLE")
 _LARGEST = 2**53
 
 
