@@ -33,7 +33,8 @@ def plan_query(query: exp.Expression, program: Program) -> Relation:
         return _plan(query, program)
     except Later:
         return settled(query, program)
-    except Opaque:
+    except Opaque as reason:
+        program.reasons.append(str(reason))
         del program.ctes[mark[0] :], program.blockers[mark[1] :], program.barriers[mark[2] :]
         program.whole(query)
         return settled(query, program)
@@ -162,8 +163,10 @@ class Block:
         relation = self.sources[alias]
         found = next((c for c in relation.columns if c.lower() == name.lower()), None)
         if found is None:
-            if relation.columns and not any(f.unknown or f.nullable for f in relation.columns.values()) and (
-                not relation.tokens
+            if (
+                relation.columns
+                and not any(f.unknown or f.nullable for f in relation.columns.values())
+                and (not relation.tokens)
             ):
                 return Value(column(alias, name))
             raise Opaque(f"{alias} has no column {name}")

@@ -23,27 +23,27 @@ def all_of(*conditions: Cond) -> Cond:
 
 def negate(condition: Cond) -> Cond:
     """NOT of a condition."""
-    return not condition if isinstance(condition, bool) else exp.Not(this=exp.Paren(this=condition.copy()))
+    return not condition if isinstance(condition, bool) else exp.Not(this=exp.Paren(this=condition))
 
 
 def sql_of(condition: Cond) -> exp.Expression:
     """A condition as an expression, TRUE and FALSE included."""
-    return exp.Boolean(this=condition) if isinstance(condition, bool) else condition.copy()
+    return exp.Boolean(this=condition) if isinstance(condition, bool) else condition
 
 
 def is_true(value: exp.Expression) -> exp.Expression:
     """`value IS TRUE`: never NULL."""
-    return exp.Is(this=exp.Paren(this=value.copy()), expression=exp.Boolean(this=True))
+    return exp.Is(this=exp.Paren(this=value), expression=exp.Boolean(this=True))
 
 
 def is_false(value: exp.Expression) -> exp.Expression:
     """`value IS FALSE`: never NULL."""
-    return exp.Is(this=exp.Paren(this=value.copy()), expression=exp.Boolean(this=False))
+    return exp.Is(this=exp.Paren(this=value), expression=exp.Boolean(this=False))
 
 
 def is_null(value: exp.Expression) -> exp.Expression:
     """`value IS NULL`."""
-    return exp.Is(this=exp.Paren(this=value.copy()), expression=exp.Null())
+    return exp.Is(this=exp.Paren(this=value), expression=exp.Null())
 
 
 def not_null(value: exp.Expression) -> exp.Expression:
@@ -53,14 +53,14 @@ def not_null(value: exp.Expression) -> exp.Expression:
 
 def same(left: exp.Expression, right: exp.Expression) -> exp.Expression:
     """`left IS NOT DISTINCT FROM right`."""
-    return exp.NullSafeEQ(this=left.copy(), expression=right.copy())
+    return exp.NullSafeEQ(this=left, expression=right)
 
 
 def never_null(condition: Cond) -> Cond:
     """A flag read through an outer join: absent means FALSE."""
     if isinstance(condition, bool):
         return condition
-    return exp.Coalesce(this=condition.copy(), expressions=[exp.Boolean(this=False)])
+    return exp.Coalesce(this=condition, expressions=[exp.Boolean(this=False)])
 
 
 def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> exp.Expression:
@@ -79,4 +79,4 @@ def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> 
 
 def _wrap(condition: exp.Expression) -> exp.Expression:
     plain = isinstance(condition, exp.Column | exp.Paren | exp.Coalesce | exp.Exists)
-    return condition.copy() if plain else exp.Paren(this=condition.copy())
+    return condition if plain else exp.Paren(this=condition)

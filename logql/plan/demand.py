@@ -89,7 +89,7 @@ def demand(
     demands = _read(engine.fetch(planning)) if planning is not None else ()
     if demands:
         _refuse_volatile(query)
-    return Round(demands, not demands, query.tree)
+    return Round(demands, not demands, query.tree, "; ".join(program.reasons) or None)
 
 
 def _planning_query(tree: exp.Expression, program: Program) -> exp.Expression | None:
@@ -182,18 +182,14 @@ def _open_references(tree: exp.Expression) -> dict[int, tuple[LogsRef, exp.Table
     return found
 
 
-def _probe(
-    refs: Mapping[int, tuple[LogsRef, exp.Table, frozenset[str]]], engine: Engine
-) -> dict[int, frozenset[str]]:
+def _probe(refs: Mapping[int, tuple[LogsRef, exp.Table, frozenset[str]]], engine: Engine) -> dict[int, frozenset[str]]:
     """The names of each reference of which a cell is missing anywhere."""
     selects = []
     for number, table, names in refs.values():
         for name in sorted(names):
             flag = column(table.alias_or_name, missing_flag(name))
             selects.append(
-                exp.select(
-                    aliased(exp.Literal.number(number.id), "ref"), aliased(exp.Literal.string(name), "name")
-                )
+                exp.select(aliased(exp.Literal.number(number.id), "ref"), aliased(exp.Literal.string(name), "name"))
                 .from_(table.copy(), copy=False)
                 .where(flag, copy=False)
                 .limit(1, copy=False)
@@ -232,5 +228,3 @@ def _refuse_volatile(query: BoundQuery) -> None:
                 sql=query.sql,
                 hint="store its rows first: CREATE TABLE s AS SELECT ..., then query s",
             )
-
-

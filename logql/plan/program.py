@@ -30,6 +30,7 @@ class Program:
         self.planned: dict[str, Relation] = {}
         self.barriers: list[Barrier] = []
         self.blockers: list[Blocker] = []
+        self.reasons: list[str] = []
         self._count = 0
 
     def on(self, rule: str) -> bool:
@@ -83,9 +84,7 @@ class Program:
         alias, writer, token = table.alias, Writer(), self.fresh("k")
         missing = {name: column(alias, missing_flag(name)) for name in names}
         any_missing = any_of(*missing.values())
-        unsure = exp.And(
-            this=exp.Paren(this=sql_of(any_missing)), expression=exp.Not(this=column(alias, SURE))
-        )
+        unsure = exp.And(this=exp.Paren(this=sql_of(any_missing)), expression=exp.Not(this=column(alias, SURE)))
         # What stands beside a missing value may be NULL instead: a row of an enclosing level, or a repeat of the name.
         shaky = ref.names | ref.loops
         for used_name in dict.fromkeys(used):
@@ -138,7 +137,7 @@ def struct(fields: Mapping[str, exp.Expression]) -> exp.Expression:
     """`{'name': value, ...}`."""
     return exp.Struct(
         expressions=[
-            exp.PropertyEQ(this=exp.Identifier(this=name, quoted=True), expression=value.copy())
+            exp.PropertyEQ(this=exp.Identifier(this=name, quoted=True), expression=value)
             for name, value in fields.items()
         ]
     )

@@ -29,7 +29,7 @@ def column(table: str | None, name: str) -> exp.Column:
 
 def aliased(value: exp.Expression, name: str) -> exp.Expression:
     """`value AS "name"`."""
-    return exp.Alias(this=value.copy(), alias=exp.Identifier(this=name, quoted=True))
+    return exp.Alias(this=value, alias=exp.Identifier(this=name, quoted=True))
 
 
 @dataclass(frozen=True)

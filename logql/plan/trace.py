@@ -50,9 +50,7 @@ def _live_rows(program: Program, root: Root) -> Relation:
     return Relation(program.add("l", body), {}, relation.tokens)
 
 
-def _tokens_to(
-    relation: Relation, barrier: Barrier, depends: frozenset[Dependence] | None
-) -> Iterator[exp.Expression]:
+def _tokens_to(relation: Relation, barrier: Barrier, depends: frozenset[Dependence] | None) -> Iterator[exp.Expression]:
     wanted = None if depends is None else {token for token, _ in depends}
     for token, target in relation.tokens.items():
         if target is barrier and (wanted is None or token in wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,12 +67,19 @@ def rows_of(unit: Unit, names: frozenset[str], missing: frozenset[str]) -> list[
     return rows
 
 
+@functools.cache
+def _shared() -> duckdb.DuckDBPyConnection:
+    """One small database for all tests of a process."""
+    return duckdb.connect(config={"threads": 1})
+
+
 class StandIn:
     """Answers planning queries over a history; plain DuckDB with one table per set of names."""
 
     def __init__(self, history: History) -> None:
-        self.connection = duckdb.connect()
+        self.connection = _shared().cursor()
         self.history = history
+        self.tables: dict[object, str] = {}
         self.queries = 0
         self.log: list[str] = []
 
@@ -89,19 +97,21 @@ class StandIn:
     def run(self, tree: exp.Expression) -> pa.Table:
         """Lower and run a tree."""
         tree = tree.copy()
-        for number, table in enumerate(list(tree.find_all(exp.Table))):
+        for table in list(tree.find_all(exp.Table)):
             ref = ref_of(table)
             if ref is not None:
-                self._lower(table, ref, number)
+                self._lower(table, ref)
         sql = tree.sql("duckdb")
         self.log.append(sql)
         return self.connection.sql(sql).to_arrow_table()
 
-    def _lower(self, table: exp.Table, ref: LogsRef, number: int) -> None:
-        name = f"t_{'_'.join(sorted(ref.names))}"
-        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {self._rows_sql(ref.names)}")
+    def _lower(self, table: exp.Table, ref: LogsRef) -> None:
+        state = (ref.names, frozenset(self.history.missing))
+        name = self.tables.get(state)
+        if name is None:
+            name = self.tables[state] = f"t{len(self.tables)}"
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {self._rows_sql(ref.names)}")
         table.replace(exp.Table(this=exp.to_identifier(name), alias=table.args.get("alias")))
-        del number
 
     def _rows_sql(self, names: frozenset[str]) -> str:
         rows = []

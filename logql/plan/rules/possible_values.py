@@ -100,7 +100,8 @@ def filter_parts(condition: exp.Expression | None, reader: Reader) -> tuple[list
 
 
 def _holds_query(expression: exp.Expression) -> bool:
-    return any(isinstance(child, QUERIES) for child in expression.iter_expressions())
+    """Whether an operand is a query, or ANY or ALL of one."""
+    return any(isinstance(child, (*QUERIES, exp.Any, exp.All)) for child in expression.iter_expressions())
 
 
 def _rebuild(expression: exp.Expression, children: dict[int, Value]) -> exp.Expression:
@@ -145,6 +146,8 @@ def _boolean(node: exp.Expression, reader: Reader) -> Truth:  # noqa: ARG001
 
 
 def _compare(node: exp.Expression, reader: Reader) -> Truth:
+    if _holds_query(node):
+        return truth_of_value(reader.subquery_value(node))
     left, right = value_of(node.this, reader), value_of(node.expression, reader)
     return _strict(type(node)(this=left.sql, expression=right.sql), [left, right])
 

@@ -111,7 +111,9 @@ def _add_barrier(left: Relation, right: Relation, undecided: Cond, writer: Write
         pairs = []
         for number, (mine, other) in enumerate(zip(left.columns, right.columns, strict=True)):
             value, loose = right.value(other), left.value(mine).open is not False
-            pairs.append(any_of(same(value.sql, held(f"k{number}")), value.open, held(f"o{number}") if loose else False))
+            pairs.append(
+                any_of(same(value.sql, held(f"k{number}")), value.open, held(f"o{number}") if loose else False)
+            )
         return exists(tokens, all_of(*pairs))
 
     barrier = Barrier(right, matches, right.live())

@@ -1,0 +1,164 @@
+"""From demanded cells to segments: what one process replays of one main loop of one run."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from logql.model import Run, Segment
+from logql.plan.cost import Estimate, RunCost, Timings, wall_seconds
+from logql.plan.demand import Demand
+
+#: A segment is split only where the longer part takes at most this share of the whole.
+WORTH_SPLITTING = 0.8
+
+
+class Placed(Protocol):
+    """What is known of a name in a version's source."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Identifies the inserted text; None where the name cannot be placed."""
+        ...
+
+
+class PlannedHistory(Timings, Protocol):
+    """What the planner reads of catalog.history.History."""
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """Runs by id."""
+        ...
+
+    def status(self, name: str, run: Run) -> Placed:
+        """What a name is in the source that a run ran."""
+        ...
+
+
+@dataclass(frozen=True)
+class FillPlan:
+    """Segments, longest first, with their estimates; `seconds` is wall time over the workers."""
+
+    segments: tuple[Segment, ...]
+    estimates: tuple[Estimate, ...]
+    seconds: float
+    cpu_seconds: float
+    workers: int
+
+
+@dataclass(frozen=True)
+class _Work:
+    run: Run
+    loop: str | None
+    entry: int
+    wanted: tuple[int, ...]
+    names: Mapping[str, str]
+
+
+def plan_fill(demands: Sequence[Demand], history: PlannedHistory, workers: int | None = None) -> FillPlan:
+    """Group demands by run and main loop entry into segments; split them where idle workers could help."""
+    count = workers or os.cpu_count() or 1
+    costs: dict[str, RunCost] = {}
+    work = [item for group in _grouped(demands).items() for item in _works(*group, history)]
+    for item in work:
+        costs.setdefault(item.run.id, RunCost(item.run.id, history))
+    parts = _split([(item, _estimate(item, costs)) for item in work], costs, count)
+    parts.sort(key=lambda part: -part[1].seconds)
+    segments = tuple(_segment(item, estimate) for item, estimate in parts)
+    estimates = tuple(estimate for _, estimate in parts)
+    seconds = [estimate.seconds for estimate in estimates]
+    return FillPlan(segments, estimates, wall_seconds(seconds, count) if seconds else 0.0, sum(seconds), count)
+
+
+_Place = tuple[str, str | None, int]
+
+
+def _grouped(demands: Iterable[Demand]) -> dict[_Place, dict[str, set[int]]]:
+    """Per main loop entry the wanted iterations of each name."""
+    found: dict[_Place, dict[str, set[int]]] = {}
+    for item in demands:
+        names = found.setdefault((item.run, item.loop, item.entry), {})
+        for name in item.names:
+            names.setdefault(name.rpartition("@")[0] or name, set()).update(() if item.index is None else {item.index})
+    return found
+
+
+def _works(place: _Place, names: Mapping[str, set[int]], history: PlannedHistory) -> list[_Work]:
+    """Names that share an iteration share a process."""
+    run = history.runs[place[0]]
+    prints = {name: history.status(name, run).fingerprint for name in names}
+    clusters: list[tuple[dict[str, str], set[int]]] = []
+    for name, wanted in sorted(names.items()):
+        fingerprint = prints[name]
+        if fingerprint is None:
+            continue
+        joined: tuple[dict[str, str], set[int]] = ({name: fingerprint}, set(wanted))
+        apart = []
+        for cluster in clusters:
+            if cluster[1] & wanted or place[1] is None:
+                joined = ({**cluster[0], **joined[0]}, cluster[1] | joined[1])
+            else:
+                apart.append(cluster)
+        clusters = [*apart, joined]
+    return [_Work(run, place[1], place[2], tuple(sorted(wanted)), held) for held, wanted in clusters]
+
+
+def _estimate(item: _Work, costs: Mapping[str, RunCost]) -> Estimate:
+    return costs[item.run.id].segment(item.loop, item.entry, item.wanted)
+
+
+def _split(
+    parts: list[tuple[_Work, Estimate]], costs: Mapping[str, RunCost], workers: int
+) -> list[tuple[_Work, Estimate]]:
+    """Halve the longest segment at a checkpoint while workers are idle and it pays."""
+    parts = list(parts)
+    final: list[tuple[_Work, Estimate]] = []
+    while parts and len(parts) + len(final) < workers:
+        parts.sort(key=lambda part: part[1].seconds)
+        longest = parts.pop()
+        halves = _halve(longest[0], costs)
+        if halves is None or max(half[1].seconds for half in halves) > WORTH_SPLITTING * longest[1].seconds:
+            final.append(longest)
+        else:
+            parts += halves
+    return parts + final
+
+
+def _halve(item: _Work, costs: Mapping[str, RunCost]) -> list[tuple[_Work, Estimate]] | None:
+    """The most even cut before a wanted iteration that a checkpoint of its own serves."""
+    if item.loop is None:
+        return None
+    cuts = set()
+    for start in costs[item.run.id].starts(item.loop, item.entry):
+        position = bisect_left(item.wanted, start)
+        if 0 < position < len(item.wanted):
+            cuts.add(position)
+    best: list[tuple[_Work, Estimate]] | None = None
+    for cut in _near_middle(sorted(cuts), len(item.wanted)):
+        halves = [
+            _Work(item.run, item.loop, item.entry, wanted, item.names)
+            for wanted in (item.wanted[:cut], item.wanted[cut:])
+        ]
+        pair = [(half, _estimate(half, costs)) for half in halves]
+        if best is None or max(p[1].seconds for p in pair) < max(p[1].seconds for p in best):
+            best = pair
+    return best
+
+
+def _near_middle(cuts: list[int], length: int, most: int = 8) -> list[int]:
+    return sorted(cuts, key=lambda cut: abs(cut - length / 2))[:most]
+
+
+def _segment(item: _Work, estimate: Estimate) -> Segment:
+    return Segment(
+        run=item.run.id,
+        version=item.run.version,
+        loop=item.loop,
+        entry=item.entry,
+        wanted=item.wanted,
+        names=dict(item.names),
+        estimated_s=estimate.seconds,
+    )
