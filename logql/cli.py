@@ -46,6 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, UnicodeDecodeError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if os.environ.get("LOGQL_STRICT") == "1":
+            raise
+        print(f"Internal Error: {type(error).__name__}: {error}", file=sys.stderr)
+        print("Hint: a defect of logql's own; LOGQL_STRICT=1 shows where", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,14 +96,14 @@ def _add_format(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sql(commands: Any) -> None:
-    example = """logql sql "SELECT version, epoch, grad_norm FROM logs WHERE epoch < :n" --param n=3"""
+    example = """logql sql 'SELECT version, epoch, grad_norm FROM logs WHERE epoch < $n' --param n=3"""
     parser = _command(
         commands, "sql", _handler("commands", "run_sql"), "run SQL statements and print their results", example
     )
     parser.add_argument("query", nargs="*", help="one or more statements; `-` reads them from standard input")
     parser.add_argument("-f", "--file", action="append", default=[], metavar="FILE", help="read statements from a file")
     parser.add_argument(
-        "--param", action="append", default=[], metavar="[NAME=]VALUE", help="value for :NAME, or for the next ?"
+        "--param", action="append", default=[], metavar="[NAME=]VALUE", help="value for $NAME, or for the next ?"
     )
     parser.add_argument("--replay", choices=("auto", "off"), default="auto", help="whether missing values are replayed")
     parser.add_argument(

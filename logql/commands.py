@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from logql.formats import BINARY_FORMATS, write_result
+from logql.progress import ProgressLine
 
 if TYPE_CHECKING:
     from logql.dbapi import Connection, Cursor
@@ -78,6 +79,7 @@ def connect(arguments: argparse.Namespace) -> Connection:
     from logql import dbapi
 
     connection = dbapi.connect(arguments.store, replay=getattr(arguments, "replay", "auto"))
+    connection.progress = ProgressLine()
     if getattr(arguments, "budget", None) is not None:
         connection.cursor().execute(f"SET replay_budget = {arguments.budget}")
     return connection
@@ -85,6 +87,8 @@ def connect(arguments: argparse.Namespace) -> Connection:
 
 def print_result(cursor: Cursor, form: str) -> None:
     """Print a statement's rows, if it has any, and its notices to standard error."""
+    if isinstance(cursor.connection.progress, ProgressLine):
+        cursor.connection.progress.clear()
     if cursor.description is not None:
         write_result(cursor.fetch_record_batch(), form, sys.stdout)
         sys.stdout.flush()

@@ -60,10 +60,8 @@ def doctor(arguments: argparse.Namespace) -> int:
 
     store = find_store(arguments, must_open=False)
     if arguments.rebuild:
-        found = checks.rebuild(store)
-    else:
-        found = checks.examine(store, repair=arguments.repair)
-    return _tell(found)
+        return _tell(checks.rebuild(store))
+    return _tell(checks.examine(store, repair=arguments.repair))
 
 
 def rm(arguments: argparse.Namespace) -> int:

@@ -89,7 +89,7 @@ def test_sql_from_files_and_standard_input(project: Path) -> None:
 
 
 def test_sql_parameters(project: Path) -> None:
-    named = logql("sql", "SELECT loss FROM logs WHERE epoch = :e", "--param", "e=1", "--format", "csv", cwd=project)
+    named = logql("sql", "SELECT loss FROM logs WHERE epoch = $e", "--param", "e=1", "--format", "csv", cwd=project)
     assert named.stdout == "loss\n0.5\n"
     placed = logql("sql", "SELECT ? AS a, ? AS b", "--param", "1", "--param", "x", "--format", "csv", cwd=project)
     assert placed.stdout == "a,b\n1,x\n"
