@@ -160,7 +160,7 @@ class ReplayDriver:
 
     def _iterate_target(self, loop: MainLoop, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
         start = self._route.start()
-        self._states.start_iterating(start)
+        self._states.start_iterating(start or self._route.any_of(loop))
         items = iter(iterable)
         index = 0
         jump: Checkpoint | None = start
@@ -187,8 +187,9 @@ class ReplayDriver:
         self, known: MainLoop | None, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]
     ) -> Iterator[T]:
         """Run a loop as it was: nothing restores its end. One that the run died in ends the replay where it died."""
-        index = 0
-        for item in iterable:
+        if known is not None:
+            self._states.start_iterating(self._route.any_of(known))
+        for index, item in enumerate(iterable):
             if known is not None and not known.finished and index >= known.iterations:
                 self._end()
             if known is not None and index:
@@ -198,7 +199,6 @@ class ReplayDriver:
             yield item
             self._send("complete", loop=loop, entry=entry, index=index)
             self._flush()
-            index += 1
         if known is not None:
             self._pass_exit(known, _caller(sys._getframe(1)))
 

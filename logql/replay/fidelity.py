@@ -87,7 +87,7 @@ def brief(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _agree_numbers(recorded: float, replayed: float, rtol: float, atol: float) -> Agreement:
+def _agree_numbers(recorded: Any, replayed: Any, rtol: float, atol: float) -> Agreement:
     if recorded == replayed or (recorded != recorded and replayed != replayed):
         return "equal"
     if not isinstance(recorded, float) and not isinstance(replayed, float):

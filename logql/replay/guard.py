@@ -23,7 +23,7 @@ def limit_resources(memory_bytes: int | None, disk_bytes: int | None) -> None:
 
 
 def limit_processes() -> None:
-    """Bound the number of tasks in this PID namespace; before Linux 6.14 the number is the whole machine's, so not ours."""
+    """Bound the number of tasks in this PID namespace; before Linux 6.14 the number is the whole machine's."""
     path = "/proc/sys/kernel/pid_max"
     if _kernel() < (6, 14):
         return

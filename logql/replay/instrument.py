@@ -177,7 +177,11 @@ def _guarded(block: list[ast.stmt]) -> ast.stmt:
     """`with GUARD(line):` around statements; names used in them tell what to protect."""
     used = sorted({node.id for stmt in block for node in ast.walk(stmt) if isinstance(node, ast.Name)})
     logs = any(isinstance(node, ast.Call) for stmt in block for node in ast.walk(stmt) if not _defines(stmt))
-    arguments = [ast.Constant(block[0].lineno), ast.Constant(tuple(used)), ast.Constant(logs)]
+    arguments = [
+        ast.Constant(block[0].lineno),
+        ast.Tuple([ast.Constant(name) for name in used], ast.Load()),
+        ast.Constant(logs),
+    ]
     call = ast.Call(func=ast.Name(GUARD, ast.Load()), args=list(arguments), keywords=[])
     guard = ast.With(items=[ast.withitem(context_expr=call, optional_vars=None)], body=block)
     guard.is_guard = True  # type: ignore[attr-defined]

@@ -39,9 +39,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a segment. `covered` holds the wanted iterations that were executed; `log` is relative to the store.
+    """What became of a segment. `covered` holds the iterations executed as far as wanted.
 
-    `notes` are for people: why a replay diverged, in which way it was isolated, what differs from the recorded machine.
+    `log` is relative to the store. `notes` are for people: why a replay diverged, in which way it was isolated, what differs from the recorded machine.
     """
 
     segment: Segment

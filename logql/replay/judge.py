@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import Counter
 from collections.abc import Sequence
@@ -102,10 +101,8 @@ class Judge:
     def _adopt(self, checkpoints: Sequence[Checkpoint], spool: str) -> None:
         """Take checkpoints that a replay passed into the store."""
         source, target = Blobs(spool), Blobs(self._store)
-        for one in checkpoints:
-            for digest in _blobs_of(spool):
-                target.put(source.get(digest))
-            break
+        for digest in source:
+            target.put(source.get(digest))
         catalog = Catalog.open(self._store)
         try:
             for one in checkpoints:
@@ -197,10 +194,3 @@ def _explain(job: Job, tally: Tally) -> list[str]:
 
 def _index(event: Logged) -> int | None:
     return event.path[0].index if event.path else None
-
-
-def _blobs_of(spool: str) -> list[str]:
-    found = []
-    for _, _, names in os.walk(os.path.join(spool, "checkpoints")):
-        found += [name.partition(".")[0] for name in names]
-    return found

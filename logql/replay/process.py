@@ -119,7 +119,7 @@ class WorkerProcess:
         threads, temporary = options.threads, self.scratch if spec.isolation == "weak" else None
         try:
             with open(os.path.join(self._store, self.log), "wb") as log:
-                process = subprocess.Popen(  # noqa: S603
+                process = subprocess.Popen(
                     [
                         environment.interpreter(job.run),
                         *environment.interpreter_flags(job.run),

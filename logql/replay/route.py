@@ -37,6 +37,11 @@ class Route:
         """The checkpoint before the body of an iteration."""
         return self._checkpoints.get((loop.loop, loop.entry, index))
 
+    def any_of(self, loop: MainLoop) -> Checkpoint | None:
+        """Some checkpoint of a loop: each knows the random states with which the loop began."""
+        found = [one for key, one in self._checkpoints.items() if key[:2] == (loop.loop, loop.entry)]
+        return found[0] if found else None
+
     def start(self) -> Checkpoint | None:
         """Where to begin: the last checkpoint at or before the first wanted iteration; None is the loop's beginning."""
         return self._latest(0, self._segment.wanted[0]) if self._segment.wanted else None
@@ -48,7 +53,7 @@ class Route:
         return found if found is not None and (cut or _index(found) > index) else None
 
     def may_jump(self, loop: MainLoop, index: int) -> bool:
-        """Whether the rest of iteration `index` is of no use, because a checkpoint behind it leads to the next wanted."""
+        """Whether the rest of iteration `index` is of no use: a checkpoint behind it leads to the next wanted one."""
         following = self._next_wanted(index + 1)
         return self.is_target(loop) and following is not None and self._latest(index + 1, following) is not None
 

@@ -1,4 +1,4 @@
-"""The state of the replayed program: restored at boundaries, compared with what was recorded there, digested for purity."""
+"""The state of the replayed program: restored at boundaries, compared with the record, digested for purity."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """The process between a pool and a worker: isolates it, guards it, and leaves nothing of it behind.
 
-`python -c "..supervise.main()" SPEC LIFELINE RESULTS PARENT`. The chain is supervisor, holder of the namespaces, init of
-the PID namespace, worker; whichever dies takes those after it along. The supervisor runs no user code, so that it can
-be trusted to notice that its pool is gone (the lifeline is at its end) and to kill everything.
+`python -c "..supervise.main()" SPEC LIFELINE RESULTS PARENT`. The chain is supervisor, holder of the namespaces, init
+of the PID namespace, worker; whichever dies takes those after it along. The supervisor runs no user code, so it can be
+trusted to notice that its pool is gone (the lifeline is at its end) and to kill everything.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -71,10 +72,10 @@ def _hold(spec: WorkerSpec, results: int, spool: int, ready: int, go: int) -> in
         namespaces.die_with_parent()
         notes = isolation.build_view(isolation.Layout(spec.project, spec.scratch, spec.hidden))
     except OSError as exc:
-        print(f"logql: no private view of the file system: {exc}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"logql: no private view of the file system: {exc}", file=sys.stderr, flush=True)
         return NO_NAMESPACES
     for note in notes:
-        print(f"logql: {note}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"logql: {note}", file=sys.stderr, flush=True)
     child = _fork(lambda: _be_init(spec, results, spool))
     os.close(results)
     code = _wait_for(child)
@@ -183,7 +184,5 @@ def _kill_all(child: int) -> None:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

@@ -17,8 +17,8 @@ from logql.errors import Error
 from logql.replay import namespaces, private_copy
 from logql.replay.driver import ReplayDriver
 from logql.replay.sources import Sources
-from logql.replay.states import ProgramStates
 from logql.replay.spec import WorkerSpec
+from logql.replay.states import ProgramStates
 from logql.replay.wire import encode_frame, write_all
 
 
@@ -62,7 +62,7 @@ def _execute(spec: WorkerSpec, script: str, sources: Sources, driver: ReplayDriv
         return _ended(driver, channel, f"the script exited ({exc.code!r})")
     except BaseException as exc:
         text = explain(exc, sources)
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(text, file=sys.stderr, flush=True)
         channel.send("error", text=text)
         return 1
     return _ended(driver, channel, "the script ended")
