@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from logql.errors import ProgrammingError
 from logql.formats import BINARY_FORMATS, write_result
 from logql.progress import ProgressLine
 
@@ -72,6 +73,18 @@ def fill(arguments: argparse.Namespace) -> int:
         cursor.execute(f"FILL {names}{condition}")
         print_result(cursor, "table")
     return 0
+
+
+def patch(arguments: argparse.Namespace) -> int:
+    """Show how the statement of a name is put into an old version; with --at, keep where it goes from now on."""
+    from logql.patching import describe, keep_pin, place_in_version
+
+    with connect(arguments) as connection:
+        placing = place_in_version(connection.session, arguments.name, arguments.version, _place(arguments.at))
+        print(describe(placing))
+        if arguments.at and not placing.refused:
+            keep_pin(connection.session, placing)
+    return 1 if placing.refused else 0
 
 
 def connect(arguments: argparse.Namespace) -> Connection:
@@ -152,6 +165,15 @@ def _take_options(rest: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]
 
 def _known_arguments() -> list[str]:
     return [value] if (value := os.environ.get("LOGQL_ARGS")) else []
+
+
+def _place(at: str | None) -> tuple[str, int] | None:
+    if at is None:
+        return None
+    file, _, line = at.rpartition(":")
+    if not file or not line.isdigit():
+        raise ProgrammingError(f"{at!r} is not FILE:LINE")
+    return file, int(line)
 
 
 def _usage(message: str) -> int:

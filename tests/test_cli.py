@@ -152,6 +152,20 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("logql 0.")
 
 
+def test_patch_shows_where_a_statement_goes(project: Path) -> None:
+    old = json.loads(logql("sql", "SELECT version FROM runs", "--format", "jsonl", cwd=project).stdout)["version"]
+    (project / "train.py").write_text(SCRIPT.replace("(epoch + 1))", "(epoch + 1))\n    logql.log('rate', lr * 2)"))
+    done = logql("patch", "rate", old, cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert "+    logql.log('rate', lr * 2)" in done.stdout
+    assert "# confidence " in done.stdout
+    pinned = logql("patch", "rate", old[:6], "--at", "train.py:7", cwd=project)
+    assert pinned.returncode == 0, pinned.stderr
+    unknown = logql("patch", "nothing", old, cwd=project)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert logql("patch", "rate", old, "--at", "train.py", cwd=project).returncode == 1
+
+
 def test_du_compact_gc_and_rm(project: Path) -> None:
     logql("run", "train.py", cwd=project)
     logql("sql", "SELECT count(*) FROM runs", cwd=project)  # seals

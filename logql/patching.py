@@ -1,0 +1,92 @@
+"""How a statement of today is put into one old version: what `logql patch` shows and keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from logql.errors import ProgrammingError
+from logql.model import LogStatement, Placement, Version
+from logql.propagate.compose import place_all
+from logql.propagate.imports import reachable
+from logql.versions.history import read_files
+
+if TYPE_CHECKING:
+    from logql.session import Session
+
+_FROM_TODAY = "today's work tree"
+
+
+@dataclass(frozen=True)
+class Placing:
+    """The statements of a name and where each of them goes in a version's script."""
+
+    name: str
+    version: Version
+    script: str
+    origin: str
+    placements: tuple[tuple[LogStatement, Placement], ...]
+    pin: tuple[str, int] | None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the name cannot be filled in that version."""
+        return any(placement.files is None for _, placement in self.placements)
+
+
+def place_in_version(session: Session, name: str, version: str, pin: tuple[str, int] | None) -> Placing:
+    """Place the newest statements of `name` in a version; ProgrammingError where there are none, or no such version."""
+    from logql.catalog.virtual import ProjectSources
+
+    session.world()
+    snapshot = session.history.snapshot
+    found = _find_version(snapshot.versions, version)
+    script = next((run.script for run in snapshot.runs if run.version == found.id), None)
+    if script is None:
+        raise ProgrammingError(f"no run of version {found.id} is left")
+    sources = ProjectSources(session.catalog, session.project, snapshot)
+    statements = sources.statements(name, script)
+    if statements is None:
+        raise ProgrammingError(f"no source of {script} logs {name!r}", candidates=sorted(sources.names())[:10])
+    old = reachable(read_files(session.store, session.project, found), script)
+    pins = dict.fromkeys(statements.found, pin) if pin else None
+    _, placements = place_all(statements.files, statements.found, old, pins)
+    rows = tuple((statement, placements[statement]) for statement in statements.found)
+    return Placing(name, found, script, statements.version or _FROM_TODAY, rows, pin)
+
+
+def keep_pin(session: Session, placing: Placing) -> None:
+    """Keep the pinned place of a name in a version; what was filled from another place is missing again."""
+    assert placing.pin is not None
+    file, line = placing.pin
+    session.catalog.put("pin", pin_key(placing.version.id, placing.script, placing.name), {"file": file, "line": line})
+
+
+def pin_key(version: str, script: str, name: str) -> str:
+    """The key of a pin in the catalog."""
+    return f"{version}:{script}:{name}"
+
+
+def describe(placing: Placing) -> str:
+    """The patch as text: per statement its diff and confidence, or the reason and the candidates."""
+    lines = []
+    for statement, placement in placing.placements:
+        lines.append(
+            f"# {placing.name} of {placing.origin}, {statement.file}:{statement.line}, in {placing.version.id}"
+        )
+        if placement.files is None:
+            lines.append(f"# refused: {placement.reason}")
+            lines += [f"# candidate: {file}:{line}" for file, line in placement.candidates]
+        else:
+            lines.append(f"# confidence {placement.confidence:.2f}")
+            lines += [f"# carried along: {text}" for text in placement.carried]
+            lines.append(placement.diff.rstrip("\n"))
+    return "\n".join(lines)
+
+
+def _find_version(versions: tuple[Version, ...], prefix: str) -> Version:
+    found = [version for version in versions if version.id.startswith(prefix.lower())]
+    if len(found) != 1:
+        names = [version.id for version in found or versions][:5]
+        raise ProgrammingError(f"{prefix!r} names {len(found) or 'no'} versions", candidates=names)
+    return found[0]
