@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from logql.catalog.history import History
 from logql.catalog.virtual import ProjectSources
@@ -15,6 +14,7 @@ from logql.execute.engine import Answer, Database, Engine
 from logql.filling import Filled, Filler, OnProgress, ReplayFiller, place_demands
 from logql.options import Options
 from logql.plan.demand import Round, demand
+from logql.plan.segments import FillPlan, plan_fill
 from logql.sql.binder import bind_query
 from logql.sql.bound import BoundQuery
 from logql.sql.notices import repeated_values
@@ -25,9 +25,6 @@ from logql.statements import StatementRunner
 from logql.store.catalog import Catalog
 from logql.store.snapshot import Snapshot, read_snapshot
 from logql.world import StoreWorld
-
-if TYPE_CHECKING:
-    from logql.plan.segments import FillPlan
 
 #: Asks a person whether to replay: gets the estimate in seconds and the number of segments.
 Ask = Callable[[float, int], bool]
@@ -173,8 +170,6 @@ class Session:
         return done
 
     def _plan(self, round_: Round) -> FillPlan:
-        from logql.plan.segments import plan_fill
-
         return plan_fill(place_demands(round_.demands, self.history), self.history, self.options.replay_workers)
 
     def _may_replay(self, plan: FillPlan, budget: float, first: bool) -> bool:

@@ -126,6 +126,13 @@ class Engine:
         """The SQL that DuckDB would get, for a person to read."""
         return self._final(bound, {})
 
+    def explain(self, bound: BoundQuery, analyze: bool = False) -> list[tuple[str, str]]:
+        """DuckDB's plan of a bound query, as its EXPLAIN gives it."""
+        tables: Tables = {}
+        sql = self._final(bound, tables)
+        found = self.execute(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}", None, tables, rewritten=True).table
+        return [(str(row["explain_key"]), str(row["explain_value"])) for row in found.to_pylist()]
+
     def fetch(self, tree: exp.Expr) -> pa.Table:
         """Run a query that the planner wrote: its references have planning columns."""
         tables: Tables = {}
