@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from logql.dbapi import Connection, Cursor
 
 _RUNS = """
-SELECT run, version, name, script, status, started_at, round(duration_s, 1) AS seconds, error
-FROM (FROM runs ORDER BY run DESC LIMIT {limit}) ORDER BY run
+WITH newest AS (
+    SELECT run, version, name, script, status, started_at, round(duration_s, 1) AS seconds, error
+    FROM runs ORDER BY run DESC LIMIT {limit}
+)
+SELECT * FROM newest ORDER BY run
 """
 
 

@@ -42,6 +42,8 @@ def write_result(reader: pa.RecordBatchReader, form: str, stream: TextIO) -> int
 def write_table(schema: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextIO) -> int:
     """Write an aligned table; a terminal gets one that fits it, with what is left out told at its foot."""
     names = list(schema.names)
+    if names == ["explain_key", "explain_value"]:
+        return _write_plans(rows, stream)
     cells = [[show(value) for value in row.values()] for row in rows]
     count = len(cells)
     right = [_is_number(field.type) for field in schema]
@@ -60,6 +62,15 @@ def write_table(schema: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextI
     left_out.append(f"{count - 2 * head} of {count} rows" if len(cells) < count else "")
     if any(left_out):
         stream.write(f"({' and '.join(filter(None, left_out))} not shown: use --format csv or a narrower query)\n")
+    return count
+
+
+def _write_plans(rows: Iterable[dict[str, Any]], stream: TextIO) -> int:
+    """The plans of EXPLAIN as the texts that they are."""
+    count = 0
+    for row in rows:
+        stream.write(("\n" if count else "") + str(row["explain_value"]).rstrip("\n") + "\n")
+        count += 1
     return count
 
 
