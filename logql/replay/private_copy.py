@@ -1,11 +1,14 @@
 """Weak isolation: a copy of the project for one segment, where there are no private views of the file system.
 
-Small data is copied (reflinked where the file system can), large data linked; writes that would leave the copy are
-refused by an audit hook. What C++ code or child processes write by absolute path is not caught.
+Small data is copied (reflinked where the file system can), large data linked; `open` of a path in the real project
+opens the copy's, and other writes that would leave the copy are refused by an audit hook. What C++ code or child processes write by absolute path is not caught.
 """
 
 from __future__ import annotations
 
+import builtins
+import functools
+import io
 import os
 import shutil
 import sys
@@ -84,6 +87,30 @@ class _Mirror:
                 if count > self._files or size > self._bytes:
                     return False
         return True
+
+
+def redirect_opens(origin: str, copy: str, store: str) -> None:
+    """Have `open` of a path in the real project, which restored variables may hold, open the copy's."""
+    roots = {os.path.abspath(origin), os.path.realpath(origin)}
+
+    def moved(path: Any) -> Any:
+        if not isinstance(path, str | os.PathLike):
+            return path
+        name = os.fsdecode(path)
+        for root in roots:
+            if name.startswith(root + os.sep) and not name.startswith((copy + os.sep, store + os.sep)):
+                return os.path.join(copy, name[len(root) + 1 :])
+        return path
+
+    def wrap(function: Any) -> Any:
+        @functools.wraps(function)
+        def opening(file: Any, *arguments: Any, **named: Any) -> Any:
+            return function(moved(file), *arguments, **named)
+
+        return opening
+
+    builtins.open = io.open = wrap(io.open)
+    os.open = wrap(os.open)
 
 
 def refuse_writes_outside(allowed: list[str]) -> None:

@@ -42,6 +42,7 @@ def run(spec: WorkerSpec, results: int, spool: str) -> int:
         script = os.path.normpath(os.path.join(spec.project, spec.run.script))
         if spec.isolation == "weak":
             private_copy.refuse_writes_outside([spec.scratch])
+            private_copy.redirect_opens(spec.origin, spec.project, spec.store)
         sources = Sources(spec)
         sources.install()
         _resemble(spec, script)

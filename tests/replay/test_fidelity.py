@@ -1,0 +1,162 @@
+"""What a replay says about its agreement with the record, and what inserted statements may not do."""
+
+from __future__ import annotations
+
+import pytest
+
+from logql.replay.fidelity import Tally, agree
+from logql.replay.job import Options
+from tests.replay.conftest import Project, after, before, values
+
+SEEDED = """\
+import random
+import numpy as np
+import logql
+
+random.seed(1)
+np.random.seed(1)
+rng = np.random.default_rng(1)
+w = rng.normal(size=4)
+history = []
+for epoch in logql.loop("epoch", range(5)):
+    w += rng.normal(size=4) + np.random.normal() + random.random()
+    history.append(float(w[0]))
+    logql.log("w0", float(w[0]))
+"""
+UNSEEDED = (
+    SEEDED.replace("random.seed(1)", "pass").replace("np.pass", "pass").replace("default_rng(1)", "default_rng()")
+)
+
+
+def test_seeded_code_is_exact(project: Project) -> None:
+    project.write("train.py", SEEDED)
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    (result,) = project.replay(project.job(after("history.append", 'logql.log("s", float(w.sum()))'), ["s"], (4,)))
+    assert (result.fidelity, result.compared, result.notes) == ("exact", 5, ())
+
+
+def test_unseeded_code_diverges_and_says_so(project: Project) -> None:
+    project.write("train.py", UNSEEDED)
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    (result,) = project.replay(project.job(after("history.append", 'logql.log("s", float(w.sum()))'), ["s"], (2,)))
+    assert (result.state, result.fidelity) == ("done", "diverged")
+    assert result.notes[0].startswith("w0 at epoch=")
+    assert "not seeded" in result.notes[1]
+
+
+def test_unseeded_code_from_a_checkpoint_is_exact(project: Project) -> None:
+    project.write("train.py", UNSEEDED)
+    project.run()
+    (result,) = project.replay(project.job(after("history.append", 'logql.log("s", float(w.sum()))'), ["s"], (2, 3)))
+    assert (result.fidelity, result.notes) == ("exact", ())
+
+
+def test_nothing_to_compare_is_unchecked(project: Project) -> None:
+    project.write("train.py", SEEDED.replace('    logql.log("w0", float(w[0]))\n', ""))
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    (result,) = project.replay(project.job(after("history.append", 'logql.log("s", float(w.sum()))'), ["s"], (1,)))
+    assert (result.state, result.fidelity, result.compared) == ("done", "unchecked", 0)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'logql.log("s", rng.normal())',
+        'logql.log("s", np.random.normal() + random.random())',
+        'logql.log("s", float(np.sort(w)[0]))',
+    ],
+)
+def test_drawing_random_numbers_leaves_the_trajectory(project: Project, statement: str) -> None:
+    project.write("train.py", SEEDED)
+    project.run()
+    (result,) = project.replay(project.job(after("history.append", statement), ["s"], (0, 2, 3)))
+    assert (result.state, result.error, result.fidelity, result.notes) == ("done", None, "exact", ())
+
+
+@pytest.mark.parametrize(
+    ("statement", "path"),
+    [
+        ('logql.log("s", float(w.sort() or 0.0))', "w"),
+        ('logql.log("s", history.append(0.0) or 1.0)', "history"),
+    ],
+)
+def test_changing_the_state_is_impure(project: Project, statement: str, path: str) -> None:
+    project.write("train.py", SEEDED)
+    project.run()
+    (result,) = project.replay(project.job(after("w +=", statement), ["s"], (2,)))
+    assert result.fidelity == "impure"
+    assert path in result.notes[0]
+
+
+def test_impure_is_noticed_inside_a_function(project: Project) -> None:
+    source = SEEDED.replace(
+        "for epoch in", "def note(values):\n    total = float(values.sum())\n    return total\n\n\nfor epoch in", 1
+    ).replace("    history.append(float(w[0]))\n", "    history.append(note(w))\n")
+    project.write("train.py", source)
+    project.run()
+    statement = 'logql.log("s", float(values.sort() or 0.0))'
+    (result,) = project.replay(project.job(after("total = float", statement), ["s"], (2,)))
+    assert result.fidelity == "impure"
+
+
+def test_guards_and_carried_lines(project: Project) -> None:
+    project.write("train.py", SEEDED)
+    project.run()
+    edit = after(
+        "history.append",
+        "if epoch % 2 == 0:",
+        "    import math",
+        "    w2 = w**2",
+        '    logql.log("s", math.sqrt(w2.sum()))',
+    )
+    (result,) = project.replay(project.job(edit, ["s"], (1, 2, 3)))
+    assert (result.state, result.error, result.fidelity, result.notes) == ("done", None, "exact", ())
+    assert list(values(result.events, "s")) == [(2,)]
+    assert result.covered == (1, 2, 3)
+
+
+def test_strict_isolation_of_batches_of_statements(project: Project) -> None:
+    project.write("train.py", SEEDED)
+    project.run()
+    edit = before("history.append", 'logql.log("p", 1.0)', 'logql.log("q", 2.0)')
+    (result,) = project.replay(project.job(edit, ["p", "q"], (1, 3), once=True), options=Options(workers=1))
+    assert values(result.events, "p") == {(1,): 1.0, (3,): 1.0}
+    assert values(result.events, "q") == {(1,): 2.0, (3,): 2.0}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "replayed", "expected"),
+    [
+        (1.0, 1, "equal"),
+        (float("nan"), float("nan"), "equal"),
+        (1.0, 1.0 + 1e-9, "close"),
+        (1.0, 1.1, "far"),
+        (float("inf"), 1.0, "far"),
+        (3, 4, "far"),
+        ("a", "a", "equal"),
+        (None, 1.0, "far"),
+        ([1.0, 2.0], [1.0, 2.0 + 1e-9], "close"),
+        ([1.0], [1.0, 2.0], "far"),
+        ({"a": 1.0, "b": None}, {"a": 1.0}, "equal"),
+        ('{"a": 1}', {"a": 1}, "equal"),
+        (10**400, 10**400 + 1, "far"),
+        (b"x", b"x", "equal"),
+    ],
+)
+def test_agreement_of_values(recorded: object, replayed: object, expected: str) -> None:
+    assert agree(recorded, replayed, 1e-3, 1e-5) == expected
+
+
+def test_verdicts() -> None:
+    tally = Tally(1e-3, 1e-5)
+    assert tally.verdict() == "unchecked"
+    tally.add_value((), "a", 1.0, 1.0)
+    assert tally.verdict() == "unchecked"
+    tally.add("equal", True, "")
+    assert tally.verdict() == "exact"
+    tally.add("close", True, "")
+    assert tally.verdict() == "close"
+    tally.add("far", False, "")
+    assert tally.verdict() == "diverged"
+    tally.impure = "w"
+    assert tally.verdict() == "impure"
