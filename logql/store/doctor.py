@@ -12,17 +12,32 @@ from logql.store import gc, layout, leases, parquet, publish, streams, wal
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
 
-#: Where `repair` puts files that cannot be read, so that nothing is thrown away.
+#: Where `mend` puts files that cannot be read, so that nothing is thrown away.
 DAMAGED = os.path.join(layout.SCRATCH, "damaged")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong: the file (relative to the store), what, and what `repair` does about it."""
+    """Something that is wrong: the file (relative to the store), what, and what `mend` does about it."""
 
     path: str
     problem: str
     repair: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem} (repair: {self.repair})"
+
+
+def examine(store: str, *, repair: bool = False) -> list[Finding]:
+    """What is wrong with `store`; with `repair` it is mended."""
+    return mend(store) if repair else check(store)
+
+
+def rebuild(store: str) -> list[str]:
+    """Make the catalog anew from the files; tells which of them cannot be used."""
+    from logql.store import rebuild as rebuilding
+
+    return rebuilding.rebuild(store).unreadable
 
 
 def check(store: str) -> list[Finding]:
@@ -35,7 +50,7 @@ def check(store: str) -> list[Finding]:
         return [*_files(catalog), *_litter(catalog), *_chunks(catalog), *_checkpoints(catalog)]
 
 
-def repair(store: str, *, dry_run: bool = False) -> list[Finding]:
+def mend(store: str, *, dry_run: bool = False) -> list[Finding]:
     """Mend what `check` finds: what cannot be read is set aside and forgotten, the rest of the history answers."""
     store = os.path.abspath(store)
     found = check(store)

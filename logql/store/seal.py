@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a sealer waits for another one, and for a recorder that is about to end.
 WAIT = 30.0
+#: `runs.unsealed` of a run whose files are live and whose chunks may still be there: a sealer may die between the two.
+_CHUNKS_LEFT = 2
 #: Bytes in memory above which a level of one run gets a file per range of epochs.
 SPLIT_BYTES = 256 << 20
 
@@ -76,10 +78,11 @@ def is_over(store: str, run: Run, wait: float = 0.0) -> bool:
 def _seal(catalog: Catalog, run: Run) -> None:
     owner = f"seal:{run.id}"
     publish.discard_staged(catalog, owner)
-    chunks = streams.unsealed(catalog, run.id)
-    if _is_sealed(catalog, run.id):
-        _clean_up(catalog, run.id)
+    if _unsealed(catalog, run.id) != 1:
+        if _unsealed(catalog, run.id) == _CHUNKS_LEFT:
+            _clean_up(catalog, run.id)
         return
+    chunks = streams.unsealed(catalog, run.id)
     damaged: list[CorruptFile] = []
     builders = []
     for rank, own in streams.ranks(chunks).items():
@@ -92,7 +95,7 @@ def _seal(catalog: Catalog, run: Run) -> None:
     record = records.run_record(catalog, run, shape, [os.path.basename(chunk.path) for chunk in chunks])
     files = _write(catalog, run, owner, tables, record)
     sealed = {streams.stream_of(chunk): chunk.number + 1 for chunk in chunks}
-    changes = {"status": run.status, "ended_at": run.ended_at, "error": run.error, "unsealed": 0}
+    changes = {"status": run.status, "ended_at": run.ended_at, "error": run.error, "unsealed": _CHUNKS_LEFT}
     change = publish.Change(owner, files, sealed=sealed, run=run.id, shape=shape, run_changes=changes)
     publish.publish(catalog, change)
     bad = {exc.message.split(": ")[0] for exc in damaged}
@@ -102,9 +105,9 @@ def _seal(catalog: Catalog, run: Run) -> None:
     _clean_up(catalog, run.id)
 
 
-def _is_sealed(catalog: Catalog, run: str) -> bool:
+def _unsealed(catalog: Catalog, run: str) -> int:
     with catalog.connection.read() as db:
-        return not db.execute("SELECT unsealed FROM runs WHERE id = ?", (run,)).fetchone()[0]
+        return int(db.execute("SELECT unsealed FROM runs WHERE id = ?", (run,)).fetchone()[0])
 
 
 def _ended(run: Run, builders: list[Builder], damaged: list[CorruptFile]) -> Run:
@@ -207,8 +210,10 @@ def _clean_up(catalog: Catalog, run: str) -> None:
     kept = {chunk.path for chunk in streams.unsealed(catalog, run)}
     sealed = [chunk.path for chunk in wal.list_chunks(catalog.store, run) if chunk.path not in kept]
     for path in (*sealed, liveness.run_lock(catalog.store, run)):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+    with catalog.connection.write() as txn:
+        txn.execute("UPDATE runs SET unsealed = 0 WHERE id = ?", (run,))
 
 
 def main(arguments: list[str]) -> int:

@@ -88,7 +88,7 @@ class State:
 
     def _take_run(self, run: Run, shape: int | None, unsealed: int) -> None:
         self.runs[run.key] = run
-        if unsealed:
+        if unsealed == 1:
             self.unsealed[run.id] = run
         else:
             self.unsealed.pop(run.id, None)

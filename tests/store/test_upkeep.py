@@ -69,8 +69,8 @@ def test_a_damaged_file_is_found_and_the_rest_answers(store: str, damage: str, p
         path.write_bytes(data[:-10] if damage == "truncate" else bytes([*data[:50], data[50] ^ 1, *data[51:]]))
     (finding,) = doctor.check(store)
     assert (finding.path, problem in finding.problem) == (victim, True)
-    assert doctor.repair(store, dry_run=True) == [finding] == doctor.check(store)
-    doctor.repair(store)
+    assert doctor.mend(store, dry_run=True) == [finding] == doctor.check(store)
+    doctor.mend(store)
     assert doctor.check(store) == []
     after = everything(fresh(store))
     assert after["epoch"] == [row for row in before["epoch"] if row[0] != "0101"]
@@ -87,7 +87,7 @@ def test_litter_and_damaged_checkpoints_are_found(store: str) -> None:
     litter.write_bytes(b"PAR1")
     found = {finding.path: finding.problem for finding in doctor.check(store)}
     assert set(found) == {os.path.relpath(litter, store), f"checkpoints/{digest[:2]}/{digest[2:]}"}
-    doctor.repair(store)
+    doctor.mend(store)
     assert doctor.check(store) == []
     with Catalog.open(store) as catalog:
         assert catalog.checkpoints() == [kept]
