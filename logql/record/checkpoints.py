@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from logql.state.save import Saved
 
 #: What the first checkpoint is assumed to cost at least, until one was taken (seconds).
-_FIRST_GUESS_S = 0.005
+_FIRST_GUESS_S = 0.002
 #: A checkpoint costs about so many times the walk over the state that a loop begins with.
 _WALKS = 3.0
 #: Boundaries are not looked at more often than this (seconds).
@@ -60,6 +60,7 @@ class Checkpointer:
         if reason is not None:
             self.refuse(main, reason)
             return
+        import logql.state.save  # noqa: F401  (loading it is no part of what a checkpoint costs)
         from logql.state.prologue import Prologue
 
         began = time.perf_counter()

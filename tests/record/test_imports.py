@@ -62,3 +62,20 @@ def test_what_is_exported_is_what_is_visible() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(logql, "lgo")
+
+
+ORDERS = (
+    "import logql; f = logql.sql",
+    "import logql.sql; f = logql.sql",
+    "from logql import sql as f",
+    "import logql; import logql.sql; f = logql.sql",
+    "import logql.session; import logql; f = logql.sql",
+    "import logql; f = logql.sql; import logql.sql.binder; f = logql.sql",
+)
+
+
+def test_the_shortcut_is_callable_in_every_order_of_imports(tmp_path: Path) -> None:
+    record(tmp_path, "import logql\nlogql.log('x', 1.5)\n")
+    for order in ORDERS:
+        done = run_python(tmp_path, "-c", f"{order}\nprint(f('SELECT x FROM logs').fetchall())")
+        assert done.stdout == "[(1.5,)]\n", order
