@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from logql.propagate.outline import Item
 
 #: Pairs whose tokens overlap less than this are different statements.
-LEAST = 0.45
+LEAST = 0.5
 _LARGEST = 40_000
 _GROUPS: dict[type[ast.AST], str] = {
     ast.FunctionDef: "def",
@@ -170,34 +170,43 @@ def similarity(one: Item, other: Item) -> float:
     """Share of tokens in common, 0 across kinds; a compound statement counts its body as well."""
     mine, theirs = _GROUPS.get(type(one.node), "simple"), _GROUPS.get(type(other.node), "simple")
     if mine != theirs:
-        if {mine, theirs} <= {"simple", "return"}:
-            return 0.8 * _dice(_bag(one), _bag(other))
-        return 0.0
-    header = _dice(_bag(one), _bag(other))
+        return 0.8 * _likeness(one, other) if {mine, theirs} <= {"simple", "return"} else 0.0
+    header = _likeness(one, other)
     if not one.compound:
         return header
     body = _dice(_keys_below(one), _keys_below(other))
     return max(0.5 * header + 0.5 * body, 0.9 * header if header > 0.6 else 0.0)
 
 
-def _bag(item: Item) -> frozenset[tuple[bytes, int]]:
-    if item.bag is None:
-        counts: dict[bytes, int] = {}
-        found = []
-        for token in item.tokens:
-            number = counts.get(token, 0)
-            counts[token] = number + 1
-            found.append((token, number))
-        item.bag = frozenset(found)
-    return item.bag
+def _likeness(one: Item, other: Item) -> float:
+    """Words in common count more than punctuation."""
+    return 0.7 * _dice(_bag(one, words=True), _bag(other, words=True)) + 0.3 * _dice(_bag(one), _bag(other))
+
+
+def _bag(item: Item, *, words: bool = False) -> frozenset[tuple[bytes, int]]:
+    bag = item.words if words else item.bag
+    if bag is None:
+        bag = _counted(token for token in item.tokens if not words or token[-1:].isalnum() or len(token) > 1)
+        if words:
+            item.words = bag
+        else:
+            item.bag = bag
+    return bag
 
 
 def _keys_below(item: Item) -> frozenset[tuple[bytes, int]]:
-    counts: Counter[bytes] = Counter()
+    if item.below is None:
+        item.below = _counted(inner.key for inner in item.unit.outline.items[item.index + 1 : item.end])
+    return item.below
+
+
+def _counted(values: Iterable[bytes]) -> frozenset[tuple[bytes, int]]:
+    counts: dict[bytes, int] = {}
     found = []
-    for inner in item.unit.outline.items[item.index + 1 : item.end]:
-        found.append((inner.key, counts[inner.key]))
-        counts[inner.key] += 1
+    for value in values:
+        number = counts.get(value, 0)
+        counts[value] = number + 1
+        found.append((value, number))
     return frozenset(found)
 
 

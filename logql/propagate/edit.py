@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -10,31 +11,67 @@ from collections.abc import Sequence
 from logql.propagate.locate import Spot
 from logql.propagate.outline import Item, Outline, end_line_of, start_of
 
+_LATER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While, ast.With)
+
 
 class CannotInsert(Exception):
     """Raised when the text around a place leaves no room for a further statement."""
 
 
 def insert_text(outline: Outline, spot: Spot, statement: str, *, simple: bool) -> tuple[str, int]:
-    """The source with `statement` (dedented, "\\n" line ends) at the spot, and the line that it starts at."""
+    r"""The source with `statement` (dedented, "\n" line ends) at the spot, and the line that it starts at."""
     lines = split_lines(outline.source)
     newline = line_end(outline.source)
     before, after = spot.before, spot.after
     if before is not None and not _ends_line(outline, before):
-        return _inline(outline, lines, before, statement, simple, after_it=True)
+        return _inline(outline, before, statement, simple, after_it=True)
     if before is None and after is not None and not _starts_line(outline, after):
-        return _inline(outline, lines, after, statement, simple, after_it=False)
+        return _inline(outline, after, statement, simple, after_it=False)
     if before is not None:
         indent, at = _indent_of(lines, before), end_line_of(before.node)
         if not _starts_line(outline, before):
             indent = _indent_of(lines, _first_on_line(outline, before))
             if _one_line_body(outline, before):
-                return _inline(outline, lines, before, statement, simple, after_it=True)
+                return _inline(outline, before, statement, simple, after_it=True)
     elif after is not None:
         indent, at = _indent_of(lines, after), start_of(after.node)[0] - 1
     else:
         indent, at = "", len(lines)
     return splice(lines, at, indent_lines(statement, indent, outline.source), newline), at + 1
+
+
+def insert_header(old: Outline, spot: Spot, source: str, line: int, texts: Sequence[str]) -> tuple[str, int]:
+    """Put imports and helpers after the old file's first imports, in the text that already holds the statement.
+
+    Returns the text and the line to which the statement has moved.
+    """
+    if not texts:
+        return source, line
+    at = _header_line(old, spot)
+    added = [part for text in texts for part in indent_lines(text, "", old.source)]
+    if at >= line:
+        raise CannotInsert("what it needs would come too late at module level")
+    return splice(split_lines(source), at, added, line_end(old.source)), line + len(added)
+
+
+def _header_line(old: Outline, spot: Spot) -> int:
+    """The line after which module-level additions go: the last leading import, the docstring, or leading comments."""
+    body = old.units[0].body
+    at = 0
+    for number, item in enumerate(body):
+        docstring = number == 0 and isinstance(item.node, ast.Expr) and isinstance(item.node.value, ast.Constant)
+        if item.index >= spot.index or not (docstring or isinstance(item.node, ast.Import | ast.ImportFrom)):
+            if isinstance(item.node, _LATER) or item.index >= spot.index:
+                break
+            continue
+        if _ends_line(old, item):
+            at = end_line_of(item.node)
+    if at == 0:
+        for text in split_lines(old.source):
+            if not text.startswith("#"):
+                break
+            at += 1
+    return at
 
 
 def splice(lines: Sequence[str], at: int, added: Sequence[str], newline: str) -> str:
@@ -64,14 +101,16 @@ def indent_unit(source: str) -> str:
     return "\t" if match.group(1).startswith("\t") else match.group(1)
 
 
-def dedent_statement(outline: Outline, item: Item) -> str:
-    """The statement's text with "\\n" line ends, without the indentation of its first line."""
-    text = outline.text(item.node).replace("\r\n", "\n").replace("\r", "\n")
-    first = split_lines(outline.source)[start_of(item.node)[0] - 1]
+def dedent_text(outline: Outline, item: Item, data: bytes) -> str:
+    r"""Text of (a part of) an item with "\n" line ends, without the indentation of the item's first line."""
+    text = data.decode("utf-8", "surrogatepass").replace("\r\n", "\n").replace("\r", "\n")
+    first = (
+        outline.data[outline.line_starts[start_of(item.node)[0] - 1] :].split(b"\n", 1)[0].decode("utf-8", "replace")
+    )
     indent = re.match(r"[ \t\f]*", first)
     width = indent.group() if indent else ""
     lines = text.split("\n")
-    inside = _inside_strings(text)
+    inside = lines_inside_strings(text)
     out = [lines[0]]
     for number, line in enumerate(lines[1:], start=2):
         out.append(line if number in inside or not line.startswith(width) else line[len(width) :])
@@ -81,7 +120,7 @@ def dedent_statement(outline: Outline, item: Item) -> str:
 def indent_lines(statement: str, indent: str, old_source: str) -> list[str]:
     """Indent a dedented statement; inner levels take the old file's kind of indentation."""
     lines = statement.split("\n")
-    inside = _inside_strings(statement)
+    inside = lines_inside_strings(statement)
     unit = indent_unit(old_source)
     ours = re.search(r"^([ \t]+)\S", "\n".join(line for n, line in enumerate(lines, 1) if n not in inside), re.M)
     out = [indent + lines[0]]
@@ -97,7 +136,7 @@ def indent_lines(statement: str, indent: str, old_source: str) -> list[str]:
     return out
 
 
-def _inside_strings(text: str) -> set[int]:
+def lines_inside_strings(text: str) -> set[int]:
     """Lines (from 1) that begin inside a string."""
     found: set[int] = set()
     if '"""' not in text and "'''" not in text:
@@ -149,9 +188,7 @@ def _one_line_body(outline: Outline, item: Item) -> bool:
     return not _starts_line(outline, first) and item.parent is not None
 
 
-def _inline(
-    outline: Outline, lines: Sequence[str], item: Item, statement: str, simple: bool, *, after_it: bool
-) -> tuple[str, int]:
+def _inline(outline: Outline, item: Item, statement: str, simple: bool, *, after_it: bool) -> tuple[str, int]:
     if not simple or "\n" in statement:
         raise CannotInsert("it would have to share a line with other statements")
     if item.parent is not None and item.slot == "orelse" and outline.text(item.node).startswith("elif"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from logql.propagate.names import uses_of
-from logql.propagate.outline import Item, Unit
+from logql.propagate.outline import Item, Outline, Unit, start_of
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,15 @@ def _lift(item: Item | None, target: _Block) -> Item | None:
     return item
 
 
+def pinned_spot(outline: Outline, line: int) -> Spot | Nowhere:
+    """The place before the statement that starts at a line, or before the first one after it."""
+    for item in outline.items:
+        if isinstance(item.node, ast.stmt) and start_of(item.node)[0] >= line:
+            return Spot(item.unit, item.parent, item.block, item.position, 1.0, item.slot)
+    module = outline.units[0]
+    return Spot(module, None, module.body, len(module.body), 1.0)
+
+
 def _choose(
     statement: Item,
     target: _Block,
@@ -144,8 +154,7 @@ def _choose(
     position, confidence = first, 0.95
     if gap:
         scores = [
-            _gap_score(statement, gap, cut, skipped_before, skipped_after, low, high)
-            for cut in range(len(gap) + 1)
+            _gap_score(statement, gap, cut, skipped_before, skipped_after, low, high) for cut in range(len(gap) + 1)
         ]
         best = max(range(len(scores)), key=lambda cut: scores[cut])
         position, confidence = first + best, 0.7

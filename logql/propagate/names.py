@@ -6,7 +6,6 @@ import ast
 import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from logql.propagate.outline import Item, Outline, Unit, child_blocks
 
@@ -195,17 +194,43 @@ def dotted(node: ast.AST) -> tuple[str, ...] | None:
     return tuple(reversed(parts))
 
 
-@lru_cache(maxsize=20_000)
+def paths_from(name: str, node: ast.AST) -> set[tuple[str, ...]] | None:
+    """The longest dotted paths that begin with a name, or None if it is also read by itself or bound."""
+    found: set[tuple[str, ...]] = set()
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        path = dotted(current)
+        if path is None:
+            stack.extend(ast.iter_child_nodes(current))
+        elif path[0] == name:
+            if len(path) == 1:
+                return None
+            found.add(path)
+    return found
+
+
 def uses_of(node: ast.AST) -> Uses:
-    """Uses of a whole statement or expression, bodies included."""
-    collector = _Collector()
-    collector.visit(node)
-    return collector.uses
+    """Uses of a whole statement or expression, bodies included; kept with the node."""
+    known: Uses | None = getattr(node, "_uses", None)
+    if known is None:
+        collector = _Collector()
+        collector.visit(node)
+        known = collector.uses
+        vars(node)["_uses"] = known
+    return known
 
 
-@lru_cache(maxsize=20_000)
 def header_uses(node: ast.AST) -> Uses:
-    """Uses of a compound statement's header alone, or of a simple statement."""
+    """Uses of a compound statement's header alone, or of a simple statement; kept with the node."""
+    known: Uses | None = getattr(node, "_header_uses", None)
+    if known is None:
+        known = _read_header(node)
+        vars(node)["_header_uses"] = known
+    return known
+
+
+def _read_header(node: ast.AST) -> Uses:
     bodies = {id(child) for _, children in child_blocks(node) for child in children}
     if not bodies:
         return uses_of(node)
@@ -262,6 +287,12 @@ def star_imports(outline: Outline) -> set[str]:
 def writes_of(item: Item) -> set[str]:
     """Names that the item itself binds (for a compound statement: its header)."""
     return header_uses(item.node).writes
+
+
+def item_names(item: Item) -> set[str]:
+    """Every name that the item itself reads or binds."""
+    uses = header_uses(item.node)
+    return uses.reads | uses.late | uses.writes
 
 
 def scope_chain(unit: Unit) -> Iterator[Unit]:

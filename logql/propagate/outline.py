@@ -20,6 +20,7 @@ _TOKEN = re.compile(
     rb"|[\w\x80-\xff]+|\\\r?\n|[^\w\s\x80-\xff]",
     re.DOTALL,
 )
+_WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
 
 
 @dataclass(eq=False, slots=True)
@@ -41,6 +42,8 @@ class Item:
     depth: int
     end: int = 0
     bag: frozenset[tuple[bytes, int]] | None = None
+    words: frozenset[tuple[bytes, int]] | None = None
+    below: frozenset[tuple[bytes, int]] | None = None
 
     @property
     def kind(self) -> type[Statement]:
@@ -90,8 +93,17 @@ class Outline:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """Every identifier-like word of the code and of its short strings."""
-        return frozenset(re.findall(r"[^\W\d]\w*", self.source))
+        """Identifiers of the code, and those that stand in its strings (options of argparse, keys, f-strings)."""
+        found: set[bytes] = set()
+        for item in self.items:
+            for token in item.tokens:
+                if token[-1:] in b"\"'":
+                    found.update(_WORD.findall(token.replace(b"-", b"_")))
+                else:
+                    found.add(token)
+        return frozenset(word.decode("utf-8", "replace").lstrip("_") for word in found) | frozenset(
+            word.decode("utf-8", "replace") for word in found
+        )
 
     def offset(self, line: int, column: int) -> int:
         return self.line_starts[line - 1] + column
@@ -152,7 +164,7 @@ def parse_source(source: str) -> ast.Module:
             raise SyntaxError(str(exc)) from exc
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def read_outline(source: str, path: str = "") -> Outline:
     """Parse a file into an outline; raises SyntaxError."""
     tree = parse_source(source)

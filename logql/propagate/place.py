@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from logql.model import Placement
 from logql.propagate.align import align
-from logql.propagate.context import fingerprint_of, levels_of, runs_once
-from logql.propagate.edit import CannotInsert, dedent_statement, insert_text
-from logql.propagate.locate import Nowhere, Spot, locate
-from logql.propagate.names import is_bound, uses_of
+from logql.propagate.edit import CannotInsert, insert_header, insert_text
+from logql.propagate.forms import place_form
+from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
 from logql.propagate.outline import Item, Outline, read_outline
-from logql.propagate.result import make_diff, placed, refused
-from logql.propagate.units import find_hosts
+from logql.propagate.result import Refusal, finish, refused
+from logql.propagate.rewrite import guarded_text, statement_text
+from logql.propagate.settle import Settled, Settler
+from logql.propagate.statements import Wrapper, find_wrappers, read_outlines
+from logql.propagate.subject import Subject, matching_guard, read_subject
+from logql.propagate.units import Host, find_hosts
 
 _SINGLE = "<source>"
+_LEAST_SCORE = 0.1
+Pin = tuple[str, int]
 
 
 def place(new_source: str, line: int, old_source: str) -> Placement:
@@ -28,7 +33,7 @@ def place_files(
     path: str,
     line: int,
     old_files: Mapping[str, str],
-    pin: tuple[str, int] | None = None,
+    pin: Pin | None = None,
 ) -> Placement:
     """Put the statement at `path`:`line` of the new files at its place in the old files, or refuse.
 
@@ -42,48 +47,128 @@ def place_files(
         return refused(f"the new source does not parse: {exc.msg} (line {exc.lineno})")
     statement = new.at_line(line)
     if statement is None:
-        return refused(f"no statement starts at line {line}")
-    if path not in old_files:
-        return refused(f"{path} does not exist in the old version")
+        return refused(f"no statement starts at line {line} of {path}")
     try:
-        old = read_outline(old_files[path], path)
-    except SyntaxError as exc:
-        return refused(f"the old source does not parse: {exc.msg} (line {exc.lineno})")
-    spot, _ = find_spot(statement, [old])
-    if isinstance(spot, Nowhere):
-        return refused(spot.reason)
-    missing = [name for name in sorted(uses_of(statement.node).reads) if not is_bound(name, spot.unit, spot.index)]
-    if missing:
-        return refused(f"`{missing[0]}` is not defined at this place")
-    return _insert(statement, new, spot, old, old_files)
-
-
-def find_spot(statement: Item, outlines: list[Outline]) -> tuple[Spot | Nowhere, dict[Item, Item]]:
-    hosts = find_hosts(statement, outlines)
-    if not hosts or hosts[0].score < 0.1:
-        return Nowhere("no code like that around it exists here"), {}
-    host = hosts[0].unit
-    around = [item for item in statement.unit.items if not statement.index <= item.index < statement.end]
-    matched = align(around, host.items)
-    return locate(statement, matched, host), matched
-
-
-def _insert(statement: Item, new: Outline, spot: Spot, old: Outline, old_files: Mapping[str, str]) -> Placement:
-    text = dedent_statement(new, statement)
-    try:
-        source, line = insert_text(old, spot, text, simple=not statement.compound)
-        read_outline(source)
-    except CannotInsert as exc:
+        return _Job(new_files, old_files, statement, pin).run()
+    except (Refusal, CannotInsert) as exc:
         return refused(str(exc))
-    except SyntaxError as exc:
-        return refused(f"the result does not parse: {exc.msg}")
-    result = placed(source, spot.confidence, make_diff(old.source, source, old.path))
-    return replace(
-        result,
-        file=old.path,
-        line=line,
-        files={old.path: source},
-        fingerprint=fingerprint_of([text], spot),
-        levels=levels_of(spot, old_files),
-        once=runs_once(spot, statement.node),
-    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a subject goes, with the matched statements of its scope."""
+
+    spot: Spot
+    matched: Mapping[Item, Item]
+    guards: tuple[Item, ...] = ()
+
+
+class _Job:
+    """One placement; its steps in the order in which they run."""
+
+    def __init__(
+        self, new_files: Mapping[str, str], old_files: Mapping[str, str], statement: Item, pin: Pin | None
+    ) -> None:
+        self.new_files, self.old_files, self.pin = new_files, old_files, pin
+        self.subject = read_subject(statement, wrappers_of(new_files))
+
+    def run(self) -> Placement:
+        outlines = self._outlines()
+        if not self.subject.plain and self.pin is None:
+            return place_form(self.subject, outlines, self.new_files, self.old_files)
+        found = self._pinned(outlines) if self.pin is not None else find_spot(self.subject, outlines)
+        if isinstance(found, Nowhere):
+            return refused(found.reason, candidates=_lines(found.candidates))
+        settler = Settler(
+            self.subject.statement, found.spot, found.matched, self.new_files, self.old_files, list(found.guards)
+        )
+        settled = settler.settle([guard.node for guard in found.guards[::-1]], self.subject.statement.node)
+        return insert(self.subject.statement, found, settled, self.old_files)
+
+    def _outlines(self) -> list[Outline]:
+        """The old files, the statement's own first; raises Refusal where that one does not parse."""
+        path = self.subject.statement.unit.outline.path
+        others = {name: text for name, text in self.old_files.items() if name != path}
+        if path in self.old_files:
+            try:
+                return [read_outline(self.old_files[path], path), *read_outlines(others)]
+            except SyntaxError as exc:
+                raise Refusal(f"the old source does not parse: {exc.msg} (line {exc.lineno})") from exc
+        found = read_outlines(others)
+        if not found:
+            raise Refusal(f"{path} does not exist in this version")
+        return found
+
+    def _pinned(self, outlines: list[Outline]) -> Found | Nowhere:
+        assert self.pin is not None
+        path, line = self.pin
+        outline = next((one for one in outlines if one.path == path), None)
+        if outline is None:
+            return Nowhere(f"the pinned file {path} is not in this version, or does not parse")
+        spot = pinned_spot(outline, line)
+        if isinstance(spot, Nowhere):
+            return spot
+        matched = align(_around(self.subject.statement), spot.unit.items)
+        return Found(spot, matched, self.subject.guards)
+
+
+def wrappers_of(files: Mapping[str, str]) -> dict[str, Wrapper]:
+    """The project's functions that log under a name given to them, by name."""
+    return {
+        wrapper.name: wrapper
+        for outline in read_outlines({path: text for path, text in files.items() if "logql" in text})
+        for wrapper in find_wrappers(outline)
+    }
+
+
+def find_spot(subject: Subject, outlines: Sequence[Outline]) -> Found | Nowhere:
+    """The place of a statement; guards that the old version lacks are part of what is placed."""
+    hosts = find_hosts(subject.statement, outlines)
+    if not hosts or hosts[0].score < _LEAST_SCORE:
+        return Nowhere("there is no code here like that around it")
+    if len(hosts) > 1 and _rivals(hosts[0], hosts[1]):
+        return Nowhere(
+            f"it may belong to `{hosts[0].unit.name or 'the module'}` or to `{hosts[1].unit.name or 'the module'}`"
+        )
+    host = hosts[0].unit
+    outer = subject.statement
+    for number in range(len(subject.guards) + 1):
+        matched = align(_around(outer), host.items)
+        if number == len(subject.guards) or matching_guard(subject.guards[number], matched):
+            break
+        outer = subject.guards[number]
+    spot = locate(outer, matched, host)
+    if isinstance(spot, Nowhere):
+        return spot
+    guards = subject.guards[: subject.guards.index(outer) + 1] if outer is not subject.statement else ()
+    return Found(spot, matched, guards)
+
+
+def _rivals(first: Host, second: Host) -> bool:
+    return first.score < 0.3 and second.score > 0.95 * first.score
+
+
+def _around(item: Item) -> list[Item]:
+    return [other for other in item.unit.items if not item.index <= other.index < item.end]
+
+
+def insert(statement: Item, found: Found, settled: Settled, old_files: Mapping[str, str]) -> Placement:
+    """Write the statement with all that it brings into the old file, and check that the result is Python."""
+    spot, old = found.spot, found.spot.unit.outline
+    text = guarded_text(statement, found.guards, settled.feeders, settled.renames)
+    feeders = [statement_text(item, settled.renames) for item in settled.feeders]
+    simple = not statement.compound and not found.guards and not settled.feeders
+    source, line = insert_text(old, spot, text, simple=simple)
+    header = list(dict.fromkeys(wanted.text for wanted in settled.imports))
+    helpers = [statement_text(helper, {}) for helper in sorted(set(settled.helpers), key=lambda item: item.index)]
+    source, line = insert_header(old, spot, source, line, [*header, *helpers])
+    return finish(spot, source, line, [text, *header, *helpers], statement, old_files, feeders)
+
+
+def _lines(spots: Sequence[Spot]) -> tuple[tuple[str, int], ...]:
+    found = []
+    for spot in spots:
+        near = spot.after or spot.before
+        if near is not None:
+            found.append((spot.unit.outline.path, getattr(near.node, "lineno", 0)))
+    return tuple(found)

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+from collections.abc import Mapping, Sequence
 
 from logql.model import Placement
+from logql.propagate.context import fingerprint_of, levels_of, runs_once
+from logql.propagate.locate import Spot
+from logql.propagate.outline import Item
+
+
+class Refusal(Exception):
+    """Raised when a statement can be placed in no way; the text is the reason."""
 
 
 def refused(reason: str, *, candidates: tuple[tuple[str, int], ...] = ()) -> Placement:
     return Placement(None, reason, 0.0, "", candidates=candidates)
 
 
-def placed(source: str, confidence: float, diff: str) -> Placement:
-    return Placement(source, None, confidence, diff)
+def finish(
+    spot: Spot,
+    source: str,
+    line: int,
+    texts: list[str],
+    statement: Item,
+    old_files: Mapping[str, str],
+    feeders: Sequence[str] = (),
+) -> Placement:
+    """The placement of a patched text, `texts` being what was inserted; refuses one that does not parse."""
+    path = spot.unit.outline.path
+    try:
+        compile(source, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    except (SyntaxError, ValueError) as exc:
+        raise Refusal(f"the statement does not fit there: {exc}") from exc
+    original = old_files[path]
+    source = "\ufeff" + source if original.startswith("\ufeff") else source
+    return Placement(
+        source,
+        None,
+        spot.confidence,
+        make_diff(original, source, path),
+        files={path: source},
+        file=path,
+        line=line,
+        fingerprint=fingerprint_of(texts, spot),
+        levels=levels_of(spot, old_files),
+        once=runs_once(spot, statement.node),
+        carried=(*feeders, *texts[1:]),
+    )
 
 
 def make_diff(old: str, new: str, path: str) -> str:

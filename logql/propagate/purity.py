@@ -1,0 +1,141 @@
+"""Whether running a piece of code twice, or only in a replay, could change anything but its own results."""
+
+from __future__ import annotations
+
+import ast
+
+from logql.propagate.names import all_arguments, dotted, stored_names
+
+#: Builtins whose call changes nothing.
+PURE_BUILTINS = frozenset(
+    "abs all any bin bool bytes callable chr complex dict divmod enumerate filter float format frozenset getattr hasattr "
+    "hash hex id int isinstance issubclass len list map max min oct ord pow range repr reversed round set slice sorted "
+    "str sum tuple type zip vars".split()
+)
+_ACTING = frozenset(
+    "open input exec eval compile print setattr delattr next exit quit breakpoint globals locals __import__ memoryview "
+    "iter super".split()
+)
+#: Methods that change their object or the world, whatever the object is.
+MUTATORS = frozenset(
+    "append extend insert remove pop popitem clear update setdefault sort reverse add discard write writelines read "
+    "readline readlines send recv close flush seek truncate step backward zero_grad train eval cuda to_ load "
+    "load_state_dict save save_pretrained push_to_hub fit partial_fit fit_transform register_buffer register_parameter "
+    "register_forward_hook requires_grad_ manual_seed seed shuffle set_epoch add_scalar add_image add_histogram "
+    "add_param_group put get_nowait acquire release start join kill terminate mkdir unlink rename rmdir makedirs "
+    "synchronize_between_processes init_process_group barrier all_reduce broadcast set_device warning info debug error "
+    "critical exception log_metric apply_ freeze unfreeze reset next __next__ setattr scale unscale_ prepare".split()
+)
+_ACTS = (
+    ast.Await,
+    ast.Yield,
+    ast.YieldFrom,
+    ast.Delete,
+    ast.Global,
+    ast.Nonlocal,
+    ast.Raise,
+    ast.Import,
+    ast.ImportFrom,
+)
+
+
+def is_pure_expression(node: ast.AST) -> bool:
+    """No call but of pure builtins and of plain reductions: evaluating it twice gives the same and changes nothing."""
+    for inside in ast.walk(node):
+        if isinstance(inside, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom):
+            return False
+        if isinstance(inside, ast.Call) and not _pure_call(inside):
+            return False
+    return True
+
+
+_REDUCTIONS = frozenset(
+    "item mean sum std var min max norm abs sqrt exp log detach cpu float double numpy tolist get keys values items "
+    "lower upper strip split startswith endswith format copy clone size dim numel argmax argmin all any square pow "
+    "count index round clip clamp flatten reshape view astype squeeze unsqueeze item_ transpose get_last_lr parameters "
+    "named_parameters state_dict".split()
+)
+_PURE_MODULES = frozenset(
+    ("math", "np", "numpy", "torch", "F", "statistics", "jnp", "operator", "linalg", "functional")
+)
+_UNSAFE_FUNCTIONS = frozenset(
+    "rand randn randint randperm normal uniform choice permutation shuffle seed manual_seed save load random bernoulli "
+    "multinomial dropout dropout2d dropout3d alpha_dropout rand_like randn_like set_num_threads".split()
+)
+
+
+def _pure_call(call: ast.Call) -> bool:
+    path = dotted(call.func)
+    if path is not None and len(path) == 1:
+        return path[0] in PURE_BUILTINS
+    if path is not None and path[0] in _PURE_MODULES:
+        return not any(part in _UNSAFE_FUNCTIONS or part.endswith("_") for part in path[1:])
+    return isinstance(call.func, ast.Attribute) and call.func.attr in _REDUCTIONS
+
+
+def is_quiet(node: ast.AST, *, allowed: frozenset[int] = frozenset()) -> bool:
+    """Nothing in it is known to change state: what a replay may run beside the recorded code, which it checks besides.
+
+    `allowed` holds ids of calls that do not count (log calls).
+    """
+    local = stored_names([node]) if isinstance(node, ast.stmt) else set()
+    for inside in ast.walk(node):
+        if isinstance(inside, _ACTS):
+            return False
+        if isinstance(inside, ast.Call) and id(inside) not in allowed and not _quiet_call(inside, local):
+            return False
+        if isinstance(inside, ast.Attribute | ast.Subscript) and not isinstance(inside.ctx, ast.Load):
+            root = root_name(inside)
+            if root is None or root not in local:
+                return False
+    return True
+
+
+def _quiet_call(call: ast.Call, local: set[str]) -> bool:
+    if isinstance(call.func, ast.Name):
+        return call.func.id not in _ACTING
+    if isinstance(call.func, ast.Attribute):
+        name = call.func.attr
+        if root_name(call.func) in local and isinstance(call.func.value, ast.Name):
+            return True
+        path = dotted(call.func)
+        if path is not None and path[0] in (
+            "os",
+            "sys",
+            "subprocess",
+            "shutil",
+            "random",
+            "logging",
+            "pickle",
+            "wandb",
+        ):
+            return path[:2] in (("os", "path"), ("sys", "getsizeof"))
+        return name not in MUTATORS and not (name.endswith("_") and not name.endswith("__"))
+    return True
+
+
+def root_name(node: ast.AST) -> str | None:
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def is_pure_function(node: ast.FunctionDef | ast.AsyncFunctionDef, *, allowed: frozenset[int] = frozenset()) -> bool:
+    """A function without effects but its result: no globals, no mutation of arguments, no acting calls."""
+    if isinstance(node, ast.AsyncFunctionDef) or any(not _harmless_decorator(d) for d in node.decorator_list):
+        return False
+    local = stored_names(node.body) - {argument.arg for argument in all_arguments(node.args)}
+    for inside in ast.walk(node):
+        if isinstance(inside, (ast.Await, ast.Yield, ast.YieldFrom, ast.Global, ast.Nonlocal, ast.Delete)):
+            return False
+        if isinstance(inside, ast.Call) and id(inside) not in allowed and not _quiet_call(inside, local):
+            return False
+        if isinstance(inside, ast.Attribute | ast.Subscript) and not isinstance(inside.ctx, ast.Load):
+            if root_name(inside) not in local:
+                return False
+    return True
+
+
+def _harmless_decorator(node: ast.expr) -> bool:
+    path = dotted(node.func if isinstance(node, ast.Call) else node)
+    return path is not None and path[-1] in ("no_grad", "inference_mode", "lru_cache", "cache", "wraps", "jit")

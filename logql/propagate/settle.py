@@ -1,0 +1,269 @@
+"""Settles every name that a statement reads at its place: bound there, renamed, carried along, or a refusal."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from logql.propagate.carry import Feeders, Import, find_helper, find_import
+from logql.propagate.imports import module_file
+from logql.propagate.known import Knowledge, defined_names
+from logql.propagate.locate import Spot
+from logql.propagate.names import (
+    Uses,
+    binding_kind,
+    bound_before,
+    header_uses,
+    item_names,
+    parameters,
+    is_bound,
+    paths_from,
+    scope_chain,
+    star_imports,
+    unit_bindings,
+    uses_of,
+)
+from logql.propagate.outline import Item
+from logql.propagate.rename import Path, Votes, collect_votes, match_scopes
+from logql.propagate.result import Refusal
+
+
+@dataclass
+class Settled:
+    """Renames of dotted paths, lines that feed the statement, and what must be added at module level."""
+
+    renames: dict[Path, Path] = field(default_factory=dict)
+    feeders: list[Item] = field(default_factory=list)
+    imports: list[Import] = field(default_factory=list)
+    helpers: list[Item] = field(default_factory=list)
+
+
+class Settler:
+    """Settles the names of one statement (with what it brings along) at one spot."""
+
+    def __init__(
+        self,
+        statement: Item,
+        spot: Spot,
+        matched: Mapping[Item, Item],
+        new_files: Mapping[str, str],
+        old_files: Mapping[str, str],
+        guards: Sequence[Item],
+    ) -> None:
+        self.statement, self.spot, self.matched = statement, spot, matched
+        self.new, self.old = statement.unit.outline, spot.unit.outline
+        self.new_files, self.old_files = new_files, old_files
+        self.knowledge = Knowledge(self.new, self.old, new_files, old_files)
+        self.settled = Settled()
+        self.feeders = Feeders(statement, guards)
+        self._done: set[str] = set()
+
+    @cached_property
+    def votes(self) -> Votes:
+        return collect_votes(match_scopes(self.statement.unit, self.spot.unit, self.matched))
+
+    def settle(self, guards: Sequence[ast.AST], node: ast.AST) -> Settled:
+        """Settle everything that a statement reads under its guards, from the outside in; raises Refusal."""
+        own: set[str] = set()
+        for guard in guards:
+            self._settle_uses(header_uses(guard), own, guard)
+            own |= header_uses(guard).writes
+        self._settle_node(node, own)
+        self._rename_targets(node)
+        self.settled.feeders.sort(key=lambda item: item.index)
+        return self.settled
+
+    def _settle_node(self, node: ast.AST, own: set[str]) -> None:
+        self._settle_uses(uses_of(node), own, node)
+        for reason in self.knowledge.bad_calls(node, self.spot):
+            raise Refusal(reason)
+
+    def _settle_uses(self, uses: Uses, own: set[str], node: ast.AST) -> None:
+        for name in sorted(uses.reads | uses.late):
+            if name not in own and name not in self._done:
+                self._done.add(name)
+                self._name(name, node)
+        for path in sorted(uses.paths):
+            if path[0] not in own:
+                self._path(path)
+
+    def _name(self, name: str, node: ast.AST) -> None:
+        if any(name in uses_of(item.node).writes for item in self.settled.feeders):
+            return
+        if self._is_bound(name):
+            self._check_kind(name)
+            return
+        if self._rename((name,)) or self._rename_paths(name, node):
+            return
+        if self._import(name) or self._feed(name) or self._help(name):
+            return
+        raise Refusal(self._not_defined(name))
+
+    def _rename_paths(self, name: str, node: ast.AST) -> bool:
+        """`args.lr` became `lr`: each use of the name is a part of a path that is renamed as a whole."""
+        paths = paths_from(name, node)
+        if paths is None:
+            return False
+        for path in sorted(paths):
+            if not any(self._rename(path[:length]) for length in range(len(path), 1, -1)):
+                return False
+        return bool(paths)
+
+    def _is_bound(self, name: str) -> bool:
+        unit, index = self.spot.unit, self.spot.index
+        if is_bound(name, unit, index):
+            return True
+        mine = self.statement.unit
+        if name in unit_bindings(unit) and name in unit_bindings(mine):
+            return name not in bound_before(mine, self.statement.index) and self._in_loop()
+        if binding_kind(name, mine) is None:
+            return bool(star_imports(self.old) & star_imports(self.new))
+        return False
+
+    def _in_loop(self) -> bool:
+        item = self.spot.parent
+        while item is not None:
+            if isinstance(item.node, ast.For | ast.AsyncFor | ast.While | ast.Try):
+                return True
+            item = item.parent
+        return False
+
+    def _check_kind(self, name: str) -> None:
+        mine, theirs = binding_kind(name, self.statement.unit), binding_kind(name, self.spot.unit)
+        if mine is None or theirs is None or mine == theirs:
+            return
+        if "variable" in (mine, theirs) and {mine, theirs} & {"function", "class"}:
+            raise Refusal(f"`{name}` is a {theirs} at this place, and a {mine} in the newer version")
+
+    def _rename(self, path: Path) -> bool:
+        other = self.votes.renamed(path)
+        if other is None or not self._readable(other):
+            return False
+        mine = binding_kind(path[0], self.statement.unit)
+        theirs = binding_kind(other[0], self.spot.unit)
+        if len(path) == len(other) == 1 and mine != theirs:
+            return False
+        self.settled.renames[path] = other
+        return True
+
+    def _readable(self, path: Path) -> bool:
+        return is_bound(path[0], self.spot.unit, self.spot.index) and all(
+            part in self.old.words or part not in self.new.words for part in path[1:]
+        )
+
+    def _import(self, name: str) -> bool:
+        found = find_import(name, self.statement.unit)
+        if found is None:
+            return False
+        for scope in scope_chain(self.spot.unit):
+            for item in scope.items:
+                alias = found.alias_in(item.node)
+                if alias is not None and is_bound(alias, self.spot.unit, self.spot.index):
+                    self.settled.renames[(name,)] = (alias,)
+                    return True
+        if not self._can_import(found):
+            return self._help_from(found)
+        self.settled.imports.append(found)
+        return True
+
+    def _can_import(self, found: Import) -> bool:
+        path = module_file(found.module, found.level, self.old.path, self.old_files)
+        if path is not None:
+            return found.member is None or found.member in defined_names(self.old_files[path], path)
+        return found.installed({*self.old_files, *self.new_files})
+
+    def _help_from(self, found: Import) -> bool:
+        """Carry a function or constant that the new version keeps in another file of the project."""
+        path = module_file(found.module, found.level, self.new.path, self.new_files)
+        if path is None or found.member is None or found.member != found.name:
+            return False
+        return self._carry_helper(find_helper(found.member, path, self.new_files))
+
+    def _help(self, name: str) -> bool:
+        if binding_kind(name, self.statement.unit) is None or name not in unit_bindings(self.new.units[0]):
+            return False
+        return self._carry_helper(find_helper(name, self.new.path, self.new_files))
+
+    def _carry_helper(self, helper: Item | None) -> bool:
+        if helper is None:
+            return False
+        module = self.old.units[0]
+        self.settled.helpers.append(helper)
+        uses = uses_of(helper.node)
+        for name in sorted((uses.reads | uses.late) - uses.writes):
+            if name in self._done and any(name == found.name for found in self.settled.imports):
+                continue
+            constant = not isinstance(helper.node, ast.FunctionDef | ast.ClassDef)
+            if is_bound(name, module, len(self.old.items)) and (not constant or not unit_bindings(module) & {name}):
+                continue
+            imported = find_import(name, helper.unit)
+            if imported is not None and self._can_import(imported):
+                self.settled.imports.append(imported)
+            elif name not in self._done:
+                self._done.add(name)
+                nested = find_helper(name, helper.unit.outline.path, self.new_files)
+                if not self._carry_helper(nested):
+                    self.settled.helpers.remove(helper)
+                    return False
+        return True
+
+    def _feed(self, name: str) -> bool:
+        lines = self.feeders.for_name(name)
+        if lines is None:
+            return False
+        for line in lines:
+            if line not in self.settled.feeders:
+                self.settled.feeders.append(line)
+        own = {written for line in lines for written in uses_of(line.node).writes}
+        taken = own & self._names_here()
+        if taken:
+            raise Refusal(f"`{name}` would have to come along, and `{min(taken)}` is something else at this place")
+        for line in lines:
+            self._settle_node(line.node, own)
+        return True
+
+    def _names_here(self) -> set[str]:
+        """Names that the old scope (at module level: the old file) already uses, so that nothing may bind them anew."""
+        unit = self.spot.unit
+        if unit.header is None:
+            return set(self.old.words)
+        inside = self.old.items[unit.header.index : unit.header.end]
+        return parameters(unit).union(*(item_names(item) for item in inside))
+
+    def _path(self, path: Path) -> None:
+        for length in range(2, len(path) + 1):
+            part = path[:length]
+            if part in self.settled.renames or not self.knowledge.lacks(part, self.spot):
+                continue
+            if self._rename(part):
+                return
+            near = difflib.get_close_matches(part[-1], self.knowledge.attributes_of(part[0]), 1, 0.5)
+            hint = f"; nearest candidate is `{part[0]}.{near[0]}`" if near else ""
+            raise Refusal(f"`{'.'.join(part)}` does not exist in this version{hint}")
+
+    def _rename_targets(self, node: ast.AST) -> None:
+        """A name that the statement binds takes the old name where the old code reads it under that name alone."""
+        for name in sorted(uses_of(node).writes):
+            if (
+                (name,) in self.settled.renames
+                or name in self.old.words
+                or name not in unit_bindings(self.statement.unit)
+            ):
+                continue
+            other = self.votes.renamed((name,))
+            if other is not None and len(other) == 1:
+                self.settled.renames[(name,)] = other
+
+    def _not_defined(self, name: str) -> str:
+        here: set[str] = set()
+        for scope in scope_chain(self.spot.unit):
+            if scope is self.spot.unit:
+                here |= bound_before(scope, self.spot.index)
+            elif scope.is_function or scope.header is None:
+                here |= unit_bindings(scope)
+        near = difflib.get_close_matches(name, sorted(here), 1, 0.5)
+        hint = f"; nearest candidate is `{near[0]}`" if near else ""
+        return f"`{name}` is not defined at this place{hint}"

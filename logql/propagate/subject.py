@@ -1,0 +1,73 @@
+"""What has to be inserted for a statement: it alone, or with the guard that exists only for logging."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from logql.propagate.loops import Project
+from logql.propagate.names import uses_of
+from logql.propagate.outline import Item, child_blocks
+from logql.propagate.purity import is_quiet
+from logql.propagate.statements import Api, Wrapper, api_of, calls_in, logged_name
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The statement and the guards around it that contain only logging, from the inside out."""
+
+    statement: Item
+    guards: tuple[Item, ...]
+    call: ast.Call | None
+
+    @property
+    def plain(self) -> bool:
+        """Whether the log call is the whole statement (or there is none)."""
+        node = self.statement.node
+        return self.call is None or (isinstance(node, ast.Expr) and node.value is self.call)
+
+
+def read_subject(statement: Item, wrappers: Mapping[str, Wrapper]) -> Subject:
+    """Find the log call of a statement, and the guards that would travel along with it."""
+    api = api_of(statement.unit.outline)
+    call = next((c for c in calls_in(statement.node) if logged_name(c, api, wrappers) is not None), None)
+    if call is None:
+        return Subject(statement, (), None)
+    guards = []
+    project = Project([statement.unit.outline])
+    item = statement.parent
+    while item is not None and item is not statement.unit.header and _is_guard(item, project, api, wrappers):
+        guards.append(item)
+        item = item.parent
+    return Subject(statement, tuple(guards), call)
+
+
+def _is_guard(item: Item, project: Project, api: Api, wrappers: Mapping[str, Wrapper]) -> bool:
+    node = item.node
+    if isinstance(node, ast.If):
+        if node.orelse or item.slot == "orelse" or not is_quiet(node.test):
+            return False
+    elif not isinstance(node, ast.For) or node.orelse or project.loop_name(item) is not None or not is_quiet(node.iter):
+        return False
+    return all(_only_logs(child, api, wrappers) for child in node.body)
+
+
+def _only_logs(node: ast.AST, api: Api, wrappers: Mapping[str, Wrapper]) -> bool:
+    """A log statement, a quiet assignment to plain names, or a guard of such."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return logged_name(node.value, api, wrappers) is not None
+    if isinstance(node, ast.If | ast.For | ast.With):
+        return all(_only_logs(child, api, wrappers) for _, block in child_blocks(node) for child in block)
+    return (
+        isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign) and is_quiet(node) and bool(uses_of(node).writes)
+    )
+
+
+def matching_guard(guard: Item, matched: Mapping[Item, Item], renamed: Sequence[tuple[bytes, bytes]] = ()) -> bool:
+    """Whether the old version has the guard: the same condition, letter by letter after renaming."""
+    other = matched.get(guard)
+    if other is None:
+        return False
+    names = dict(renamed)
+    return tuple(names.get(token, token) for token in guard.tokens) == other.tokens
