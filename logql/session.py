@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from logql.catalog.history import History
 from logql.catalog.virtual import ProjectSources
-from logql.errors import BudgetExceeded, Interrupted
+from logql.errors import BindError, BudgetExceeded, Interrupted
 from logql.execute.engine import Answer, Database, Engine
 from logql.filling import Filled, Filler, OnProgress, ReplayFiller, place_demands
 from logql.options import Options
@@ -99,7 +99,7 @@ class Session:
         """Answer a query: bind, fill what it needs, run."""
         world = self.world()
         if not world.concerns(sql):
-            return self.engine.execute(sql, parameters)
+            return self._foreign(sql, parameters, world)
         bound = bind_query(sql, world)
         if bound.virtual:
             bound = bind_query(write_parameters(sql, parameters), world) if parameters else bound
@@ -107,6 +107,15 @@ class Session:
             self.fill(bound)
         self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
         return self.engine.run(bound, parameters)
+
+    def _foreign(self, sql: str, parameters: Parameters, world: StoreWorld) -> Answer:
+        """Run what concerns DuckDB alone; a relation that nobody knows gets logql's candidates."""
+        try:
+            return self.engine.execute(sql, parameters)
+        except BindError as error:
+            if error.message.startswith("Table with name"):
+                bind_query(sql, world)
+            raise
 
     # -- history
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from logql.catalog.made import Made, made_from
 from logql.catalog.schema import Column
 from logql.catalog.status import OWN, Status
+from logql.errors import StoreError
 from logql.model import Level, LogStatement, Placement, Run, Version
 from logql.propagate.compose import place_all
 from logql.propagate.imports import reachable
@@ -196,6 +197,13 @@ class ProjectSources:
             same += [statement for statement in statements.found if statement not in same]
         return found
 
+    def _read(self, version: Version) -> Mapping[str, str]:
+        """The files of a version; none where its code is lost, which makes its cells unfillable."""
+        try:
+            return read_files(self._catalog.store, self._project, version)
+        except StoreError:
+            return {}
+
     def _tree(self, version: str | None, script: str) -> Mapping[str, str]:
         """The script and the files that it imports, in a version or (None) in today's work tree."""
         key = (version, script)
@@ -203,7 +211,7 @@ class ProjectSources:
             if version is None:
                 files = read_worktree(self._project)
             elif version in self._versions:
-                files = read_files(self._catalog.store, self._project, self._versions[version])
+                files = self._read(self._versions[version])
             else:
                 files = {}
             self._trees[key] = reachable(files, script)

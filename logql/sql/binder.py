@@ -164,12 +164,13 @@ class Binder:
         self._nested.extend(bound.refs)
         self._notices.extend(bound.notices)
         self.patches.view(node, bound, bool(node.alias))
-        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+        name = node.alias or (node.this.name if isinstance(node.this, exp.Func) else node.name)
+        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(name, quoted=True))
         subquery = exp.Subquery(this=bound.tree, alias=alias)
         for key in ("joins", "pivots", "sample"):
             subquery.set(key, node.args.get(key))
         node.replace(subquery)
-        return source.renamed(node.alias_or_name)
+        return source.renamed(name)
 
     def _with(self, node: exp.Expr, ctes: Mapping[str, Source], outer: Scope | None) -> Mapping[str, Source]:
         with_ = node.args.get("with_")

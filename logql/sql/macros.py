@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import sqlglot
 from sqlglot import exp
 
@@ -11,13 +9,11 @@ from logql.errors import BindError
 from logql.sql.names import at, parse_error
 from logql.sql.split import tokens
 
-_HEX = re.compile(r"0[xX][0-9a-fA-F_]+$|0[bB][01_]+$")
-
 
 def parse(sql: str) -> exp.Expr:
     """The syntax tree of one statement of DuckDB's."""
     try:
-        return sqlglot.parse_one(_decimal(sql), dialect="duckdb")
+        return sqlglot.parse_one(sql, dialect="duckdb")
     except sqlglot.errors.ParseError as error:
         first = error.errors[0] if error.errors else {}
         message = str(first.get("description") or error).rstrip(".")
@@ -25,20 +21,6 @@ def parse(sql: str) -> exp.Expr:
         raise parse_error(sql, int(first.get("line") or 1), int(first.get("col") or 1) - width + 1, message) from error
     except sqlglot.errors.TokenError as error:
         raise parse_error(sql, 1, 1, str(error).split("\n")[0]) from error
-
-
-def _decimal(sql: str) -> str:
-    """`sql` with hexadecimal numbers as decimal ones of the same width: sqlglot reads 0xFF as `0 AS xFF`."""
-    if "0x" not in sql.lower() and "0b" not in sql.lower():
-        return sql
-    parts, end = [], 0
-    for token in tokens(sql):
-        text = sql[token.start : token.end]
-        if token.kind == "number" and _HEX.match(text):
-            number = str(int(text.replace("_", ""), 0))
-            parts += [sql[end : token.start], number.ljust(len(text))]
-            end = token.end
-    return "".join([*parts, sql[end:]])
 
 
 def expand(body: str, parameters: tuple[tuple[str, str | None], ...], call: exp.Expr, sql: str) -> exp.Expr:

@@ -29,7 +29,7 @@ def unknown(sql: str, node: exp.Expr, name: str, candidates: Iterable[str], hint
         sql=sql if start is not None else None,
         start=start,
         end=end,
-        candidates=nearest(name, candidates),
+        candidates=nearest(name.rpartition(".")[2], candidates),
         hint=hint,
     )
 

@@ -1,0 +1,96 @@
+"""Runs case files: a history as traces, then statements with the rows, errors or notices that they must give.
+
+history            a trace in the notation of tests/data/rows.md, up to the next directive
+statement ok       the statement below succeeds
+statement error    it fails, with a message that has every line below `----`
+query [sort]       its rows are those below `----`, values separated by two spaces or more; `sort`: in any order
+notice             the query above also gave this notice (a part of it)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from logql.dbapi import Connection, Cursor
+from logql.errors import Error
+from tests.execute.traces import parse_traces
+from tests.store.history import record
+
+FILES = sorted(Path(__file__).parent.glob("*.test"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One directive with its text and what is expected of it."""
+
+    line: int
+    kind: str
+    text: str
+    expected: tuple[str, ...]
+
+
+def read_cases(path: Path) -> Iterator[Case]:
+    """The directives of a file."""
+    lines = path.read_text().splitlines()
+    number = 0
+    while number < len(lines):
+        head = lines[number].strip()
+        start = number + 1
+        number += 1
+        if not head or head.startswith("#"):
+            continue
+        body = []
+        while number < len(lines) and (lines[number].strip() or head == "history"):
+            if head == "history" and _is_directive(lines[number]):
+                break
+            body.append(lines[number])
+            number += 1
+        split = body.index("----") if "----" in body else len(body)
+        yield Case(start, head, "\n".join(body[:split]), tuple(body[split + 1 :]))
+
+
+def _is_directive(line: str) -> bool:
+    return bool(re.match(r"(statement (ok|error)|query( sort)?|notice)$", line.strip()))
+
+
+def write_history(store: str, text: str) -> None:
+    """Record the traces of a `history` directive into a new store."""
+    for number, trace in enumerate(parse_traces(text)):
+        record(store, trace.run, trace.events[0], f"{number + 1:012d}", args=trace.args)
+
+
+def run_case(case: Case, connection: Connection, last: Cursor | None) -> Cursor | None:
+    """Check one case; returns its cursor."""
+    if case.kind == "notice":
+        assert last is not None
+        assert any(case.text.strip() in text for _, text in last.messages), [text for _, text in last.messages]
+        return last
+    if case.kind == "statement error":
+        try:
+            connection.execute(case.text)
+        except Error as error:
+            for line in case.expected:
+                assert line in str(error), str(error)
+            return None
+        raise AssertionError(f"no error: {case.text}")
+    cursor = connection.execute(case.text)
+    if case.kind.startswith("query"):
+        found = ["  ".join(_text(value) for value in row) for row in cursor.fetchall()]
+        expected = [re.sub(r"\s{2,}", "  ", line.strip()) for line in case.expected]
+        assert (sorted(found) if "sort" in case.kind else found) == (
+            sorted(expected) if "sort" in case.kind else expected
+        )
+    return cursor
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value == int(value) else f"{value:.6g}"
+    return str(value) if value != "" else "(empty)"

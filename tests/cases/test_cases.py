@@ -1,0 +1,35 @@
+"""End-to-end cases as text, each file over a store of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from logql import dbapi
+from logql.store.snapshot import forget
+from tests.cases.runner import FILES, read_cases, run_case, write_history
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_file(path: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / ".logql")
+    connection, last = None, None
+    try:
+        for case in read_cases(path):
+            if case.kind == "history":
+                write_history(store, case.text)
+                continue
+            connection = connection or dbapi.connect(store)
+            try:
+                last = run_case(case, connection, last)
+            except Exception as error:
+                raise AssertionError(f"{path.name}:{case.line}: {case.text}\n{error}") from error
+    finally:
+        if connection is not None:
+            connection.close()
+        forget(store)
+
+
+def test_there_are_many_cases() -> None:
+    assert sum(case.kind != "history" for path in FILES for case in read_cases(path)) >= 100
