@@ -41,7 +41,8 @@ class Job:
 class Result:
     """What became of a segment. `covered` holds the iterations executed as far as wanted.
 
-    `log` is relative to the store. `notes` are for people: why a replay diverged, in which way it was isolated, what differs from the recorded machine.
+    `log` is relative to the store. `notes` are for people: why a replay diverged, in which way it was isolated, what
+    differs from the recorded machine.
     """
 
     segment: Segment

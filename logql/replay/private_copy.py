@@ -1,7 +1,8 @@
 """Weak isolation: a copy of the project for one segment, where there are no private views of the file system.
 
 Small data is copied (reflinked where the file system can), large data linked; `open` of a path in the real project
-opens the copy's, and other writes that would leave the copy are refused by an audit hook. What C++ code or child processes write by absolute path is not caught.
+opens the copy's, and other writes that would leave the copy are refused by an audit hook. What C++ code or child
+processes write by absolute path is not caught.
 """
 
 from __future__ import annotations

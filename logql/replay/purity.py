@@ -152,15 +152,15 @@ def _torch_module(value: Any) -> Iterator[Undo]:
     """Training flags, and the buffers that a forward pass in training mode updates."""
     torch = sys.modules["torch"]
     modes = [(module, module.training) for module in value.modules()]
-    kept = [(buffer, buffer._version, buffer.detach().clone()) for buffer in value.buffers()]
+    kept = [(buffer, buffer.detach().clone()) for buffer in value.buffers()]
 
     def put_back() -> None:
         for module, training in modes:
             if module.training != training:
                 module.training = training
         with torch.no_grad():
-            for buffer, version, content in kept:
-                if buffer._version != version:  # writing needlessly would invalidate a pending backward pass
+            for buffer, content in kept:
+                if not torch.equal(buffer, content):  # writing needlessly would invalidate a pending backward pass
                     buffer.copy_(content)
 
     yield put_back
