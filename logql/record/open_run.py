@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from logql import settings
+from logql.errors import StoreError
 from logql.model import Run, RunStatus, Version
 from logql.record import api, arguments, environment, guard, identity
 from logql.record.capture import Capture
@@ -20,6 +21,7 @@ from logql.record.names import NameRules
 from logql.record.processes import join_group
 from logql.store import liveness
 from logql.store.catalog import Catalog
+from logql.store.connection import create
 from logql.store.wal import Writer
 
 
@@ -132,7 +134,7 @@ class OpenRun:
 def open_run(wanted: Wanted) -> OpenRun:
     """Snapshot the code, enter the run in the catalog, and be ready to record. Raises what prevents that."""
     location, script = wanted.location, wanted.script
-    catalog = Catalog.open(location.store, create=True)
+    catalog = _open_catalog(location.store)
     try:
         version = catalog.add_version(_snapshot(location, script))
         ranks = identity.find_ranks()
@@ -142,6 +144,17 @@ def open_run(wanted: Wanted) -> OpenRun:
     except BaseException:
         catalog.close()
         raise
+
+
+def _open_catalog(store: str) -> Catalog:
+    """Open the catalog, made if absent; where another process is just making it, wait until it has."""
+    try:
+        return Catalog.open(store, create=True)
+    except StoreError as exc:
+        if "no such table" not in str(exc):
+            raise
+    create(store)
+    return Catalog.open(store)
 
 
 def _describe_run(wanted: Wanted, version: Version, ranks: identity.Ranks) -> Run:
