@@ -1,0 +1,97 @@
+"""Two queries at once: one replays, the other waits; a dead one's claim is no claim."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+from logql.replay.claims import Claims
+from logql.replay.job import Options, Progress, Result, claim_of, to_fill
+from logql.replay.pool import LocalPool
+from logql.store.catalog import Catalog
+from logql.store.fills import write_fill
+from tests.replay.conftest import ROOT, Project, after
+
+SCRIPT = """\
+import time
+import logql
+
+for epoch in logql.loop("epoch", range(3)):
+    time.sleep({pause})
+    logql.log("x", epoch * 1.0)
+"""
+EDIT = after('logql.log("x"', 'logql.log("y", epoch + 0.5)')
+
+
+def test_the_second_query_waits_and_is_told(project: Project) -> None:
+    project.write("train.py", SCRIPT.format(pause=0.3))
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    first, second = project.job(EDIT, ["y"], (2,)), project.job(EDIT, ["y"], (1, 2))
+    pool = LocalPool(project.store, str(project.path))
+    pool.submit(first)
+    running = pool.results()
+    assert isinstance(next(running), Progress)
+    got: list[Result | Progress] = []
+    later: list[Result | Progress] = []
+
+    def ask() -> None:
+        other = LocalPool(project.store, str(project.path))
+        other.submit(second)
+        later.extend(other.results())
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for item in running:
+        if isinstance(item, Result):
+            write_fill(project.store, to_fill(first, item), item.events)
+            got.append(item)
+    asking.join(timeout=60)
+    got += later
+    assert [item.state for item in got if isinstance(item, Result)] == ["done", "elsewhere"]
+    states = {fill.id: fill.state for fill in Catalog.open(project.store).fills()}
+    assert states == {first.id: "done", second.id: "cancelled"}
+
+
+def test_cells_of_others_do_not_wait(project: Project) -> None:
+    project.write("train.py", SCRIPT.format(pause=0))
+    project.run()
+    with Catalog.open(project.store) as catalog:
+        catalog.claim(claim_of(project.job(EDIT, ["y"], (0,))), 1)
+    (result,) = project.replay(project.job(EDIT, ["y"], (1,)))
+    assert result.state == "done"
+
+
+def test_a_dead_process_holds_no_claim(project: Project) -> None:
+    project.write("train.py", SCRIPT.format(pause=0))
+    project.run()
+    text = (
+        f"import sys; sys.path.insert(0, {ROOT!r})\n"
+        "from pathlib import Path\nfrom tests.replay.conftest import Project, after\n"
+        "from logql.replay.claims import Claims\n"
+        f"project = Project(Path({str(project.path)!r}))\n"
+        "edit = after('logql.log(\"x\"', 'logql.log(\"y\", epoch + 0.5)')\n"
+        "print(Claims(project.store).take(project.job(edit, ['y'], (1,))), flush=True)\n"
+        "import os, time; time.sleep(1); os._exit(9)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "True"
+    claims = Claims(project.store)
+    job = project.job(EDIT, ["y"], (1,))
+    assert not claims.take(job)
+    process.communicate()
+    assert claims.take(job)
+    claims.close()
+
+
+def test_a_result_that_is_not_kept_gives_its_claim_back(project: Project) -> None:
+    project.write("train.py", SCRIPT.format(pause=0))
+    project.run()
+    (result,) = project.replay(project.job(EDIT, ["y"], (1,)))
+    assert result.state == "done"
+    began = time.monotonic()
+    (again,) = project.replay(project.job(EDIT, ["y"], (1,)), options=Options(workers=1))
+    assert again.state == "done"
+    assert time.monotonic() - began < 20
