@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import math
@@ -174,8 +175,9 @@ def _bitmap(valid: bytearray | None) -> Any:
 
 def _encode_numbers(values: Sequence[Any], code: Literal["d", "q", "i"], convert: Any) -> tuple[pa.Array, set[int]]:
     types = set(map(type, values))
-    if types <= ({float} if code == "d" else {bool}):
-        return fixed(array(code, values), _NAMES[code]), set()
+    if types <= ({float} if code == "d" else {int, bool}):
+        with contextlib.suppress(OverflowError):
+            return fixed(array(code, values), _NAMES[code]), set()
     out: array[Any] = array(code, [0]) * len(values)
     valid, bad = bytearray(len(values)), set()
     for position, value in enumerate(values):
@@ -308,6 +310,8 @@ def timestamps(seconds: Iterable[float | None]) -> pa.Array:
     import pyarrow as pa
 
     values = list(seconds)
+    if None not in values:
+        return fixed(array("q", [round(value * 1e6) for value in values]), "int64").view(pa.timestamp("us"))  # type: ignore[operator]
     valid = bytearray(value is not None for value in values)
     micros = array("q", [0 if value is None else round(value * 1e6) for value in values])
     return fixed(micros, "int64", valid).view(pa.timestamp("us"))

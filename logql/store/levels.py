@@ -97,6 +97,10 @@ class Builder:
         self.levels: dict[Level, _Rows] = {}
         self._places: dict[Path, tuple[_Rows, int, tuple[object, ...]]] = {}
         self._lines: list[Line] = []
+        self._around: Path | None = None
+        self._loop = ""
+        self._rows = _Rows(())
+        self._outer: tuple[object, ...] = ()
         if not sidecar:
             self._place((), None, -1, 0, None)
 
@@ -144,12 +148,13 @@ class Builder:
             return known
         outer: tuple[object, ...] = ()
         if path:
-            parent = self._places.get(path[:-1]) or self._place(path[:-1], None, seq, sub, ts)
-            outer = (*parent[2], path[-1].index if item is None and not self.sidecar else item)
-        level = tuple(step.loop for step in path)
-        rows = self.levels.get(level)
-        if rows is None:
-            rows = self.levels[level] = _Rows(level)
+            around, own = path[:-1], path[-1]
+            if around != self._around or own.loop != self._loop:
+                self._go_to(path, seq, sub, ts)
+            rows = self._rows
+            outer = (*self._outer, own.index if item is None and not self.sidecar else item)
+        else:
+            rows = self.levels.setdefault((), _Rows(()))
         place = self._places[path] = rows, len(rows.paths), outer
         rows.paths.append(path)
         rows.outer.append(outer)
@@ -157,6 +162,15 @@ class Builder:
         rows.subs.append(sub)
         rows.ts.append(ts)
         return place
+
+    def _go_to(self, path: Path, seq: int, sub: int, ts: float | None) -> None:
+        """Note where iterations like `path` go: most follow one of the same loop in the same context."""
+        around = path[:-1]
+        place = self._places.get(around) or self._place(around, None, seq, sub, ts)
+        level = tuple(step.loop for step in path)
+        if level not in self.levels:
+            self.levels[level] = _Rows(level)
+        self._around, self._loop, self._rows, self._outer = around, path[-1].loop, self.levels[level], place[2]
 
     def tables(self) -> dict[str, pa.Table]:
         """The tables of all that was added."""
