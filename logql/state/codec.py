@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from logql.errors import CorruptFile, StateError
+from logql.errors import CorruptFile, StateError, StoreError
 from logql.state.graph import Atom, Buffer, Global, Graph, Node, Ref, SavedRoot
 
 if TYPE_CHECKING:
@@ -30,7 +30,11 @@ def dump(graph: Graph, blobs: BlobStore) -> tuple[str, int]:
     written = _write_buffers(buffers, blobs)
     numbers = {id(buffer): number for number, buffer in enumerate(buffers)}
     text = json.dumps(_as_json(graph, buffers, numbers), separators=(",", ":")).encode("ascii")
-    return blobs.put(text), written + len(text)
+    manifest = blobs.put(text)
+    stored: dict[str, bool] = {}
+    if not all(_is_stored(buffer.place[0], blobs, stored) for buffer in buffers if buffer.place is not None):
+        raise StoreError("a part of the checkpoint was collected as garbage while it was being written")
+    return manifest, written + len(text)
 
 
 def parse(text: bytes, blobs: BlobStore) -> Graph:
@@ -56,9 +60,9 @@ def hash_buffers(graph: Graph) -> None:
 
 
 def digest_of(buffer: Buffer) -> str:
-    """The digest of an array's bytes, computed once."""
+    """The digest of an array's bytes, as the store computes it, once."""
     if buffer.digest is None:
-        buffer.digest = hashlib.sha256(buffer.bytes()).hexdigest()
+        buffer.digest = hashlib.blake2b(buffer.bytes(), digest_size=20).hexdigest()
     return buffer.digest
 
 
@@ -72,20 +76,28 @@ def _buffers(graph: Graph) -> Iterator[Buffer]:
 
 
 def _write_buffers(buffers: list[Buffer], blobs: BlobStore) -> int:
-    has: Callable[[str], bool] = getattr(blobs, "has", lambda digest: True)
-    new = [buffer for buffer in buffers if buffer.place is None or not has(buffer.place[0])]
+    """Store what is not stored yet; the number of bytes that this took."""
+    stored: dict[str, bool] = {}
+    new = [buffer for buffer in buffers if buffer.place is None or not _is_stored(buffer.place[0], blobs, stored)]
     small = [buffer for buffer in new if buffer.nbytes < _PACKED_BELOW]
     for buffer in new:
-        digest_of(buffer)
         if buffer.nbytes >= _PACKED_BELOW:
-            buffer.place = (blobs.put(buffer.bytes()), 0)
+            buffer.digest = blobs.put(buffer.bytes())
+            buffer.place = (buffer.digest, 0)
     if small:
         pack = blobs.put(b"".join(buffer.bytes() for buffer in small))
         start = 0
         for buffer in small:
+            digest_of(buffer)
             buffer.place = (pack, start)
             start += buffer.nbytes
     return sum(buffer.nbytes for buffer in new)
+
+
+def _is_stored(blob: str, blobs: BlobStore, known: dict[str, bool]) -> bool:
+    if blob not in known:
+        known[blob] = blobs.has(blob)
+    return known[blob]
 
 
 class _Packs:

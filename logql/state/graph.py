@@ -81,8 +81,8 @@ class Graph:
     """All that one checkpoint holds. `anchors` are (parent anchor or -1, step) pairs, for those that nodes use.
 
     `names` holds the names that the loop's function knows, so that a restore leaves names alone that a later patch put
-    there; `left` the (module or '', variable) that the loop does not touch and that could not be saved, so that they stay
-    as the prologue made them; `entry` the states of the random generators when the loop began.
+    there; `left` the (module or '', variable) that the loop does not touch and that could not be saved, so that they
+    stay as the prologue made them; `entry` the states of the random generators when the loop began.
     """
 
     nodes: list[Node]

@@ -53,24 +53,20 @@ def reachable_iterable(iterable: object) -> object | None:
 
 
 class Progress:
-    """Notes what a container looked like when its loop began; `changed` tells at a boundary what speaks against it."""
+    """What a container looks like now, as far as it decides which items a loop over it meets."""
 
     def __init__(self, iterable: object) -> None:
-        self._iterable: Any = reachable_iterable(iterable)
-        self._is = self._measure()
+        container: Any = reachable_iterable(iterable)
+        self._is: object = None
+        if type(container) in (dict, set):
+            self._is = [id(key) for key in container]
+        elif type(container) is list:
+            self._is = len(container)
 
-    def changed(self) -> str | None:
-        """A reason if the body has changed which items the loop will meet, else None."""
-        return (
-            "the body changes the length or the keys of what the loop runs over"
-            if self._measure() != self._is
-            else None
-        )
-
-    def _measure(self) -> object:
-        if type(self._iterable) in (dict, set):
-            return [id(key) for key in self._iterable]
-        return len(self._iterable) if type(self._iterable) is list else None
+    def changed(self, begun: Progress) -> str | None:
+        """Why a loop that began so cannot be entered in the middle now, or None."""
+        changed = self._is != begun._is
+        return "the body changes the length or the keys of what the loop runs over" if changed else None
 
 
 def _first_refusal(iterator: Any) -> str | None:

@@ -37,6 +37,11 @@ def uses_after(code: CodeType, offset: int, in_loop: bool, to_body: bool = False
     return uses
 
 
+def variables(code: CodeType) -> tuple[str, ...]:
+    """All variables of a function, shared ones included."""
+    return tuple(dict.fromkeys((*code.co_varnames, *code.co_cellvars, *code.co_freevars)))
+
+
 class _Flow:
     """Instructions of one code object with their successors, reads and writes."""
 
@@ -128,7 +133,7 @@ class _Flow:
 
     def is_dynamic(self) -> bool:
         """Whether the code may look at its variables by other means than their names."""
-        return not _DYNAMIC.isdisjoint(self._code.co_names)
+        return not _DYNAMIC.isdisjoint(self.all_names() - {*variables(self._code)})
 
     def all_names(self) -> set[str]:
         """Every variable that the code mentions."""

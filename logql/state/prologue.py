@@ -38,8 +38,13 @@ class Prologue:
         self._types = [type(value) for value in walker.objects]
         self.places = [(node.parent, node.step) for node in walker.nodes]
         self.entry = [_state_alone(node, number) for number, node in enumerate(walker.nodes) if _is_random(node)]
-        self.globals = {name: sorted(names) for name, names in roots.namespaces.items()}
+        self.globals: dict[str, list[str]] = {}
+        for root in roots.roots:
+            if root.role == "global":
+                self.globals.setdefault(root.module, []).append(root.variable)
+        self.present = {name: frozenset(names) for name, names in roots.namespaces.items()}
         self.facts = walker.facts
+        self.progress = roots.progress
         self.copies = Copies()
         self._edges = edges
         self._objects = walker.objects if keep else None

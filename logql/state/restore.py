@@ -88,8 +88,8 @@ def _unbind(graph: Graph, roots: Roots, prologue: Prologue, bindings: Bindings) 
     held = {(root.module, root.variable) for root in graph.roots if root.role == "global"} | left
     for module, known in graph.meta["globals"].items():
         names = roots.namespaces.get(module, {})
-        new = names.keys() - set(prologue.globals.get(module, names))
-        for variable in (set(known) | new) & names.keys():
+        new = names.keys() - prologue.present.get(module, names.keys())
+        for variable in {*known, *new} & names.keys():
             special = variable.startswith("__") and variable.endswith("__")
             if not special and (module, variable) not in held:
                 del names[variable]

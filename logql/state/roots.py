@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType, FrameType
-from typing import Any, Literal
+from types import FrameType
+from typing import Any, Final, Literal
 
-from logql.state.liveness import Use, uses_after
+from logql.state.iterables import Progress, iterable_refusal, reachable_iterable
+from logql.state.liveness import Use, uses_after, variables
 from logql.state.select import Selection, lies_in
+
+NO_ITEM: Final = object()
 
 #: What a restore does with a root: bind it, write it into its module, or nothing because writing in place is all.
 Role = Literal["local", "global", "caller", "named", "random", "iterable", "item"]
@@ -42,27 +45,31 @@ class Roots:
     namespaces: dict[str, dict[str, Any]]
     names: list[str]
     reason: str | None = None
-    meta: dict[str, Any] = field(default_factory=dict)
+    progress: Progress | None = None
 
 
 def collect(
-    frame: FrameType, project: str, named: Mapping[str, object], *, iterable: object = None, item: object = inspect
+    frame: FrameType, project: str, named: Mapping[str, object], *, iterable: object = None, item: object = NO_ITEM
 ) -> Roots:
     """Roots of the state at a boundary of the main loop that `frame` runs (the frame of the `for` statement).
 
-    Give `iterable` (what the loop runs over, unless it is an iterator) and, where the body comes next, `item` (the one
-    about to be yielded): they are part of the same graph, and what the body overwrites unread need not be saved. Cheap: it lists variables and copies nothing. `Roots.reason` says why no
-    state of such a frame can be saved, if so; `save` then refuses.
+    Give `iterable` (what the loop runs over) and, where the body comes next, `item` (the one about to be yielded): they
+    are part of the same graph, and what the body overwrites unread need not be saved. Cheap: it lists variables and
+    copies nothing. `Roots.reason` says why no state of such a loop can be saved, if so; `save` then refuses.
     """
     selection = _selection(project)
     roots = Roots(selection, [], {}, [], _refuse_frame(frame))
-    to_body = item is not inspect
+    to_body = item is not NO_ITEM
     roots.roots += _frame_roots(frame, roots, to_body)
     roots.roots += _module_roots(selection, frame, roots.namespaces, to_body)
     roots.roots += [Root(f"checkpointing.{name}", "named", value) for name, value in named.items()]
     if iterable is not None:
+        roots.reason = roots.reason or iterable_refusal(iterable)
+        roots.progress = Progress(iterable)
+        iterable = reachable_iterable(iterable)
+    if iterable is not None:
         roots.roots.append(Root("<iterable>", "iterable", iterable))
-    if item is not inspect:
+    if item is not NO_ITEM:
         roots.roots.append(Root("<item>", "item", item))
     roots.roots += random_roots()
     order = {"needed": 0, "kept": 1, "dead": 2}
@@ -129,11 +136,6 @@ def _frame_roots(frame: FrameType, roots: Roots, to_body: bool) -> Iterator[Root
             for name, value in read_locals(caller).items():
                 yield Root(f"caller{depth}.{name}", "caller", value, variable=name, use="kept")
         caller = caller.f_back
-
-
-def variables(code: CodeType) -> tuple[str, ...]:
-    """All variables of a function, shared ones included."""
-    return tuple(dict.fromkeys((*code.co_varnames, *code.co_cellvars, *code.co_freevars)))
 
 
 def _module_roots(

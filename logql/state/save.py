@@ -19,7 +19,10 @@ class BlobStore(Protocol):
     """Where contents go: `logql.store.blobs.Blobs`."""
 
     def put(self, data: bytes | memoryview) -> str:
-        """Keep bytes under their digest."""
+        """Keep bytes under their digest (BLAKE2b of 20 bytes, in hex)."""
+
+    def has(self, digest: str) -> bool:
+        """Whether they are there."""
 
     def get(self, digest: str) -> bytes:
         """The bytes of a digest."""
@@ -75,6 +78,10 @@ def save(roots: Roots, prologue: Prologue | None, *, exhausted: bool | None = No
 
 
 def _save(roots: Roots, prologue: Prologue, exhausted: bool | None) -> Saved:
+    if roots.progress is not None and prologue.progress is not None:
+        changed = roots.progress.changed(prologue.progress)
+        if changed is not None:
+            raise Refusal(changed)
     prologue.copies.begin()
     walker = Walker(roots.selection, copies=prologue.copies.copy, anchored=prologue.anchor, facts=prologue.facts)
     saved: list[SavedRoot] = []

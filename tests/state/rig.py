@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import atexit
-import hashlib
 import json
 import os
 import sys
@@ -19,11 +18,11 @@ from typing import Any
 from logql.state.digest import compare
 from logql.state.inject import inject
 from logql.state.injected import Injected
-from logql.state.iterables import Progress, iterable_refusal, reachable_iterable
 from logql.state.prologue import Prologue
 from logql.state.restore import load, restore
 from logql.state.roots import collect
 from logql.state.save import Refused, save
+from logql.store.blobs import Blobs
 
 MODE = os.environ.get("RIG_MODE", "record")
 WHERE = Path(os.environ.get("RIG_STORE", "."))
@@ -36,19 +35,6 @@ state = {"loops": 0, "now": None, "live": MODE == "record"}
 runtime = Injected()
 
 
-class Blobs:
-    def put(self, data: bytes | memoryview) -> str:
-        digest = hashlib.sha256(data).hexdigest()
-        path = WHERE / "blobs" / digest
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        return digest
-
-    def get(self, digest: str) -> bytes:
-        return (WHERE / "blobs" / digest).read_bytes()
-
-
 def log(name: str, value: Any) -> Any:
     if state["live"]:
         plain = value.tolist() if hasattr(value, "tolist") else value
@@ -57,7 +43,9 @@ def log(name: str, value: Any) -> Any:
 
 
 def loop(name: str, iterable: Any) -> Iterator[Any]:
+    """The main loop `name`, recorded or replayed."""
     ordinal = state["loops"]
+    index.setdefault("names", []).append(name)
     state["loops"] += 1
     project = os.path.dirname(os.path.abspath(sys.argv[0]))
     frame = sys._getframe(1)
@@ -72,21 +60,15 @@ def _keep(key: str, roots: Any, prologue: Prologue, **more: Any) -> None:
     if isinstance(result, Refused):
         index["refused"][key] = [result.reason, result.path]
     else:
-        index["manifests"][key], _ = result.write(Blobs())
+        index["manifests"][key], _ = result.write(Blobs(str(WHERE)))
 
 
 def _record(ordinal: int, iterable: Any, frame: Any, project: str) -> Iterator[Any]:
-    prologue = Prologue(collect(frame, project, {}))
-    reason = iterable_refusal(iterable)
-    container, progress = reachable_iterable(iterable), Progress(iterable)
+    prologue = Prologue(collect(frame, project, {}, iterable=iterable))
     exhausted = False
     try:
         for k, item in enumerate(iterable):
-            why = reason or progress.changed()
-            if why:
-                index["refused"][f"{ordinal}:{k}"] = [why, ""]
-            else:
-                _keep(f"{ordinal}:{k}", collect(frame, project, {}, iterable=container, item=item), prologue)
+            _keep(f"{ordinal}:{k}", collect(frame, project, {}, iterable=iterable, item=item), prologue)
             state["now"] = f"{ordinal}:{k}"
             yield item
         exhausted = True
@@ -96,35 +78,32 @@ def _record(ordinal: int, iterable: Any, frame: Any, project: str) -> Iterator[A
 
 
 def _replay(ordinal: int, iterable: Any, frame: Any, project: str) -> Iterator[Any]:
-    blobs, manifests = Blobs(), json.loads((WHERE / "index.json").read_text())["manifests"]
+    blobs, manifests = Blobs(str(WHERE)), json.loads((WHERE / "index.json").read_text())["manifests"]
     key = f"line {frame.f_lineno}"
-    prologue = Prologue(collect(frame, project, {}), keep=True)
+    prologue = Prologue(collect(frame, project, {}, iterable=iterable), keep=True)
     if ordinal < TARGET:
         loaded = load(blobs, manifests[f"{ordinal}:exit"])
         bindings = restore(loaded, collect(frame, project, {}), prologue)
         runtime.arm(key, "exit", bindings, exhausted=loaded.exhausted)
         return
-    container = reachable_iterable(iterable)
     first = AT if ordinal == TARGET else 0
     loaded = load(blobs, manifests[f"{ordinal}:{first}"])
     if ordinal == TARGET:
         loaded.set_random_states(prologue)
     iterator = iter(iterable)
     exhausted = False
-    checking = Prologue(collect(frame, project, {}))
+    checking = Prologue(collect(frame, project, {}, iterable=iterable))
     try:
         for k, item in enumerate(iterator):
             if k < first:
                 continue
             if k == first and ordinal == TARGET:
-                bindings = restore(loaded, collect(frame, project, {}, iterable=container, item=item), prologue)
+                bindings = restore(loaded, collect(frame, project, {}, iterable=iterable, item=item), prologue)
                 runtime.arm(key, "body", bindings)
                 item = bindings.item
                 state["live"] = True
             else:
-                _check(
-                    f"{ordinal}:{k}", collect(frame, project, {}, iterable=container, item=item), checking, manifests
-                )
+                _check(f"{ordinal}:{k}", collect(frame, project, {}, iterable=iterable, item=item), checking, manifests)
             state["now"] = f"{ordinal}:{k}"
             yield item
         exhausted = True
@@ -139,7 +118,7 @@ def _check(key: str, roots: Any, prologue: Prologue, manifests: dict[str, str], 
         problems.append(f"{key}: refused {result.reason} {result.path}")
         return
     if key in manifests:
-        found = compare(result, load(Blobs(), manifests[key]), 0.0, 0.0)
+        found = compare(result, load(Blobs(str(WHERE)), manifests[key]), 0.0, 0.0)
         if not found.equal:
             problems.append(f"{key}: {found.path}")
 

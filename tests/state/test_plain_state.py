@@ -1,5 +1,7 @@
 """State of plain Python and numpy programs: exact after a restore in a fresh process, or refused with its reason."""
 
+# ruff: noqa: E501, ISC004  (scripts as text)
+
 from __future__ import annotations
 
 from pathlib import Path

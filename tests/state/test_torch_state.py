@@ -54,7 +54,8 @@ def fit(net, loader, x_val, y_val):
                 ema[k] = ema[k] * 0.9 + v * 0.1
         steps.step()
         net.eval()
-        value = F.cross_entropy(net(x_val), y_val)
+        with torch.no_grad():
+            value = F.cross_entropy(net(x_val), y_val)
         rig.log("loss", (loss.item(), value.item(), opt.param_groups[0]["lr"], norms))
         rig.log("ema", (ema["a.weight"].sum().item(), net.bn.running_mean.sum().item()))
         rig.log("shared", opt.param_groups[0]["params"][0] is net.a.weight)

@@ -1,4 +1,3 @@
-
 """numpy arrays: owners of memory by content and layout, views by their base."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-
 """Objects of classes written in C: through the pickling that their authors wrote, children kept in the graph."""
 
 from __future__ import annotations

@@ -153,18 +153,22 @@ class TensorKind(Kind):
     def fill(self, node: Node, vessel: Any, builder: Builder) -> None:
         payload = node.payload
         if not _same_window(vessel, builder.value(payload["storage"]), payload):
+            if payload["leaf"]:
+                vessel.grad = None
             vessel.data = self._alias(node, builder)
         if payload["leaf"] and vessel.requires_grad != payload["requires_grad"]:
             vessel.requires_grad_(payload["requires_grad"])
-        if payload["leaf"]:
-            grad = builder.value(payload["grad"])
-            if vessel.grad is not grad:
-                vessel.grad = grad
         names = attributes(vessel)
         if "dict" in payload and builder.value(payload["dict"]) is not names:
             vessel.__dict__ = builder.value(payload["dict"])
         elif "dict" not in payload and names:
             names.clear()
+
+    def finish(self, node: Node, vessel: Any, builder: Builder) -> None:
+        if node.payload["leaf"]:
+            grad = builder.value(node.payload["grad"])
+            if vessel.grad is not grad:
+                vessel.grad = grad
 
 
 def _same_window(tensor: Any, storage: Any, payload: Payload) -> bool:

@@ -1,4 +1,3 @@
-
 """Weak references and the containers made of them."""
 
 from __future__ import annotations
