@@ -88,4 +88,6 @@ def _yield_column(txn: Transaction, folded: str) -> None:
         if fold(stored) != folded:
             continue
         txn.execute("DELETE FROM names WHERE name = ?", (name,))
-        register(txn, [name])
+        new = register(txn, [name])[name]
+        txn.execute("UPDATE renamed SET new = ? WHERE new = ?", (new, stored))
+        txn.execute("INSERT OR REPLACE INTO renamed VALUES (?, ?)", (stored, new))

@@ -17,7 +17,7 @@ from typing import overload
 
 from logql.errors import StoreError
 from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
-from logql.store import layout, leases, seal
+from logql.store import layout, leases, rename, seal
 from logql.store.catalog import Catalog
 from logql.store.live import Live, LiveRuns
 from logql.store.state import Piece, State
@@ -118,7 +118,7 @@ class _Reader:
             last = self._last()
             if last is not None and not self._state.unsealed and self.catalog.change_counter() == self._state.rev:
                 return last
-            self._seal_ended()
+            self._settle()
             for _ in range(_ATTEMPTS):
                 found = self._leased_attempt()
                 if found is not None:
@@ -143,12 +143,14 @@ class _Reader:
     def _last(self) -> Snapshot | None:
         return self._latest() if self._latest is not None else None
 
-    def _seal_ended(self) -> None:
+    def _settle(self) -> None:
         if self.catalog.connection.read_only:
             return
         for run in seal.ended_runs(self.catalog):
             with contextlib.suppress(OSError, StoreError):
                 seal.seal_run(self.catalog.store, run.id, wait=0.0)
+        with contextlib.suppress(OSError):
+            rename.settle_names(self.catalog)
 
     def _attempt(self) -> Snapshot | None:
         """A snapshot, or None if a run was sealed while its chunks were read."""

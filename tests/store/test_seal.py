@@ -173,6 +173,19 @@ def test_names_of_later_runs_do_not_meet(store: str) -> None:
     assert sorted(cells(snapshot, "epoch", "run", "loss", "Loss_2")) == [("01A", 0.5, None), ("01B", None, 0.25)]
 
 
+def test_a_sealed_name_makes_way_for_an_arg_of_a_later_run(store: str) -> None:
+    path = (Step("epoch", 0, 0),)
+    logged = [Logged(path, "lr", value, 1 + sub, 0, 1.0) for sub, value in enumerate((0.5, None))]
+    record(store, "01A", [Enter(path, 0, 0, 1.0), *logged])
+    assert read_snapshot(store).shapes["01A"].levels[("epoch",)] == {"lr": "DOUBLE"}
+    record(store, "01B", epochs(1), args={"lr": 0.1})
+    snapshot = read_snapshot(store)
+    found = cells(snapshot, "epoch", "run", "lr_", "_order", "_null")
+    assert [row for row in found if row[0] == "01A"] == [("01A", 0.5, ["lr_"], None), ("01A", None, ["lr_"], ["lr_"])]
+    assert snapshot.shapes["01A"].levels[("epoch",)] == {"lr_": "DOUBLE"}
+    assert snapshot.shapes["01A"].repeats == {("epoch",): frozenset({"lr_"})}
+
+
 def test_a_damaged_chunk_costs_its_rest_alone(store: str) -> None:
     recorder = Recorder(store, "01A", chunk_bytes=1)
     events = epochs(3)
