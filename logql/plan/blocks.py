@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, never_null, sql_of
+from logql.plan.conditions import Cond, all_of, any_of, is_true, never_null, sql_of
 from logql.plan.program import Program, carry_tokens, rename_depends
-from logql.plan.relation import Flags, Relation, Writer, column
+from logql.plan.relation import Flags, Relation, Target, Writer, column
 from logql.plan.rules import correlate, distinct_on, early_stop, group_keys, outer_joins, set_operations, top_rows
 from logql.plan.rules import window_partitions as windows
 from logql.plan.rules.possible_values import filter_parts, value_of
@@ -25,8 +26,10 @@ from logql.plan.scopes import (
 from logql.plan.values import Truth, Value
 from logql.sql.bound import ref_of
 
+T = TypeVar("T")
 
-def plan_query(query: exp.Expression, program: Program) -> Relation:
+
+def plan_query(query: exp.Expr, program: Program) -> Relation:
     """The planning relation of a query; one that no rule understands is demanded whole and then taken as it stands."""
     mark = (len(program.ctes), len(program.blockers), len(program.barriers))
     try:
@@ -40,21 +43,21 @@ def plan_query(query: exp.Expression, program: Program) -> Relation:
         return settled(query, program)
 
 
-def settled(query: exp.Expression, program: Program) -> Relation:
+def settled(query: exp.Expr, program: Program) -> Relation:
     """A query taken as it stands."""
     names = output_names(query)
     name = program.add("p", query.copy())
     return Relation(name, dict.fromkeys(names, Flags()))
 
 
-def output_names(query: exp.Expression) -> list[str]:
+def output_names(query: exp.Expr) -> list[str]:
     """Names of a query's columns, as the query above it sees them."""
     while isinstance(query, exp.SetOperation | exp.Subquery):
         query = query.this
     return [p.alias_or_name or p.output_name for p in query.expressions] if isinstance(query, exp.Select) else []
 
 
-def _plan(query: exp.Expression, program: Program) -> Relation:
+def _plan(query: exp.Expr, program: Program) -> Relation:
     if not program.is_open(query):
         return settled(query, program)
     if isinstance(query, exp.Subquery) and not query.args.get("joins"):
@@ -103,10 +106,10 @@ def _refuse_unknown(select: exp.Select) -> None:
 
 @dataclass
 class Stage:
-    """A relation between two steps of a block, and what was computed in it (aggregates, windows, keys) under which name."""
+    """A relation between two steps of a block; `computed` names its columns for aggregates, windows and keys."""
 
     relation: Relation
-    computed: dict[exp.Expression, str] = field(default_factory=dict)
+    computed: dict[exp.Expr, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -120,9 +123,9 @@ class Block:
     precise: bool = True
     stage: Stage | None = None
     carried: list[Relation] = field(default_factory=list)
-    extra_tokens: list[tuple[str, exp.Expression, object]] = field(default_factory=list)
+    extra_tokens: list[tuple[str, exp.Expr, Target]] = field(default_factory=list)
     order_columns: list[str] = field(default_factory=list)
-    memo: dict[int, tuple[exp.Expression, Value]] = field(default_factory=dict)
+    memo: dict[tuple[str, int, int], tuple[object, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.precise = self.program.on("possible_values")
@@ -144,20 +147,50 @@ class Block:
         loosened = self.loosened.get(alias, False)
         return Value(value.sql, value.unknown, any_of(value.nullable, loosened), value.depends)
 
-    def computed(self, node: exp.Expression) -> Value | None:
+    def computed(self, node: exp.Expr) -> Value | None:
         """What an earlier step computed for this very expression."""
         if self.stage is None or not self.stage.computed:
             return None
         name = self.stage.computed.get(node)
         return None if name is None else self.stage.relation.value(name)
 
-    def subquery_truth(self, node: exp.Expression) -> Truth:
-        """Truth of EXISTS or IN over a query."""
-        return correlate.subquery_truth(node, self, plan_query)
+    def is_settled(self, node: exp.Expr) -> bool:
+        """Whether nothing inside an expression is open at the stage at hand."""
+        return self._once("settled", node, self._is_settled)
 
-    def subquery_value(self, node: exp.Expression) -> Value:
-        """Value of an expression that holds a query."""
-        return correlate.subquery_value(node, self, plan_query)
+    def as_is(self, node: exp.Expr) -> exp.Expr:
+        """An expression over the planning columns of the stage at hand."""
+        return correlate.substitute(node, self)
+
+    def subquery_truth(self, node: exp.Expr) -> Truth:
+        """Truth of EXISTS or IN over a query, planned once."""
+        return self._once("truth", node, lambda n: correlate.subquery_truth(n, self, plan_query))
+
+    def subquery_value(self, node: exp.Expr) -> Value:
+        """Value of an expression that holds a query, planned once."""
+        return self._once("value", node, lambda n: correlate.subquery_value(n, self, plan_query))
+
+    def _once(self, what: str, node: exp.Expr, compute: Callable[[exp.Expr], T]) -> T:
+        key = (what, id(node), id(self.stage))
+        if key not in self.memo:
+            self.memo[key] = (compute(node), node, self.stage)  # the objects are kept, so that their ids stay theirs
+        return self.memo[key][0]  # type: ignore[return-value]
+
+    def _is_settled(self, node: exp.Expr) -> bool:
+        if self.program.is_open(node):
+            return False
+        parts = [node]
+        while parts:
+            part = parts.pop()
+            value = self.computed(part)
+            if value is None and isinstance(part, exp.Column):
+                value = self.column(part)
+            if value is not None:
+                if not value.settled:
+                    return False
+                continue
+            parts += part.iter_expressions()
+        return True
 
     def _source_value(self, alias: str, name: str) -> Value:
         relation = self.sources[alias]
@@ -192,12 +225,21 @@ class Block:
                 assert value is not None
                 writer.add(f"{alias}.{name}", rename_depends(value, renamed))
         for token, key, target in self.extra_tokens:
-            writer.carry(token, key, target)  # type: ignore[arg-type]
+            writer.carry(token, key, target)
         self.extra_tokens = []
+        if early_stop.may_stop_early(self):
+            writer.add(early_stop.PASSES, Value(sql_of(self._passes_now())))
         writer.unsure = any_of(*unsure)
         body = source.where(sql_of(all_of(*passing)), copy=False) if all_of(*passing) is not True else source
         self.stage = Stage(self.program.write("b", writer, body))
         return self.stage
+
+    def _passes_now(self) -> Cond:
+        """Whether the row passes WHERE and the joins as the cells are now."""
+        where = self.select.args.get("where")
+        parts = conjuncts(where.this) if where else []
+        parts += [part for join in self.select.args.get("joins") or () for part in conjuncts(join.args.get("on"))]
+        return all_of(*(is_true(correlate.substitute(part, self)) for part in parts))
 
     def _used_columns(self) -> list[tuple[str, str]]:
         own = {source.alias for source in sources_of(self.select)}
@@ -256,7 +298,7 @@ class Block:
         relation = self.sources.get(alias)
         return relation.unsure_in(alias) if relation else False
 
-    def _source(self, source: exp.Expression, used: Sequence[tuple[str, str]]) -> exp.Expression:
+    def _source(self, source: exp.Expr, used: Sequence[tuple[str, str]]) -> exp.Expr:
         """A source's planning relation under the source's alias."""
         alias = source.alias
         if not self.program.is_open(source):
@@ -270,7 +312,7 @@ class Block:
         table.set("alias", exp.TableAlias(this=exp.Identifier(this=alias, quoted=True)))
         return table
 
-    def _open_relation(self, source: exp.Expression, used: list[str]) -> Relation:
+    def _open_relation(self, source: exp.Expr, used: list[str]) -> Relation:
         ref = ref_of(source)
         if isinstance(source, exp.Table) and ref is not None:
             if source.args.get("joins"):
@@ -294,13 +336,13 @@ class Block:
             planned[name] = self._derived(cte.this, [c.name for c in cte.args["alias"].columns])
         return _renamed(planned[name], names, self.program)
 
-    def _derived(self, query: exp.Expression, names: list[str]) -> Relation:
+    def _derived(self, query: exp.Expr, names: list[str]) -> Relation:
         relation = plan_query(query, self.program)
         if not self.program.on("push_predicates"):
             self.program.block(relation, relation.live())
         return _renamed(relation, names, self.program)
 
-    def _reads_open_columns(self, source: exp.Expression) -> bool:
+    def _reads_open_columns(self, source: exp.Expr) -> bool:
         for node in source.find_all(exp.Column):
             if node.table in self.sources and not self._source_value(node.table, node.name).settled:
                 return True
@@ -344,12 +386,14 @@ class Block:
             writer.add(name, value)
         for number, ordered in enumerate(self.order_items()):
             writer.add(f"_o{number}", value_of(ordered.this, self))
+        if early_stop.PASSES in relation.columns:
+            writer.add(early_stop.PASSES, relation.value(early_stop.PASSES))
         for number, key in enumerate(_distinct_on(self.select)):
             writer.add(f"_d{number}", value_of(key, self))
         for token, target in relation.tokens.items():
             writer.carry(token, column(relation.name, token), target)
         for token, key, target in self.extra_tokens:
-            writer.carry(token, key, target)  # type: ignore[arg-type]
+            writer.carry(token, key, target)
         self.extra_tokens = []
         writer.unsure = any_of(relation.unsure_in(), *(part.undecided_if_true for part in open_parts))
         body = exp.select("1").from_(exp.to_table(relation.name))
@@ -363,7 +407,7 @@ class Block:
         return list(order.expressions) if order and needed else []
 
 
-def _distinct_on(select: exp.Select) -> list[exp.Expression]:
+def _distinct_on(select: exp.Select) -> list[exp.Expr]:
     distinct = select.args.get("distinct")
     keys = distinct.args.get("on") if distinct else None
     return list(keys.expressions) if keys else []
@@ -382,7 +426,7 @@ def _renamed(relation: Relation, names: list[str], program: Program) -> Relation
     return program.write("p", writer, exp.select("1").from_(exp.to_table(relation.name)))
 
 
-def aggregates_of(select: exp.Select) -> Iterator[exp.Expression]:
+def aggregates_of(select: exp.Select) -> Iterator[exp.Expr]:
     """Aggregate calls of a block, FILTER included, those inside of nested queries left out."""
     for key in ("expressions", "having", "qualify", "order"):
         clause = select.args.get(key)
@@ -390,7 +434,7 @@ def aggregates_of(select: exp.Select) -> Iterator[exp.Expression]:
             yield from _aggregates(node)
 
 
-def _aggregates(node: exp.Expression) -> Iterator[exp.Expression]:
+def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
     if isinstance(node, exp.Select | exp.SetOperation):
         return
     wrapped = isinstance(node, exp.Filter | exp.WithinGroup)
@@ -405,7 +449,7 @@ def _aggregates(node: exp.Expression) -> Iterator[exp.Expression]:
             yield from _aggregates(child)
 
 
-def _function_arguments(function: exp.Expression) -> list[exp.Expression]:
+def _function_arguments(function: exp.Expr) -> list[exp.Expr]:
     if isinstance(function, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
         return [a for child in function.iter_expressions() for a in _function_arguments(child)]
     return list(function.iter_expressions())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-Cond = exp.Expression | bool
+Cond = exp.Expr | bool
 
 
 def any_of(*conditions: Cond) -> Cond:
@@ -26,32 +26,32 @@ def negate(condition: Cond) -> Cond:
     return not condition if isinstance(condition, bool) else exp.Not(this=exp.Paren(this=condition))
 
 
-def sql_of(condition: Cond) -> exp.Expression:
+def sql_of(condition: Cond) -> exp.Expr:
     """A condition as an expression, TRUE and FALSE included."""
     return exp.Boolean(this=condition) if isinstance(condition, bool) else condition
 
 
-def is_true(value: exp.Expression) -> exp.Expression:
+def is_true(value: exp.Expr) -> exp.Expr:
     """`value IS TRUE`: never NULL."""
     return exp.Is(this=exp.Paren(this=value), expression=exp.Boolean(this=True))
 
 
-def is_false(value: exp.Expression) -> exp.Expression:
+def is_false(value: exp.Expr) -> exp.Expr:
     """`value IS FALSE`: never NULL."""
     return exp.Is(this=exp.Paren(this=value), expression=exp.Boolean(this=False))
 
 
-def is_null(value: exp.Expression) -> exp.Expression:
+def is_null(value: exp.Expr) -> exp.Expr:
     """`value IS NULL`."""
     return exp.Is(this=exp.Paren(this=value), expression=exp.Null())
 
 
-def not_null(value: exp.Expression) -> exp.Expression:
+def not_null(value: exp.Expr) -> exp.Expr:
     """`value IS NOT NULL`."""
     return exp.Not(this=is_null(value))
 
 
-def same(left: exp.Expression, right: exp.Expression) -> exp.Expression:
+def same(left: exp.Expr, right: exp.Expr) -> exp.Expr:
     """`left IS NOT DISTINCT FROM right`."""
     return exp.NullSafeEQ(this=left, expression=right)
 
@@ -63,8 +63,8 @@ def never_null(condition: Cond) -> Cond:
     return exp.Coalesce(this=condition, expressions=[exp.Boolean(this=False)])
 
 
-def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> exp.Expression:
-    parts: dict[exp.Expression, exp.Expression] = {}
+def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> exp.Expr:
+    parts: dict[exp.Expr, exp.Expr] = {}
     for condition in conditions:
         if not isinstance(condition, bool):
             parts.setdefault(condition, condition)
@@ -77,6 +77,6 @@ def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> 
     return wrapped[0].unnest() if isinstance(wrapped[0], exp.Paren) else wrapped[0]
 
 
-def _wrap(condition: exp.Expression) -> exp.Expression:
+def _wrap(condition: exp.Expr) -> exp.Expr:
     plain = isinstance(condition, exp.Column | exp.Paren | exp.Coalesce | exp.Exists)
     return condition if plain else exp.Paren(this=condition)

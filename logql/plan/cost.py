@@ -32,7 +32,7 @@ class Timings(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a segment costs: seconds, iterations to execute, and the checkpoint index it starts from (None: the start)."""
+    """What a segment costs; `executed` counts iterations, `start` is the checkpoint's index (None: the beginning)."""
 
     seconds: float
     executed: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from sqlglot import exp
 
-from logql.errors import NotSupportedError
+from logql.errors import DatabaseError, Interrupted, NotSupportedError
 from logql.plan.blocks import plan_query
 from logql.plan.engine import Engine, missing_flag
 from logql.plan.program import Program
@@ -24,12 +24,14 @@ from logql.plan.rules import (
     top_rows,
     window_partitions,
 )
+from logql.plan.rules.outermost_stars import outermost_stars
 from logql.plan.scopes import name_sources
 from logql.plan.trace import Root, trace
 from logql.sql.bound import BoundQuery, LogsRef, ref_of
 
 #: The treatments, in the order in which they act on a block; each can be named in `SET disabled_rules`.
 RULES: tuple[Callable[..., object], ...] = (
+    outermost_stars,
     possible_values.possible_values,
     outer_joins.outer_joins,
     correlate.subquery_truth,
@@ -43,6 +45,8 @@ RULES: tuple[Callable[..., object], ...] = (
 
 VOLATILE = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed"})
 SEPARATOR = "\x1f"
+#: The names of each reference (by id) that have missing cells.
+Missing = Mapping[int, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Round:
 
     demands: tuple[Demand, ...]
     final: bool
-    answer: exp.Expression
+    answer: exp.Expr
     whole: str | None = None
 
 
@@ -81,20 +85,41 @@ def demand(
     if not missing:
         return Round((), True, query.tree)
     tree = name_sources(_unwrap(query.tree))
-    program = Program(missing, disabled, round_number)
-    _hoist(tree, program)
-    if not program.is_open(tree):
-        return Round((), True, query.tree)
-    planning = _planning_query(tree, program)
-    demands = _read(engine.fetch(planning)) if planning is not None else ()
+    if "outermost_stars" not in disabled:
+        missing = outermost_stars(tree, missing)
+    demands, reasons = _traced(tree, missing, engine, disabled, round_number)
     if demands:
         _refuse_volatile(query)
-    return Round(demands, not demands, query.tree, "; ".join(program.reasons) or None)
+    return Round(demands, not demands, query.tree, "; ".join(reasons) or None)
 
 
-def _planning_query(tree: exp.Expression, program: Program) -> exp.Expression | None:
+def _traced(
+    tree: exp.Expr, missing: Missing, engine: Engine, disabled: frozenset[str], round_number: int
+) -> tuple[tuple[Demand, ...], list[str]]:
+    """What one planning query demands; a query that the engine cannot plan in flags is demanded whole."""
+    query = tree.copy()
+    program = Program(missing, disabled, round_number)
+    _hoist(query, program)
+    if not program.is_open(query):
+        return (), []
+    try:
+        planning = _planning_query(query, program)
+        return (_read(engine.fetch(planning)) if planning is not None else ()), program.reasons
+    except Interrupted:
+        raise
+    except (DatabaseError, RecursionError) as error:
+        reasons = [f"planned whole: {str(error).splitlines()[0]}"]
+    program = Program(missing, disabled, round_number)
+    query = tree.copy()
+    _hoist(query, program)
+    program.whole(query)
+    selects = [select for b in program.blockers for select in trace(program, Root(b.relation, b.condition), 0)]
+    return (_read(engine.fetch(_assemble(selects, program))) if selects else ()), reasons
+
+
+def _planning_query(tree: exp.Expr, program: Program) -> exp.Expr | None:
     relation = plan_query(tree, program)
-    selects: list[exp.Expression] = []
+    selects: list[exp.Expr] = []
     roots = [Root(b.relation, b.condition, b.depends) for b in program.blockers]
     roots.append(Root(relation, relation.live()))
     for stage, root in enumerate(roots):
@@ -102,7 +127,7 @@ def _planning_query(tree: exp.Expression, program: Program) -> exp.Expression | 
     return _assemble(selects, program) if selects else None
 
 
-def _assemble(selects: list[exp.Expression], program: Program) -> exp.Expression:
+def _assemble(selects: list[exp.Expr], program: Program) -> exp.Expr:
     body = selects[0]
     for other in selects[1:]:
         body = exp.Union(this=body, expression=other, distinct=False)
@@ -119,7 +144,7 @@ def _assemble(selects: list[exp.Expression], program: Program) -> exp.Expression
     return result
 
 
-def _used_definitions(queries: list[exp.Expression], program: Program) -> list[exp.CTE]:
+def _used_definitions(queries: list[exp.Expr], program: Program) -> list[exp.CTE]:
     """The query's own CTEs that the planning relations still read as they stand."""
     used: set[str] = set()
     stack = list(queries)
@@ -131,7 +156,7 @@ def _used_definitions(queries: list[exp.Expression], program: Program) -> list[e
     return [cte.copy() for name, cte in program.definitions.items() if name in used]
 
 
-def _hoist(tree: exp.Expression, program: Program) -> None:
+def _hoist(tree: exp.Expr, program: Program) -> None:
     """Take every CTE (they have names of their own) out of the query."""
     for clause in list(tree.find_all(exp.With)):
         for cte in clause.expressions:
@@ -163,7 +188,7 @@ def _in_order(definitions: Mapping[str, exp.CTE]) -> dict[str, exp.CTE]:
     return done
 
 
-def _unwrap(tree: exp.Expression) -> exp.Expression:
+def _unwrap(tree: exp.Expr) -> exp.Expr:
     """The query inside of CREATE TABLE AS, INSERT or COPY."""
     for key in ("expression", "this"):
         inner = tree.args.get(key)
@@ -172,7 +197,7 @@ def _unwrap(tree: exp.Expression) -> exp.Expression:
     return tree
 
 
-def _open_references(tree: exp.Expression) -> dict[int, tuple[LogsRef, exp.Table, frozenset[str]]]:
+def _open_references(tree: exp.Expr) -> dict[int, tuple[LogsRef, exp.Table, frozenset[str]]]:
     """References that may have missing cells, with the names that count: those under outermost stars do not."""
     found = {}
     for table in tree.find_all(exp.Table):
@@ -194,7 +219,7 @@ def _probe(refs: Mapping[int, tuple[LogsRef, exp.Table, frozenset[str]]], engine
                 .where(flag, copy=False)
                 .limit(1, copy=False)
             )
-    body: exp.Expression = exp.Subquery(this=selects[0])
+    body: exp.Expr = exp.Subquery(this=selects[0])
     for other in selects[1:]:
         body = exp.Union(this=body, expression=exp.Subquery(this=other), distinct=False)
     found: dict[int, set[str]] = {}

@@ -19,6 +19,6 @@ def missing_flag(name: str) -> str:
 class Engine(Protocol):
     """Evaluates what the planner wrote; `execute/` implements it over DuckDB."""
 
-    def fetch(self, tree: exp.Expression) -> pa.Table:
+    def fetch(self, tree: exp.Expr) -> pa.Table:
         """Run `tree` with its marked references lowered in planning mode (with the hidden columns)."""
         ...

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, any_of, sql_of
 from logql.plan.engine import ENTRY, INDEX, LOOP, RUN, SURE, missing_flag
-from logql.plan.relation import Barrier, Base, Blocker, Relation, Target, Writer, column
+from logql.plan.relation import Barrier, Base, Blocker, Relation, Writer, column
 from logql.plan.values import Value
 from logql.sql.bound import LogsRef, ref_of
 
@@ -24,7 +24,7 @@ class Program:
         self.missing = missing
         self.disabled = disabled
         self.round_number = round_number
-        self.ctes: list[tuple[str, exp.Expression]] = []
+        self.ctes: list[tuple[str, exp.Expr]] = []
         self.definitions: dict[str, exp.CTE] = {}
         self.recursive: set[str] = set()
         self.planned: dict[str, Relation] = {}
@@ -32,6 +32,10 @@ class Program:
         self.blockers: list[Blocker] = []
         self.reasons: list[str] = []
         self._count = 0
+
+    def batch(self) -> int:
+        """How many rows to try at once where one may be enough."""
+        return 1 << min(self.round_number, 20)
 
     def on(self, rule: str) -> bool:
         """Whether a rule acts."""
@@ -52,17 +56,17 @@ class Program:
         self.ctes.append((name, body))
         return relation
 
-    def add(self, prefix: str, query: exp.Expression) -> str:
+    def add(self, prefix: str, query: exp.Expr) -> str:
         """Add a CTE that is no relation with flags."""
         name = self.fresh(prefix)
         self.ctes.append((name, query))
         return name
 
-    def is_open(self, node: exp.Expression) -> bool:
+    def is_open(self, node: exp.Expr) -> bool:
         """Whether a part of the query can meet missing cells."""
         return bool(self.open_refs(node))
 
-    def open_refs(self, node: exp.Expression) -> dict[int, tuple[LogsRef, exp.Table]]:
+    def open_refs(self, node: exp.Expr) -> dict[int, tuple[LogsRef, exp.Table]]:
         """The marked references with missing cells in a part of the query, through the CTEs that it uses."""
         found: dict[int, tuple[LogsRef, exp.Table]] = {}
         seen: set[str] = set()
@@ -82,7 +86,7 @@ class Program:
         """A marked reference as a planning relation with the columns `used` of it."""
         names = tuple(sorted(self.missing[ref.id]))
         alias, writer, token = table.alias, Writer(), self.fresh("k")
-        missing = {name: column(alias, missing_flag(name)) for name in names}
+        missing: dict[str, exp.Expr] = {name: column(alias, missing_flag(name)) for name in names}
         any_missing = any_of(*missing.values())
         unsure = exp.And(this=exp.Paren(this=sql_of(any_missing)), expression=exp.Not(this=column(alias, SURE)))
         # What stands beside a missing value may be NULL instead: a row of an enclosing level, or a repeat of the name.
@@ -99,7 +103,7 @@ class Program:
         writer.unsure = unsure
         return self.write("r", writer, exp.select("1").from_(table.copy(), copy=False))
 
-    def whole(self, node: exp.Expression) -> None:
+    def whole(self, node: exp.Expr) -> None:
         """Demand every missing cell below `node` before anything above it is planned."""
         for ref, table in self.open_refs(node).values():
             relation = self.base(table, ref, ())
@@ -126,14 +130,15 @@ def rename_depends(value: Value, renamed: Mapping[str, str]) -> Value:
     return Value(value.sql, value.unknown, value.nullable, depends)
 
 
-def _token(alias: str, missing: Mapping[str, exp.Expression]) -> exp.Expression:
-    fields = {"r": column(alias, RUN), "l": column(alias, LOOP), "e": column(alias, ENTRY), "i": column(alias, INDEX)}
+def _token(alias: str, missing: Mapping[str, exp.Expr]) -> exp.Expr:
+    fields: dict[str, exp.Expr] = {"r": column(alias, RUN), "l": column(alias, LOOP)}
+    fields |= {"e": column(alias, ENTRY), "i": column(alias, INDEX)}
     fields |= {f"m{number}": flag for number, flag in enumerate(missing.values())}
     packed = struct(fields)
     return exp.Case(ifs=[exp.If(this=sql_of(any_of(*missing.values())), true=packed)])
 
 
-def struct(fields: Mapping[str, exp.Expression]) -> exp.Expression:
+def struct(fields: Mapping[str, exp.Expr]) -> exp.Expr:
     """`{'name': value, ...}`."""
     return exp.Struct(
         expressions=[
@@ -143,7 +148,7 @@ def struct(fields: Mapping[str, exp.Expression]) -> exp.Expression:
     )
 
 
-def _used_tables(node: exp.Expression) -> list[exp.Table]:
+def _used_tables(node: exp.Expr) -> list[exp.Table]:
     """Tables of a query, those in its WITH left out: an unused CTE is not part of it."""
     found: list[exp.Table] = []
     stack = [node]

@@ -1,4 +1,4 @@
-"""Planning relations: the rows that may be there in some completion, each with flags and with tokens of where it came from.
+"""Planning relations: the rows that may be there in some completion, with flags, and tokens of where they came from.
 
 A planning query is a list of such relations as CTEs. Column `c` of one may have companions `c$u` (may be anything) and
 `c$n` (may be NULL); `_u` tells that the row may be absent, repeated or another; a token column says which base row, or
@@ -27,7 +27,7 @@ def column(table: str | None, name: str) -> exp.Column:
     )
 
 
-def aliased(value: exp.Expression, name: str) -> exp.Expression:
+def aliased(value: exp.Expr, name: str) -> exp.Expr:
     """`value AS "name"`."""
     return exp.Alias(this=value, alias=exp.Identifier(this=name, quoted=True))
 
@@ -45,14 +45,14 @@ class Barrier:
     """A token's target: rows of `relation` that stand behind an aggregate, a window or a subquery.
 
     `matches(tokens)` gives the condition on a row of the relation under which some live token (rows of the CTE
-    `tokens`, column `k`) reaches it; `relevant` holds for rows that are not settled. `batch` bounds the rows taken per
-    token where one may suffice.
+    `tokens`, column `k`) reaches it; `relevant` holds for rows that are not settled. Where one row for each
+    value of the columns `one_of` may suffice, these are taken a few at a time.
     """
 
     relation: Relation
     matches: Callable[[str], Cond]
     relevant: Cond
-    early: bool = False
+    one_of: tuple[str, ...] | None = None
 
 
 Target = Base | Barrier
@@ -105,7 +105,7 @@ class Writer:
     """Collects the outputs of one planning relation."""
 
     def __init__(self) -> None:
-        self.projections: list[exp.Expression] = []
+        self.projections: list[exp.Expr] = []
         self.columns: dict[str, Flags] = {}
         self.tokens: dict[str, Target] = {}
         self.unsure: Cond = False
@@ -119,7 +119,7 @@ class Writer:
             self.projections.append(aliased(sql_of(value.nullable), f"{name}$n"))
         self.columns[name] = Flags(value.unknown is not False, value.nullable is not False, value.depends)
 
-    def carry(self, name: str, value: exp.Expression, target: Target) -> None:
+    def carry(self, name: str, value: exp.Expr, target: Target) -> None:
         """A token column."""
         self.projections.append(aliased(value, name))
         self.tokens[name] = target
@@ -131,7 +131,7 @@ class Writer:
         return Relation(name, self.columns, self.tokens, self.unsure is not False)
 
 
-def exists(table: str, condition: Cond) -> exp.Expression:
+def exists(table: str, condition: Cond) -> exp.Expr:
     """`EXISTS (SELECT 1 FROM table WHERE condition)`."""
     body = exp.select(exp.Literal.number(1)).from_(exp.to_table(table))
     if condition is not True:

@@ -16,8 +16,12 @@ from logql.plan.relation import column
 Query = exp.Select | exp.SetOperation | exp.Subquery
 
 
-class Opaque(Exception):  # noqa: N818
+class Opaque(Exception):
     """Raised when a part of a query has a form that no rule understands; it is then demanded whole."""
+
+
+class Later(Exception):
+    """Raised when a block can be planned no further before the rows demanded so far are known."""
 
 
 @dataclass
@@ -39,14 +43,14 @@ class _Namer:
         return f"{prefix}{self.count}"
 
 
-def name_sources(tree: exp.Expression) -> exp.Expression:
+def name_sources(tree: exp.Expr) -> exp.Expr:
     """A copy of the query in which every source and CTE has a name of its own and every column says its source."""
     query = tree.copy()
     _visit(query, None, {}, _Namer())
     return query
 
 
-def blocks_inside(node: exp.Expression) -> Iterator[exp.Expression]:
+def blocks_inside(node: exp.Expr) -> Iterator[exp.Expr]:
     """The nearest queries below an expression, itself excluded."""
     for child in node.iter_expressions():
         if isinstance(child, exp.Select | exp.SetOperation):
@@ -55,14 +59,14 @@ def blocks_inside(node: exp.Expression) -> Iterator[exp.Expression]:
             yield from blocks_inside(child)
 
 
-def sources_of(select: exp.Select) -> list[exp.Expression]:
+def sources_of(select: exp.Select) -> list[exp.Expr]:
     """The items of FROM and of the joins, in order."""
     clause = select.args.get("from_")
     joined = [join.this for join in select.args.get("joins") or ()]
     return ([clause.this] if clause else []) + joined
 
 
-def _visit(query: exp.Expression, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:
+def _visit(query: exp.Expr, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:
     ctes = _rename_ctes(query, outer, ctes, namer)
     if isinstance(query, exp.SetOperation):
         _visit(query.left, outer, ctes, namer)
@@ -76,7 +80,7 @@ def _visit(query: exp.Expression, outer: _Scope | None, ctes: dict[str, str], na
             _visit(inner, outer, ctes, namer)
 
 
-def _rename_ctes(query: exp.Expression, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> dict[str, str]:
+def _rename_ctes(query: exp.Expr, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> dict[str, str]:
     clause = query.args.get("with_")
     if clause is None:
         return ctes
@@ -92,7 +96,7 @@ def _rename_ctes(query: exp.Expression, outer: _Scope | None, ctes: dict[str, st
 
 def _visit_select(select: exp.Select, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:
     scope = _Scope(outer=outer)
-    nested: list[exp.Expression] = []
+    nested: list[exp.Expr] = []
     for source in sources_of(select):
         _name_source(source, scope, outer, ctes, namer)
         nested += [source]
@@ -106,14 +110,12 @@ def _visit_select(select: exp.Select, outer: _Scope | None, ctes: dict[str, str]
         _bind_column(node, scope, only, names)
 
 
-def _is_cte_body(inner: exp.Expression, select: exp.Select) -> bool:
+def _is_cte_body(inner: exp.Expr, select: exp.Select) -> bool:
     clause = select.args.get("with_")
     return clause is not None and any(inner is cte.this for cte in clause.expressions)
 
 
-def _name_source(
-    source: exp.Expression, scope: _Scope, outer: _Scope | None, ctes: dict[str, str], namer: _Namer
-) -> None:
+def _name_source(source: exp.Expr, scope: _Scope, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:
     new = namer("s")
     old = source.alias_or_name
     if isinstance(source, exp.Table) and not source.db and source.name.lower() in ctes:
@@ -128,18 +130,13 @@ def _name_source(
         return
     alias = source.args.get("alias")
     if not isinstance(alias, exp.TableAlias):
-        alias = exp.TableAlias(columns=_implied_columns(source, old))
+        alias = exp.TableAlias()
         source.set("alias", alias)
     alias.set("this", exp.Identifier(this=new, quoted=True))
     scope.aliases[old.lower() if old else new] = new
 
 
-def _implied_columns(source: exp.Expression, name: str) -> list[exp.Identifier] | None:
-    """`FROM range(3)` calls its column after the function; a new alias must not lose that."""
-    return None
-
-
-def _own_columns(node: exp.Expression) -> Iterator[exp.Column]:
+def _own_columns(node: exp.Expr) -> Iterator[exp.Column]:
     for child in node.iter_expressions():
         if isinstance(child, exp.Select | exp.SetOperation):
             continue
@@ -159,13 +156,17 @@ def _bind_column(node: exp.Column, scope: _Scope, only: str | None, names: set[s
 
 
 def _is_alias_use(node: exp.Column, names: set[str]) -> bool:
-    return node.name.lower() in names or any(
-        isinstance(parent, exp.Lambda) and node.name.lower() in {p.name.lower() for p in parent.expressions}
-        for parent in node.iter_parents()
-    )
+    if node.name.lower() in names:
+        return True
+    parent = node.parent
+    while parent is not None:
+        if isinstance(parent, exp.Lambda) and node.name.lower() in {p.name.lower() for p in parent.expressions}:
+            return True
+        parent = parent.parent
+    return False
 
 
-def conjuncts(condition: exp.Expression | None) -> list[exp.Expression]:
+def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     """The parts of a condition joined by AND."""
     if condition is None:
         return []
@@ -175,7 +176,7 @@ def conjuncts(condition: exp.Expression | None) -> list[exp.Expression]:
     return [condition]
 
 
-def join_conditions(join: exp.Join, earlier: list[str]) -> list[exp.Expression]:
+def join_conditions(join: exp.Join, earlier: list[str]) -> list[exp.Expr]:
     """What a join requires, USING spelt out against the one source before it."""
     using = join.args.get("using")
     if not using:
@@ -203,7 +204,3 @@ def semi_joins_as_exists(select: exp.Select) -> None:
         select.set("joins", kept)
         for condition in conditions:
             select.where(condition, copy=False)
-
-
-class Later(Exception):  # noqa: N818
-    """Raised when a block can be planned no further before the rows demanded so far are known."""

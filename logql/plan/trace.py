@@ -20,10 +20,9 @@ class Root:
     relation: Relation
     condition: Cond
     depends: frozenset[Dependence] | None = None
-    limit: exp.Expression | None = None
 
 
-def trace(program: Program, root: Root, stage: int) -> list[exp.Expression]:
+def trace(program: Program, root: Root, stage: int) -> list[exp.Expr]:
     """SELECTs of (stage, ref, run, loop, entry, index, one flag per name) for all that `root` demands."""
     if not root.relation.tokens or root.condition is False:
         return []
@@ -45,12 +44,10 @@ def _live_rows(program: Program, root: Root) -> Relation:
     body = body.from_(exp.to_table(relation.name))
     if root.condition is not True:
         body = body.where(sql_of(root.condition), copy=False)
-    if root.limit is not None:
-        body = body.limit(root.limit, copy=False)
     return Relation(program.add("l", body), {}, relation.tokens)
 
 
-def _tokens_to(relation: Relation, barrier: Barrier, depends: frozenset[Dependence] | None) -> Iterator[exp.Expression]:
+def _tokens_to(relation: Relation, barrier: Barrier, depends: frozenset[Dependence] | None) -> Iterator[exp.Expr]:
     wanted = None if depends is None else {token for token, _ in depends}
     for token, target in relation.tokens.items():
         if target is barrier and (wanted is None or token in wanted):
@@ -59,22 +56,36 @@ def _tokens_to(relation: Relation, barrier: Barrier, depends: frozenset[Dependen
             yield select.where(not_null(held), copy=False)
 
 
-def _behind(program: Program, barrier: Barrier, tokens: list[exp.Expression]) -> Relation:
+def _behind(program: Program, barrier: Barrier, tokens: list[exp.Expr]) -> Relation:
     """The open rows of a barrier that live tokens lead to."""
     union = tokens[0]
     for other in tokens[1:]:
         union = exp.Union(this=union, expression=other, distinct=False)
     name = program.add("n", exp.select("k").distinct().from_(exp.Subquery(this=union, alias=_alias("x"))))
     relation = barrier.relation
-    body = exp.select(*(column(relation.name, token) for token in relation.tokens)).distinct()
+    body = exp.select(*(column(relation.name, token) for token in relation.tokens))
     body = body.from_(exp.to_table(relation.name))
+    body = body if barrier.one_of is not None else body.distinct()
     condition = all_of(barrier.relevant, barrier.matches(name))
     if condition is not True:
         body = body.where(sql_of(condition), copy=False)
+    if barrier.one_of is not None:
+        body.set("qualify", exp.Qualify(this=_few(program, relation, barrier.one_of)))
     return Relation(program.add("v", body), {}, relation.tokens)
 
 
-def _demanded(relation: Relation, stage: int, depends: frozenset[Dependence] | None) -> Iterator[exp.Expression]:
+def _few(program: Program, relation: Relation, keys: tuple[str, ...]) -> exp.Expr:
+    """The first open rows of each key; twice as many after each round that settled nothing."""
+    number = exp.Window(
+        this=exp.RowNumber(),
+        partition_by=[relation.value(key).sql for key in keys],
+        order=exp.Order(expressions=[exp.Ordered(this=column(relation.name, token)) for token in relation.tokens]),
+        over="OVER",
+    )
+    return exp.LTE(this=number, expression=exp.Literal.number(program.batch()))
+
+
+def _demanded(relation: Relation, stage: int, depends: frozenset[Dependence] | None) -> Iterator[exp.Expr]:
     for token, target in relation.tokens.items():
         if not isinstance(target, Base):
             continue
@@ -89,13 +100,13 @@ def _wanted_names(token: str, target: Base, depends: frozenset[Dependence] | Non
     return tuple(name for name in target.names if (token, name) in depends)
 
 
-def _cells(relation: Relation, token: str, target: Base, names: tuple[str, ...], stage: int) -> exp.Expression:
+def _cells(relation: Relation, token: str, target: Base, names: tuple[str, ...], stage: int) -> exp.Expr:
     held = column(relation.name, token)
 
-    def part(key: str) -> exp.Expression:
+    def part(key: str) -> exp.Expr:
         return exp.Dot(this=held.copy(), expression=exp.Identifier(this=key, quoted=True))
 
-    flags: Mapping[str, exp.Expression] = {
+    flags: Mapping[str, exp.Expr] = {
         name: part(f"m{number}") for number, name in enumerate(target.names) if name in names
     }
     cases = [exp.Case(ifs=[exp.If(this=flag, true=exp.Literal.string(name))]) for name, flag in flags.items()]

@@ -21,7 +21,7 @@ class Value:
     Elsewhere `sql`, evaluated with NULL for each missing cell, is what it will be.
     """
 
-    sql: exp.Expression
+    sql: exp.Expr
     unknown: Cond = False
     nullable: Cond = False
     depends: frozenset[Dependence] = NOTHING
@@ -61,6 +61,6 @@ def all_depends(values: Iterable[Value | Truth]) -> frozenset[Dependence]:
     return frozenset().union(*(v.depends for v in values))
 
 
-def flag(condition: Cond) -> exp.Expression:
+def flag(condition: Cond) -> exp.Expr:
     """A condition as a column to store."""
     return sql_of(condition)

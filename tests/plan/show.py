@@ -39,13 +39,19 @@ class _Flags:
         missing = exp.column("gn$missing", quoted=True) if node.name == "gn" else False
         return Value(node.copy(), missing)
 
-    def computed(self, _: exp.Expression) -> Value | None:
+    def computed(self, _: exp.Expr) -> Value | None:
         return None
 
-    def subquery_truth(self, node: exp.Expression) -> Truth:
+    def is_settled(self, node: exp.Expr) -> bool:
+        return not any(c.name == "gn" for c in node.find_all(exp.Column))
+
+    def as_is(self, node: exp.Expr) -> exp.Expr:
+        return node.copy()
+
+    def subquery_truth(self, node: exp.Expr) -> Truth:
         raise NotImplementedError(node)
 
-    def subquery_value(self, node: exp.Expression) -> Value:
+    def subquery_value(self, node: exp.Expr) -> Value:
         raise NotImplementedError(node)
 
 

@@ -89,12 +89,12 @@ class StandIn:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def fetch(self, tree: exp.Expression) -> pa.Table:
+    def fetch(self, tree: exp.Expr) -> pa.Table:
         """Planning mode."""
         self.queries += 1
         return self.run(tree)
 
-    def run(self, tree: exp.Expression) -> pa.Table:
+    def run(self, tree: exp.Expr) -> pa.Table:
         """Lower and run a tree."""
         tree = tree.copy()
         for table in list(tree.find_all(exp.Table)):
@@ -173,7 +173,7 @@ def _log_tables(select: exp.Select) -> Mapping[str, exp.Table]:
     return found
 
 
-def _if_logs(table: exp.Expression) -> Mapping[str, exp.Table]:
+def _if_logs(table: exp.Expr) -> Mapping[str, exp.Table]:
     if not isinstance(table, exp.Table) or table.name != "logs":
         return {}
     if not table.alias:
@@ -189,7 +189,7 @@ def _expand_star(select: exp.Select, tables: Mapping[str, exp.Table], names: Seq
     if not any(isinstance(p, exp.Star) for p in select.expressions) or not _single(select):
         return
     alias = next(iter(tables))
-    items: list[exp.Expression] = []
+    items: list[exp.Expr] = []
     for item in select.expressions:
         if isinstance(item, exp.Star):
             for name in (*FIXED, *names):
@@ -210,7 +210,7 @@ def _qualify(select: exp.Select, only: str | None, names: Sequence[str]) -> None
             node.set("table", exp.to_identifier(only))
 
 
-def _direct_columns(node: exp.Expression) -> Iterable[exp.Column]:
+def _direct_columns(node: exp.Expr) -> Iterable[exp.Column]:
     for child in node.iter_expressions():
         if isinstance(child, exp.Select | exp.SetOperation):
             continue

@@ -1,1 +1,1 @@
-"""The treatments of demand analysis, one file each; `logql.plan.demand.RULES` lists them in the order in which they act."""
+"""The treatments of demand analysis, one file each; `logql.plan.demand.RULES` lists them in their order."""

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_null, negate, sql_of
 from logql.plan.program import struct
-from logql.plan.relation import Barrier, Relation, Target, aliased, column, exists
+from logql.plan.relation import Barrier, Relation, aliased, column, exists
 from logql.plan.rules.possible_values import truth_of_value, value_of
 from logql.plan.scopes import Opaque, blocks_inside, conjuncts, sources_of
 from logql.plan.values import Truth, Value, all_depends
@@ -29,12 +29,12 @@ class _Link:
     outer: Value
 
 
-def subquery_truth(node: exp.Expression, block: Block, plan: PlanQuery) -> Truth:
+def subquery_truth(node: exp.Expr, block: Block, plan: PlanQuery) -> Truth:
     """Truth of EXISTS and IN: true is possible where some possible inner row may match, false where none surely does.
 
     >>> from tests.plan.show import show_units
     >>> show_units("SELECT a.run FROM logs a WHERE EXISTS (SELECT 1 FROM logs b WHERE b.run = a.run AND b.gn > 5)")
-    ['A/0', 'A/1', 'B/0']
+    ['A/0', 'B/0']
     """
     query = node.this if isinstance(node, exp.Exists) else node.args["query"].unnest()
     plain = _is_plain(query) or not _free_columns(query)
@@ -56,7 +56,7 @@ def subquery_truth(node: exp.Expression, block: Block, plan: PlanQuery) -> Truth
     return Truth(possible, negate(certain), null, depends)
 
 
-def subquery_value(node: exp.Expression, block: Block, plan: PlanQuery) -> Value:
+def subquery_value(node: exp.Expr, block: Block, plan: PlanQuery) -> Value:
     """Any other use: the value is settled where no inner row that can belong to it is open."""
     unknown: list[Cond] = []
     depends = []
@@ -74,15 +74,19 @@ def subquery_value(node: exp.Expression, block: Block, plan: PlanQuery) -> Value
     return Value(substitute(node, block), any_of(*unknown), False, all_depends(depends))
 
 
-def substitute(node: exp.Expression, block: Block) -> exp.Expression:
+def substitute(node: exp.Expr, block: Block) -> exp.Expr:
     """The expression with the block's columns replaced by their planning columns, to any depth."""
-    root = exp.Paren(this=node.copy())
-    for old in list(root.find_all(exp.Expression)):
-        if old is root or old.find_ancestor(exp.Dot) is not None:
-            continue
-        if isinstance(old, exp.Column) and old.table in block.sources:
-            old.replace(_read(old, block).sql.copy())
-    return root.this
+
+    def swap(part: exp.Expr) -> exp.Expr:
+        ready = block.computed(part)
+        if ready is not None:
+            return ready.sql.copy()
+        if isinstance(part, exp.Column) and part.table in block.sources:
+            return _read(part, block).sql.copy()
+        return part
+
+    changed: exp.Expr = node.copy().transform(swap, copy=False)
+    return changed
 
 
 def _read(node: exp.Column, block: Block) -> Value:
@@ -93,7 +97,7 @@ def _read(node: exp.Column, block: Block) -> Value:
     return value
 
 
-def _open_inside(query: exp.Expression, block: Block, plan: PlanQuery) -> Cond:
+def _open_inside(query: exp.Expr, block: Block, plan: PlanQuery) -> Cond:
     """Where some row behind the query is open; a token leads to those rows."""
     if _free_columns(query):
         links, relation, _ = _inner_rows(query, None, block, plan)
@@ -119,8 +123,10 @@ def _add_barrier(
         pairs = (_token_matches(link, relation, tokens, wild) for link in links)
         return exists(tokens, all_of(*pairs))
 
-    target: Target = Barrier(relation, matches, relation.live(), early)
-    block.program.barriers.append(target)  # type: ignore[arg-type]
+    early = early and all(relation.value(link.inner).settled for link in links)
+    keys = tuple(link.inner for link in links)
+    target = Barrier(relation, matches, relation.live(), keys if early and block.program.on("early_stop") else None)
+    block.program.barriers.append(target)
     key = exp.Case(ifs=[exp.If(this=sql_of(wanted), true=struct(fields))])
     block.extra_tokens.append((token, key, target))
 
@@ -148,7 +154,7 @@ def _surely_matches(link: _Link, relation: Relation) -> Cond:
     return all_of(equal, negate(value.open), negate(link.outer.open))
 
 
-def _is_plain(query: exp.Expression) -> bool:
+def _is_plain(query: exp.Expr) -> bool:
     """A SELECT whose rows are those of FROM and WHERE."""
     if not isinstance(query, exp.Select):
         return False
@@ -158,14 +164,14 @@ def _is_plain(query: exp.Expression) -> bool:
     return not shaped and not computed and not (distinct and distinct.args.get("on"))
 
 
-def _own(node: exp.Expression, kinds: tuple[type[exp.Expression], ...]) -> bool:
+def _own(node: exp.Expr, kinds: tuple[type[exp.Expr], ...]) -> bool:
     if isinstance(node, exp.Select | exp.SetOperation):
         return False
     return isinstance(node, kinds) or any(_own(child, kinds) for child in node.iter_expressions())
 
 
 def _inner_rows(
-    query: exp.Expression, tested: exp.Expression | None, block: Block, plan: PlanQuery
+    query: exp.Expr, tested: exp.Expr | None, block: Block, plan: PlanQuery
 ) -> tuple[list[_Link], Relation, bool]:
     """The rows behind an inner query without what ties it to the outer row, and the equalities that tie it."""
     free = _free_columns(query)
@@ -199,9 +205,9 @@ def _inner_rows(
     return links, plan(inner, block.program), loose
 
 
-def _used_outputs(query: exp.Select, names: set[str]) -> list[exp.Expression]:
+def _used_outputs(query: exp.Select, names: set[str]) -> list[exp.Expr]:
     """The inner columns that projection, grouping and ordering read, so that open ones are seen."""
-    found: dict[exp.Expression, None] = {}
+    found: dict[exp.Column, None] = {}
     for key in ("expressions", "group", "having", "qualify", "order", "distinct"):
         clause = query.args.get(key)
         for node in clause if isinstance(clause, list) else [clause] if clause else []:
@@ -214,7 +220,7 @@ def _used_outputs(query: exp.Select, names: set[str]) -> list[exp.Expression]:
 
 def _split_where(
     query: exp.Select, names: set[str], block: Block
-) -> tuple[list[exp.Expression], list[tuple[exp.Expression, exp.Expression]], bool]:
+) -> tuple[list[exp.Expr], list[tuple[exp.Expr, exp.Expr]], bool]:
     own, pairs, loose = [], [], False
     where = query.args.get("where")
     for part in conjuncts(where.this if where else None):
@@ -230,7 +236,7 @@ def _split_where(
     return own, pairs, loose
 
 
-def _equality(part: exp.Expression, names: set[str]) -> tuple[exp.Expression, exp.Expression] | None:
+def _equality(part: exp.Expr, names: set[str]) -> tuple[exp.Expr, exp.Expr] | None:
     if not isinstance(part, exp.EQ) or part.find(exp.Select) is not None:
         return None
     for mine, other in ((part.this, part.expression), (part.expression, part.this)):
@@ -253,13 +259,13 @@ def _refuse_deep_correlation(query: exp.Select, names: set[str]) -> None:
                 raise Opaque("queries nested in a correlated one")
 
 
-def _free_columns(query: exp.Expression) -> list[exp.Column]:
+def _free_columns(query: exp.Expr) -> list[exp.Column]:
     """Columns inside a query that belong to a block around it."""
     defined = {source.alias for select in query.find_all(exp.Select) for source in sources_of(select)}
     return [node for node in query.find_all(exp.Column) if node.table and node.table not in defined]
 
 
-def _own_columns(node: exp.Expression) -> list[exp.Column]:
+def _own_columns(node: exp.Expr) -> list[exp.Column]:
     found: list[exp.Column] = []
     for child in node.iter_expressions():
         if isinstance(child, exp.Select | exp.SetOperation):

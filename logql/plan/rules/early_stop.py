@@ -4,21 +4,67 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlglot import exp
+
+from logql.plan.conditions import all_of, negate, sql_of
+from logql.plan.relation import Blocker, Relation, Writer, aliased, column
+from logql.plan.rules.group_keys import copy_columns
+from logql.plan.rules.top_rows import literal_count
 from logql.plan.scopes import Later
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block, Stage
 
+#: Hidden column: whether a row is in the answer as the cells are now.
+PASSES = "_passes"
+
 
 def early_stop(block: Block, stage: Stage) -> Stage:
     """Demand open rows a few at a time, until as many rows as LIMIT asks for are settled.
+
+    A row that is open and yet in the answer as it stands is always filled: the engine may pick it.
 
     >>> from tests.plan.show import show_units
     >>> show_units("SELECT run FROM logs WHERE gn > 10 LIMIT 1")
     ['A/0']
     """
-    select = block.select
+    select, relation, program = block.select, stage.relation, block.program
     if select.args.get("limit") is None and select.args.get("offset") is None:
         return stage
-    block.program.block(stage.relation, stage.relation.live())
+    wanted = literal_count(select.args.get("limit"))
+    if PASSES not in relation.columns or wanted is None or not program.on("early_stop"):
+        program.block(relation, relation.live())
+        raise Later
+    program.block(relation, all_of(relation.live(), relation.value(PASSES).sql))
+    numbered = _number(relation, block)
+    settled, position = column(numbered.name, "_settled"), column(numbered.name, "_n")
+    lacking = exp.Paren(this=exp.Sub(this=exp.Literal.number(wanted), expression=settled))
+    few = exp.LTE(this=position, expression=exp.Mul(this=lacking, expression=exp.Literal.number(program.batch())))
+    program.blockers.append(Blocker(numbered, all_of(column(numbered.name, "_live"), few)))
     raise Later
+
+
+def may_stop_early(block: Block) -> bool:
+    """Whether the block is a plain SELECT with LIMIT and nothing that needs all of its rows."""
+    select = block.select
+    limited = isinstance(select.args.get("limit"), exp.Limit) and not select.args.get("offset")
+    plain = not any(select.args.get(key) for key in ("group", "having", "qualify", "distinct", "order"))
+    inner = all(
+        not join.side and not join.method and not join.args.get("using") for join in select.args.get("joins") or ()
+    )
+    computed = any(p.find(exp.AggFunc, exp.Window) for p in select.expressions)
+    return limited and plain and inner and not computed
+
+
+def _number(relation: Relation, block: Block) -> Relation:
+    """Open rows numbered in the order of their first token, and how many rows are settled."""
+    writer, live = Writer(), relation.live()
+    copy_columns(relation, writer)
+    writer.unsure = relation.unsure_in()
+    order = [exp.Ordered(this=column(relation.name, token)) for token in relation.tokens]
+    number = exp.Window(
+        this=exp.RowNumber(), partition_by=[sql_of(live)], order=exp.Order(expressions=order), over="OVER"
+    )
+    counted = exp.Window(this=exp.CountIf(this=sql_of(negate(live))), over="OVER")
+    writer.projections += [aliased(number, "_n"), aliased(counted, "_settled"), aliased(sql_of(live), "_live")]
+    return block.program.write("t", writer, exp.select("1").from_(exp.to_table(relation.name)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -71,7 +71,7 @@ def group(
     shaky = any_of(*(key.nullable for key in keys.values()))
     writer, token_name = Writer(), program.fresh("k")
     depends = frozenset({(token_name, "*")})
-    groups: list[exp.Expression] = []
+    groups: list[exp.Expr] = []
     loosening = _loosening(keys, wild, shaky)
     for name, key in keys.items():
         groups.append(key.sql.copy())
@@ -86,7 +86,7 @@ def group(
     writer.unsure = any_of(alone, loosening if keyed and not results else False)
     fields = {name: key.sql for name, key in keys.items()} or {"z": exp.Literal.number(1)}
     relevant = any_of(rows.unsure_in(), wild, shaky, *(result.unknown for result in results.values()))
-    barrier = Barrier(rows, _matcher(rows, keys, wild), relevant)
+    barrier = Barrier(rows, _matcher(keys, wild), relevant)
     if rows.tokens:
         program.barriers.append(barrier)
         unsettled = True if results else any_of(writer.unsure, wild, *(_any_row(k.nullable) for k in keys.values()))
@@ -110,7 +110,7 @@ def _loosening(keys: Mapping[str, Value], wild: Cond, shaky: Cond) -> Cond:
     return any_of(*found)
 
 
-def _any_over(condition: Cond, partition: list[exp.Expression]) -> exp.Expression:
+def _any_over(condition: Cond, partition: list[exp.Expr]) -> exp.Expr:
     inner = exp.LogicalOr(this=exp.LogicalOr(this=sql_of(condition)))
     return exp.Window(this=inner, partition_by=[part.copy() for part in partition], over="OVER")
 
@@ -125,11 +125,11 @@ def _every_row(condition: Cond) -> Cond:
     return condition if isinstance(condition, bool) else exp.LogicalAnd(this=condition.copy())
 
 
-def _matcher(rows: Relation, keys: Mapping[str, Value], wild: Cond):  # type: ignore[no-untyped-def]
+def _matcher(keys: Mapping[str, Value], wild: Cond) -> Callable[[str], Cond]:
     """Which rows a group's token leads to: its own, and those that may turn out to belong to it."""
 
     def matches(tokens: str) -> Cond:
-        def held(name: str) -> exp.Expression:
+        def held(name: str) -> exp.Expr:
             return exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this=name, quoted=True))
 
         if not keys:
@@ -147,7 +147,7 @@ def _matcher(rows: Relation, keys: Mapping[str, Value], wild: Cond):  # type: ig
     return matches
 
 
-def _aggregate(node: exp.Expression, block: Block, rows: Relation) -> Value:
+def _aggregate(node: exp.Expr, block: Block, rows: Relation) -> Value:
     """An aggregate's value, and `unknown` as a condition per row: whether the row's contribution is open."""
     call, condition = node, None
     if isinstance(node, exp.Filter):
@@ -164,11 +164,11 @@ def _aggregate(node: exp.Expression, block: Block, rows: Relation) -> Value:
     return Value(substitute(node, block), contribution, False, all_depends(parts))
 
 
-def _inputs(call: exp.Expression) -> list[exp.Expression]:
+def _inputs(call: exp.Expr) -> list[exp.Expr]:
     return [c for c in call.find_all(exp.Column) if c.table]
 
 
-def _key_expressions(select: exp.Select, clause: exp.Expression | None) -> list[exp.Expression]:
+def _key_expressions(select: exp.Select, clause: exp.Expr | None) -> list[exp.Expr]:
     if clause is None:
         return []
     if clause.args.get("all"):
@@ -177,7 +177,7 @@ def _key_expressions(select: exp.Select, clause: exp.Expression | None) -> list[
     return [_bare(key) for key in clause.expressions]
 
 
-def _bare(key: exp.Expression) -> exp.Expression:
+def _bare(key: exp.Expr) -> exp.Expr:
     while isinstance(key, exp.Paren):
         key = key.this
     return key
@@ -193,7 +193,7 @@ def _having(block: Block, stage: Stage) -> Stage:
     relation, writer = stage.relation, Writer()
     copy_columns(relation, writer)
     for token, key, target in block.extra_tokens:
-        writer.carry(token, key, target)  # type: ignore[arg-type]
+        writer.carry(token, key, target)
     block.extra_tokens = []
     writer.unsure = any_of(relation.unsure_in(), *(part.undecided_if_true for part in open_parts))
     body = exp.select("1").from_(exp.to_table(relation.name)).where(sql_of(all_of(*passing)), copy=False)

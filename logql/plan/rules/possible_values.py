@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, is_false, is_null, is_true, negate, not_null
+from logql.plan.conditions import Cond, all_of, any_of, is_false, is_null, is_true, not_null
 from logql.plan.scopes import conjuncts
 from logql.plan.values import Truth, Value, all_depends
 
@@ -23,34 +23,42 @@ class Reader(Protocol):
     def column(self, node: exp.Column) -> Value | None:
         """A column's value; None for what is no column (a lambda's parameter)."""
 
-    def computed(self, node: exp.Expression) -> Value | None:
+    def computed(self, node: exp.Expr) -> Value | None:
         """The value of an aggregate, window or grouping expression that an earlier stage computed."""
 
-    def subquery_truth(self, node: exp.Expression) -> Truth:
+    def is_settled(self, node: exp.Expr) -> bool:
+        """Whether nothing inside an expression, to any depth, is open."""
+
+    def as_is(self, node: exp.Expr) -> exp.Expr:
+        """An expression over planning columns."""
+
+    def subquery_truth(self, node: exp.Expr) -> Truth:
         """Truth values of EXISTS and IN over a query with missing cells."""
 
-    def subquery_value(self, node: exp.Expression) -> Value:
+    def subquery_value(self, node: exp.Expr) -> Value:
         """Any other use of a query inside an expression."""
 
 
-def possible_values(condition: exp.Expression, reader: Reader) -> Truth:
+def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
     """The truth values that `condition` can take, each as SQL over `$missing` flags and known values.
 
     >>> from tests.plan.show import show_possible
     >>> show_possible("gn > 5 AND val_acc < 0.5")
-    '"gn$missing" AND val_acc < 0.5'
+    '(((gn > 5) IS TRUE) OR "gn$missing") AND (val_acc < 0.5)'
     """
     node = condition.unnest()
     ready = reader.computed(node)
     if ready is not None:
         return truth_of_value(ready)
+    if reader.is_settled(node):
+        return truth_of_value(Value(reader.as_is(node)))
     treat = _TREATMENTS.get(type(node)) if reader.precise else None
     if treat is None:
         return truth_of_value(value_of(node, reader))
     return treat(node, reader)
 
 
-def value_of(expression: exp.Expression, reader: Reader) -> Value:
+def value_of(expression: exp.Expr, reader: Reader) -> Value:
     """The value of an expression and where it is not settled; any function of an open input may be anything."""
     ready = reader.computed(expression)
     if ready is not None:
@@ -60,17 +68,17 @@ def value_of(expression: exp.Expression, reader: Reader) -> Value:
     if isinstance(expression, exp.Paren):
         inner = value_of(expression.this, reader)
         return Value(exp.Paren(this=inner.sql), inner.unknown, inner.nullable, inner.depends)
+    if reader.is_settled(expression):
+        return Value(reader.as_is(expression))
+    if reader.precise and type(expression) in _TREATMENTS and not isinstance(expression, exp.Case | exp.If):
+        truth = possible_values(expression, reader)
+        return Value(reader.as_is(expression), _undecided(truth), False, truth.depends)
     if isinstance(expression, exp.Subquery | exp.Exists) or _holds_query(expression):
         return reader.subquery_value(expression)
     treat = _VALUES.get(type(expression)) if reader.precise else None
-    children = {id(c): value_of(c, reader) for c in expression.iter_expressions()}
-    sql = _rebuild(expression, children)
-    depends = all_depends(children.values())
-    if all(child.settled for child in children.values()):
-        return Value(sql, False, False, depends)
-    if treat is not None:
-        return Value(sql, treat(expression, reader), False, depends)
-    return Value(sql, any_of(*(child.open for child in children.values())), False, depends)
+    children = [value_of(child, reader) for child in _operands(expression)]
+    unknown = treat(expression, reader) if treat else any_of(*(child.open for child in children))
+    return Value(reader.as_is(expression), unknown, False, all_depends(children))
 
 
 def truth_of_value(value: Value) -> Truth:
@@ -83,14 +91,13 @@ def truth_of_value(value: Value) -> Truth:
     )
 
 
-def filter_parts(condition: exp.Expression | None, reader: Reader) -> tuple[list[Cond], list[Truth]]:
+def filter_parts(condition: exp.Expr | None, reader: Reader) -> tuple[list[Cond], list[Truth]]:
     """A filter's conjuncts: the conditions under which a row may pass, and the truths of those that are not settled."""
     passing: list[Cond] = []
     open_parts: list[Truth] = []
     for part in conjuncts(condition):
-        known = None if _holds_query(part) else value_of(part, reader)
-        if known is not None and known.settled:
-            passing.append(known.sql)
+        if reader.is_settled(part):
+            passing.append(reader.as_is(part))
             continue
         truth = possible_values(part, reader)
         passing.append(truth.true)
@@ -99,25 +106,19 @@ def filter_parts(condition: exp.Expression | None, reader: Reader) -> tuple[list
     return passing, open_parts
 
 
-def _holds_query(expression: exp.Expression) -> bool:
+def _holds_query(expression: exp.Expr) -> bool:
     """Whether an operand is a query, or ANY or ALL of one."""
     return any(isinstance(child, (*QUERIES, exp.Any, exp.All)) for child in expression.iter_expressions())
 
 
-def _rebuild(expression: exp.Expression, children: dict[int, Value]) -> exp.Expression:
-    """A copy of the node with its direct children replaced by their values."""
-    shell = type(expression)()
-    for key, argument in expression.args.items():
-        if isinstance(argument, exp.Expression):
-            shell.set(key, children[id(argument)].sql)
-        elif isinstance(argument, list):
-            shell.set(key, [children[id(a)].sql if isinstance(a, exp.Expression) else a for a in argument])
-        else:
-            shell.set(key, argument)
-    return shell
+def _operands(node: exp.Expr) -> list[exp.Expr]:
+    """What an expression computes with; the branches of a CASE are no expressions of their own."""
+    if isinstance(node, exp.Case):
+        return [part for pair in _whens(node) for part in pair] + [_default(node)]
+    return list(node.iter_expressions())
 
 
-def _and(node: exp.Expression, reader: Reader) -> Truth:
+def _and(node: exp.Expr, reader: Reader) -> Truth:
     a, b = possible_values(node.this, reader), possible_values(node.expression, reader)
     return _conjunction(a, b)
 
@@ -131,36 +132,41 @@ def _flip(a: Truth) -> Truth:
     return Truth(a.false, a.true, a.null, a.depends)
 
 
-def _or(node: exp.Expression, reader: Reader) -> Truth:
+def _or(node: exp.Expr, reader: Reader) -> Truth:
     a, b = possible_values(node.this, reader), possible_values(node.expression, reader)
     return _flip(_conjunction(_flip(a), _flip(b)))
 
 
-def _not(node: exp.Expression, reader: Reader) -> Truth:
+def _not(node: exp.Expr, reader: Reader) -> Truth:
     return _flip(possible_values(node.this, reader))
 
 
-def _boolean(node: exp.Expression, reader: Reader) -> Truth:  # noqa: ARG001
+def _boolean(node: exp.Expr, reader: Reader) -> Truth:  # noqa: ARG001
     value = bool(node.this)
     return Truth(value, not value, False)
 
 
-def _compare(node: exp.Expression, reader: Reader) -> Truth:
+def _compare(node: exp.Expr, reader: Reader) -> Truth:
     if _holds_query(node):
         return truth_of_value(reader.subquery_value(node))
     left, right = value_of(node.this, reader), value_of(node.expression, reader)
     return _strict(type(node)(this=left.sql, expression=right.sql), [left, right])
 
 
-def _strict(sql: exp.Expression, operands: Sequence[Value]) -> Truth:
+def _strict(sql: exp.Expr, operands: Sequence[Value]) -> Truth:
     """Truth of a function that is NULL wherever an operand is NULL."""
     depends = all_depends(operands)
     if all(operand.settled for operand in operands):
         return Truth(is_true(sql), is_false(sql), is_null(sql), depends)
-    filled = all_of(*(_may_be_filled(operand) for operand in operands))
-    free = all_of(any_of(*(operand.unknown for operand in operands)), filled)
+    free = any_of(*(_may_be_anything(number, operands) for number in range(len(operands))))
     null = any_of(is_null(sql), *(operand.open for operand in operands))
     return Truth(any_of(is_true(sql), free), any_of(is_false(sql), free), null, depends)
+
+
+def _may_be_anything(number: int, operands: Sequence[Value]) -> Cond:
+    """Where one operand is unknown and no other is NULL for sure."""
+    others = [operand for index, operand in enumerate(operands) if index != number]
+    return all_of(operands[number].unknown, *(_may_be_filled(other) for other in others))
 
 
 def _may_be_filled(value: Value) -> Cond:
@@ -169,13 +175,13 @@ def _may_be_filled(value: Value) -> Cond:
     return any_of(value.unknown, not_null(value.sql))
 
 
-def _between(node: exp.Expression, reader: Reader) -> Truth:
+def _between(node: exp.Expr, reader: Reader) -> Truth:
     low = exp.GTE(this=node.this, expression=node.args["low"])
     high = exp.LTE(this=node.this, expression=node.args["high"])
     return _conjunction(_compare(low, reader), _compare(high, reader))
 
 
-def _in(node: exp.Expression, reader: Reader) -> Truth:
+def _in(node: exp.Expr, reader: Reader) -> Truth:
     if node.args.get("query"):
         return reader.subquery_truth(node)
     if node.args.get("unnest") or node.args.get("field") or not node.expressions:
@@ -191,13 +197,13 @@ def _in(node: exp.Expression, reader: Reader) -> Truth:
     return found
 
 
-def _plain(node: exp.Expression, reader: Reader) -> Value:
-    children = {id(c): value_of(c, reader) for c in node.iter_expressions()}
-    unknown = any_of(*(child.open for child in children.values()))
-    return Value(_rebuild(node, children), unknown, False, all_depends(children.values()))
+def _plain(node: exp.Expr, reader: Reader) -> Value:
+    children = [value_of(child, reader) for child in node.iter_expressions()]
+    unknown = any_of(*(child.open for child in children))
+    return Value(reader.as_is(node), unknown, False, all_depends(children))
 
 
-def _is(node: exp.Expression, reader: Reader) -> Truth:
+def _is(node: exp.Expr, reader: Reader) -> Truth:
     target = node.expression
     if isinstance(target, exp.Null):
         value = value_of(node.this, reader)
@@ -211,11 +217,11 @@ def _is(node: exp.Expression, reader: Reader) -> Truth:
     return truth_of_value(_plain(node, reader))
 
 
-def _exists(node: exp.Expression, reader: Reader) -> Truth:
+def _exists(node: exp.Expr, reader: Reader) -> Truth:
     return reader.subquery_truth(node)
 
 
-def _case(node: exp.Expression, reader: Reader) -> Truth:
+def _case(node: exp.Expr, reader: Reader) -> Truth:
     true: list[Cond] = []
     false: list[Cond] = []
     null: list[Cond] = []
@@ -230,7 +236,7 @@ def _case(node: exp.Expression, reader: Reader) -> Truth:
     return Truth(any_of(*true), any_of(*false), any_of(*null), all_depends([*depends, *conditions]))
 
 
-def _whens(node: exp.Expression) -> list[tuple[exp.Expression, exp.Expression]]:
+def _whens(node: exp.Expr) -> list[tuple[exp.Expr, exp.Expr]]:
     if isinstance(node, exp.If):
         return [(node.this, node.args["true"])]
     subject = node.this
@@ -241,14 +247,14 @@ def _whens(node: exp.Expression) -> list[tuple[exp.Expression, exp.Expression]]:
     return pairs
 
 
-def _default(node: exp.Expression) -> exp.Expression:
+def _default(node: exp.Expr) -> exp.Expr:
     found = node.args.get("false") if isinstance(node, exp.If) else node.args.get("default")
-    return found if isinstance(found, exp.Expression) else exp.Null()
+    return found if isinstance(found, exp.Expr) else exp.Null()
 
 
-def _branches(node: exp.Expression, reader: Reader) -> list[tuple[Cond, exp.Expression]]:
+def _branches(node: exp.Expr, reader: Reader) -> list[tuple[Cond, exp.Expr]]:
     """Each result of a CASE with the condition under which it may be reached."""
-    found: list[tuple[Cond, exp.Expression]] = []
+    found: list[tuple[Cond, exp.Expr]] = []
     passed: Cond = True
     for condition, result in _whens(node):
         truth = possible_values(condition, reader)
@@ -257,7 +263,7 @@ def _branches(node: exp.Expression, reader: Reader) -> list[tuple[Cond, exp.Expr
     return [*found, (passed, _default(node))]
 
 
-def _case_open(node: exp.Expression, reader: Reader) -> Cond:
+def _case_open(node: exp.Expr, reader: Reader) -> Cond:
     """Where a CASE's value is not settled: a reachable condition is undecided, or a reachable result is open."""
     found: list[Cond] = []
     passed: Cond = True
@@ -269,7 +275,7 @@ def _case_open(node: exp.Expression, reader: Reader) -> Cond:
     return any_of(*found, *results)
 
 
-def _coalesce_open(node: exp.Expression, reader: Reader) -> Cond:
+def _coalesce_open(node: exp.Expr, reader: Reader) -> Cond:
     found: list[Cond] = []
     passed: Cond = True
     for item in [node.this, *node.expressions]:
@@ -279,28 +285,19 @@ def _coalesce_open(node: exp.Expression, reader: Reader) -> Cond:
     return any_of(*found)
 
 
-def _truth_open(node: exp.Expression, reader: Reader) -> Cond:
-    truth = possible_values(node, reader)
-    pairs = (
-        all_of(truth.true, any_of(truth.false, truth.null)),
-        all_of(truth.false, truth.null),
-    )
-    return any_of(*pairs)
+def _undecided(truth: Truth) -> Cond:
+    """Where more than one truth value is possible."""
+    return any_of(all_of(truth.true, any_of(truth.false, truth.null)), all_of(truth.false, truth.null))
 
 
-def certainly_true(truth: Truth) -> Cond:
-    """Where a condition is true whatever the missing cells are."""
-    return all_of(truth.true, negate(truth.undecided_if_true))
-
-
-def _same(node: exp.Expression, reader: Reader) -> Truth:
+def _same(node: exp.Expr, reader: Reader) -> Truth:
     left, right = value_of(node.this, reader), value_of(node.expression, reader)
     sql = type(node)(this=left.sql, expression=right.sql)
     unknown = any_of(left.open, right.open)
     return Truth(any_of(is_true(sql), unknown), any_of(is_false(sql), unknown), False, left.depends | right.depends)
 
 
-_TREATMENTS: dict[type[exp.Expression], Callable[[exp.Expression, Reader], Truth]] = {
+_TREATMENTS: dict[type[exp.Expr], Callable[[exp.Expr, Reader], Truth]] = {
     exp.And: _and,
     exp.Or: _or,
     exp.Not: _not,
@@ -313,12 +310,11 @@ _TREATMENTS: dict[type[exp.Expression], Callable[[exp.Expression, Reader], Truth
     exp.If: _case,
     exp.NullSafeEQ: _same,
     exp.NullSafeNEQ: _same,
-    **{kind: _compare for kind in COMPARISONS},
+    **dict.fromkeys(COMPARISONS, _compare),
 }
 
-_VALUES: dict[type[exp.Expression], Callable[[exp.Expression, Reader], Cond]] = {
+_VALUES: dict[type[exp.Expr], Callable[[exp.Expr, Reader], Cond]] = {
     exp.Case: _case_open,
     exp.If: _case_open,
     exp.Coalesce: _coalesce_open,
-    **{kind: _truth_open for kind in _TREATMENTS if kind not in (exp.Boolean, exp.Case, exp.If)},
 }

@@ -13,7 +13,7 @@ from logql.plan.rules.group_keys import copy_columns, deduplicate
 from logql.plan.scopes import Later, Opaque
 from logql.plan.values import Value
 
-PlanQuery = Callable[[exp.Expression, Program], Relation]
+PlanQuery = Callable[[exp.Expr, Program], Relation]
 
 
 def set_operations(query: exp.SetOperation, program: Program, plan: PlanQuery) -> Relation:
@@ -99,13 +99,13 @@ def _keep_matches(left: Relation, right: Relation, program: Program, *, wanted: 
 
 
 def _add_barrier(left: Relation, right: Relation, undecided: Cond, writer: Writer, program: Program) -> None:
-    fields: dict[str, exp.Expression] = {}
+    fields: dict[str, exp.Expr] = {}
     for number, name in enumerate(left.columns):
         fields[f"k{number}"] = left.value(name).sql
         fields[f"o{number}"] = sql_of(left.value(name).open)
 
     def matches(tokens: str) -> Cond:
-        def held(name: str) -> exp.Expression:
+        def held(name: str) -> exp.Expr:
             return exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this=name, quoted=True))
 
         pairs = []

@@ -28,8 +28,8 @@ def top_rows(block: Block, stage: Stage) -> Stage:
     if order is None or (limit is None and select.args.get("offset") is None):
         return stage
     relation = stage.relation
-    count = _literal(limit)
-    offset = _literal(select.args.get("offset")) if select.args.get("offset") else 0
+    count = literal_count(limit)
+    offset = literal_count(select.args.get("offset")) if select.args.get("offset") else 0
     if not block.program.on("top_rows") or count is None or offset is None:
         block.program.block(relation, relation.live())
         raise Later
@@ -37,7 +37,7 @@ def top_rows(block: Block, stage: Stage) -> Stage:
     raise Later
 
 
-def rank_rows(block: Block, relation: Relation, keys: list[str], last: exp.Expression) -> None:
+def rank_rows(block: Block, relation: Relation, keys: list[str], last: exp.Expr) -> None:
     """Demand open keys of any row; where none is left, the rows whose rank within `keys` is at most `last`."""
     items = block.order_items()
     order = [
@@ -72,7 +72,8 @@ def _open_key(value: Value, item: exp.Ordered) -> Cond:
     return value.open if item.args.get("nulls_first") else value.unknown
 
 
-def _literal(clause: exp.Expression | None) -> int | None:
+def literal_count(clause: exp.Expr | None) -> int | None:
+    """The number that LIMIT or OFFSET gives, without bound where the clause is absent; None for an expression."""
     if clause is None:
         return 1 << 62
     value = clause.expression if isinstance(clause, exp.Limit | exp.Offset) else None

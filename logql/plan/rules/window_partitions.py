@@ -24,7 +24,7 @@ def window_partitions(block: Block, stage: Stage) -> Stage:
     """A row that matters demands the partitions that its window values stand on, and no other.
 
     >>> from tests.plan.show import show_units
-    >>> show_units("SELECT * FROM (SELECT run, epoch, max(gn) OVER (PARTITION BY run) m FROM logs) t WHERE run = 'A'")
+    >>> show_units("SELECT t.m FROM (SELECT run, max(gn) OVER (PARTITION BY run) m FROM logs) t WHERE t.run = 'A'")
     ['A/0', 'A/1']
     """
     from logql.plan.blocks import Stage
@@ -50,7 +50,7 @@ def window_partitions(block: Block, stage: Stage) -> Stage:
     return block.stage
 
 
-def _window(node: exp.Expression, block: Block, relation: Relation, writer: Writer) -> Value:
+def _window(node: exp.Expr, block: Block, relation: Relation, writer: Writer) -> Value:
     """A window's value, and the token that leads to its partition."""
     partition = {f"k{n}": value_of(key, block) for n, key in enumerate(node.args.get("partition_by") or ())}
     inputs = [value_of(child, block) for child in _inputs(node)]
@@ -101,21 +101,21 @@ def _same_key(name: str, key: Value, tokens: str) -> Cond:
     return any_of(same(key.sql, held), all_of(key.nullable, is_null(held)))
 
 
-def _any_over(condition: Cond, partition: list[exp.Expression]) -> Cond:
+def _any_over(condition: Cond, partition: list[exp.Expr]) -> Cond:
     inner = exp.LogicalOr(this=sql_of(condition))
     return never_null(exp.Window(this=inner, partition_by=[part.copy() for part in partition], over="OVER"))
 
 
-def _inputs(node: exp.Expression) -> list[exp.Expression]:
+def _inputs(node: exp.Expr) -> list[exp.Expr]:
     """What a window reads besides its partition keys."""
     parts = [node.this, node.args.get("order")]
-    found: list[exp.Expression] = []
+    found: list[exp.Expr] = []
     for part in parts:
-        found += _readable(part) if isinstance(part, exp.Expression) else []
+        found += _readable(part) if isinstance(part, exp.Expr) else []
     return found
 
 
-def _readable(node: exp.Expression) -> list[exp.Expression]:
+def _readable(node: exp.Expr) -> list[exp.Expr]:
     """Columns, and aggregates that a grouping has computed already."""
     if isinstance(node, exp.Column):
         return [node] if node.table else []
@@ -124,8 +124,8 @@ def _readable(node: exp.Expression) -> list[exp.Expression]:
     return [found for child in node.iter_expressions() for found in _readable(child)]
 
 
-def _windows(select: exp.Select) -> list[exp.Expression]:
-    found: list[exp.Expression] = []
+def _windows(select: exp.Select) -> list[exp.Expr]:
+    found: list[exp.Expr] = []
     for key in ("expressions", "qualify", "order"):
         clause = select.args.get(key)
         for node in clause if isinstance(clause, list) else [clause] if clause else []:
@@ -133,7 +133,7 @@ def _windows(select: exp.Select) -> list[exp.Expression]:
     return found
 
 
-def _own_windows(node: exp.Expression) -> list[exp.Expression]:
+def _own_windows(node: exp.Expr) -> list[exp.Expr]:
     if isinstance(node, exp.Select | exp.SetOperation):
         return []
     if isinstance(node, exp.Window):

@@ -1,0 +1,85 @@
+"""What a round demands, when it is final, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from logql.errors import NotSupportedError
+from logql.plan.demand import demand
+from tests.plan.oracle import ask
+from tests.plan.show import example
+from tests.plan.stand_in import History, StandIn, Unit, bind
+
+
+def test_a_query_without_missing_cells_is_final_without_planning() -> None:
+    with StandIn(example()) as engine:
+        step = demand(bind("SELECT run, val_acc FROM logs"), engine)
+        assert step.final
+        assert not step.demands
+        assert engine.queries == 0
+
+
+def test_a_round_takes_one_probe_and_one_planning_query() -> None:
+    with StandIn(example()) as engine:
+        demand(bind("SELECT a.gn, b.gn FROM logs a JOIN logs b ON a.run = b.run"), engine)
+        assert engine.queries == 2
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT run, gn FROM logs WHERE random() < 0.5",
+        "SELECT run, gn FROM logs TABLESAMPLE 50%",
+        "SELECT gen_random_uuid() AS id, gn FROM logs",
+    ],
+)
+def test_what_does_not_repeat_itself_is_refused_over_missing_cells(sql: str) -> None:
+    with StandIn(example()) as engine, pytest.raises(NotSupportedError) as caught:
+        demand(bind(sql), engine)
+    assert "CREATE TABLE" in str(caught.value)
+
+
+def test_volatile_functions_are_fine_where_nothing_is_missing() -> None:
+    with StandIn(example().full()) as engine:
+        assert demand(bind("SELECT run, gn FROM logs WHERE random() < 2"), engine).final
+
+
+def test_an_unused_cte_is_not_demanded() -> None:
+    outcome = ask("WITH a AS (SELECT gn FROM logs), b AS (SELECT run FROM logs) SELECT b.run FROM b", example())
+    assert outcome.filled == set()
+
+
+def test_count_of_a_name_demands_whether_its_statement_ran() -> None:
+    outcome = ask("SELECT count(*) FROM logs WHERE gn IS NULL OR TRUE", example())
+    assert len(outcome.filled) == 4
+
+
+def test_a_filter_over_many_runs_stops_after_the_first_hit() -> None:
+    units = tuple(Unit(f"R{n:04}", 0, n, (("val_acc", 0.5), ("gn", 20.0))) for n in range(1000))
+    past = History(units, {(unit.run, 0, "gn") for unit in units})
+    outcome = ask("SELECT run FROM logs WHERE gn > 10 LIMIT 1", past)
+    assert len(outcome.filled) == 1
+    assert len(outcome.rows) == 1
+
+
+def test_top_k_by_a_missing_key_fills_the_other_columns_of_the_k_only() -> None:
+    units = tuple(Unit("A", n, 1, (("val_acc", 0.5), ("gn", float(n)), ("hn", 1.0))) for n in range(10))
+    past = History(units, {(u.run, u.epoch, name) for u in units for name in ("gn", "hn")})
+    query, demands = bind("SELECT epoch, hn FROM logs ORDER BY gn DESC LIMIT 2"), []
+    with StandIn(past) as engine:
+        while not (step := demand(query, engine)).final:
+            demands.append(step.demands)
+            past.fill(step.demands)
+    assert [len(d) for d in demands] == [10, 2]
+    assert {name for item in demands[0] for name in item.names} == {"gn"}
+    assert {(item.index, *item.names) for item in demands[1]} == {(9, "hn"), (8, "hn")}
+
+
+def test_recursive_ctes_demand_whole_and_answer_right() -> None:
+    sql = (
+        "WITH RECURSIVE w AS (SELECT 0 AS n, (SELECT max(b.gn) FROM logs b) AS m "
+        "UNION ALL SELECT w.n + 1, w.m FROM w WHERE w.n < 2) SELECT w.n, w.m FROM w"
+    )
+    outcome = ask(sql, example())
+    assert len(outcome.filled) == 4
+    assert len(outcome.rows) == 3

@@ -1,0 +1,70 @@
+"""Every rule: its example, its fixtures, and that it can be switched off."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+import sqlglot
+
+from logql.plan.demand import RULES, demand
+from tests.plan.show import example
+from tests.plan.stand_in import COLUMNS, StandIn, bind
+
+FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.sql"))
+NAMES = [rule.__name__ for rule in RULES]
+
+
+def test_rules_have_names_of_their_own() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=NAMES)
+def test_the_example_of_a_rule_holds(rule: object) -> None:
+    module = importlib.import_module(rule.__module__)
+    finder = doctest.DocTestFinder(recurse=False)
+    tests = [t for t in finder.find(rule, module=module, globs=vars(module)) if t.examples]  # type: ignore[arg-type]
+    assert tests, "a rule's docstring holds an example"
+    for test in tests:
+        assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def _pairs(path: Path) -> list[tuple[str, str]]:
+    """Queries, each followed by one that says which epochs the first round demands."""
+    statements = [part.strip() for part in path.read_text().split(";") if part.strip()]
+    return list(zip(statements[::2], statements[1::2], strict=True))
+
+
+PAIRS = [(path.stem, *pair) for path in FIXTURES for pair in _pairs(path)]
+
+
+@pytest.mark.parametrize(("rule", "query", "expected"), PAIRS, ids=[f"{p[0]}-{n}" for n, p in enumerate(PAIRS)])
+def test_a_query_demands_what_its_fixture_says(rule: str, query: str, expected: str) -> None:
+    sql = _statement(query)
+    with StandIn(example()) as engine:
+        demands = demand(bind(sql), engine).demands
+        whole = demand(bind(sql), engine, frozenset({rule})).demands
+        cells = sqlglot.parse_one(_statement(expected), read="duckdb")
+        wanted = {(row["run"], row["epoch"]) for row in engine.run(bind_cells(cells)).to_pylist()}
+    assert {(item.run, item.index) for item in demands} == wanted
+    if query.startswith("-- raises"):
+        assert len(whole) > len(demands), "without the rule more is demanded"
+
+
+def bind_cells(tree: sqlglot.exp.Expr) -> sqlglot.exp.Expr:
+    """`cells` is the history that the expected query asks about."""
+    for table in tree.find_all(sqlglot.exp.Table):
+        if table.name == "cells":
+            table.replace(sqlglot.parse_one("(SELECT logs.run, logs.epoch, logs.val_acc FROM logs) AS cells", read="duckdb"))
+    return bind(tree.sql("duckdb")).tree
+
+
+def _statement(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+
+
+def test_the_fixtures_use_known_columns() -> None:
+    assert {"run", "epoch", "val_acc", "gn"} <= set(COLUMNS)
+    assert {path.stem for path in FIXTURES} <= set(NAMES)

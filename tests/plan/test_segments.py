@@ -1,0 +1,103 @@
+"""Segments and their costs, from timings written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from logql.model import Checkpoint, MainLoop, Run
+from logql.plan.cost import WORKER_START_S, RunCost, wall_seconds
+from logql.plan.demand import Demand
+from logql.plan.segments import plan_fill
+
+
+@dataclass(frozen=True)
+class Placed:
+    fingerprint: str | None
+
+
+@dataclass
+class Past:
+    """A history with one run of ten epochs, one second each, after two seconds of preparation."""
+
+    refused: frozenset[str] = frozenset()
+    every: int = 0
+    loops: int = 1
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.runs = {"A": Run("A", "v1", "train.py", (), "finished", 0.0, "/p", "/p")}
+
+    @property
+    def main_loops(self) -> dict[str, tuple[MainLoop, ...]]:
+        loops = [
+            MainLoop("A", "epoch", n, "train.py", 3, None, 10, True, 10.0, 2.0, ordinal=n) for n in range(self.loops)
+        ]
+        return {"A": tuple(loops)}
+
+    @property
+    def checkpoints(self) -> dict[str, tuple[Checkpoint, ...]]:
+        taken = range(self.every, 10, self.every) if self.every else ()
+        return {"A": tuple(Checkpoint("A", 0, "epoch", 0, k, k, f"m{k}", 0, 0.1) for k in taken)}
+
+    def status(self, name: str, run: Run) -> Placed:
+        return Placed(None if name in self.refused else f"print-{name}-{run.version}")
+
+
+def demands(*indices: int, names: tuple[str, ...] = ("gn",)) -> list[Demand]:
+    return [Demand("A", "epoch", 0, index, frozenset(names)) for index in indices]
+
+
+def test_names_that_share_epochs_share_a_segment() -> None:
+    plan = plan_fill([*demands(1, 2), *demands(2, names=("hn",))], Past(), workers=1)
+    assert [(s.wanted, sorted(s.names)) for s in plan.segments] == [((1, 2), ["gn", "hn"])]
+
+
+def test_names_of_other_epochs_get_segments_of_their_own() -> None:
+    plan = plan_fill([*demands(1), *demands(7, names=("hn",))], Past(), workers=2)
+    assert sorted(s.wanted for s in plan.segments) == [(1,), (7,)]
+
+
+def test_a_refused_name_is_left_out() -> None:
+    assert plan_fill(demands(1), Past(refused=frozenset({"gn"})), workers=1).segments == ()
+
+
+def test_without_a_checkpoint_all_earlier_epochs_are_executed() -> None:
+    estimate = plan_fill(demands(4), Past(), workers=1).estimates[0]
+    assert (estimate.executed, estimate.start) == (5, None)
+    assert estimate.seconds == WORKER_START_S + 2 + 5
+
+
+def test_the_nearest_checkpoint_before_is_used() -> None:
+    estimate = plan_fill(demands(5), Past(every=2), workers=1).estimates[0]
+    assert (estimate.executed, estimate.start) == (2, 4)
+
+
+def test_a_gap_is_jumped_where_a_checkpoint_is_cheaper_than_the_epochs() -> None:
+    estimate = plan_fill(demands(1, 8), Past(every=4), workers=1).estimates[0]
+    assert estimate.executed == 3
+
+
+def test_idle_workers_share_a_long_segment_at_checkpoints() -> None:
+    alone = plan_fill(demands(*range(10)), Past(every=5), workers=1)
+    shared = plan_fill(demands(*range(10)), Past(every=5), workers=2)
+    assert [s.wanted for s in alone.segments] == [tuple(range(10))]
+    assert sorted(s.wanted for s in shared.segments) == [tuple(range(5)), tuple(range(5, 10))]
+    assert shared.seconds < alone.seconds < shared.cpu_seconds
+
+
+def test_without_checkpoints_splitting_does_not_pay() -> None:
+    assert len(plan_fill(demands(*range(10)), Past(), workers=4).segments) == 1
+
+
+def test_earlier_loops_are_executed_where_they_left_no_state() -> None:
+    cost = RunCost("A", Past(loops=2)).segment("epoch", 1, (0,))
+    assert cost.seconds == WORKER_START_S + (2 + 10) + 2 + 1
+
+
+def test_what_is_outside_of_loops_is_a_segment_without_iterations() -> None:
+    plan = plan_fill([Demand("A", None, 0, None, frozenset({"total"}))], Past(), workers=1)
+    assert [(s.loop, s.wanted) for s in plan.segments] == [(None, ())]
+
+
+def test_wall_time_is_that_of_the_busiest_worker() -> None:
+    assert wall_seconds([3.0, 2.0, 2.0, 1.0], 2) == 4.0
