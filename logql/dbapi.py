@@ -37,6 +37,39 @@ if TYPE_CHECKING:
     import polars
     import pyarrow as pa
 
+__all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
+    "Binary",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Date",
+    "DateFromTicks",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "Warning",
+    "apilevel",
+    "connect",
+    "dataframe",
+    "paramstyle",
+    "sql",
+    "threadsafety",
+]
+
 apilevel = "2.0"
 threadsafety = 2
 paramstyle = "qmark"
@@ -247,7 +280,7 @@ class Cursor:
         self.messages += [(Warning, notice) for notice in outcome.notices]
         answer = outcome.answer
         self.rowcount = answer.count
-        if answer.types and answer.count < 0:
+        if answer.types:
             self._table = answer.table
             self.rowcount = answer.table.num_rows
             names = answer.table.column_names

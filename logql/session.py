@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from logql.catalog.history import History
+from logql.catalog.schema import explicit
 from logql.catalog.virtual import ProjectSources
 from logql.errors import BindError, BudgetExceeded, Interrupted
 from logql.execute.engine import Answer, Database, Engine
@@ -105,6 +106,8 @@ class Session:
             bound = bind_query(write_parameters(sql, parameters), world) if parameters else bound
             parameters = None
             self.fill(bound)
+        if bound.virtual:
+            self._tell_unfillable(bound)
         self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
         return self.engine.run(bound, parameters)
 
@@ -215,3 +218,20 @@ class Session:
                     self.notices.append(f"{names} of run {fill.run} ({fill.version}): the replay is {fill.fidelity}")
             for (version, reason), count in failed.items():
                 self.notices.append(f"{count} segments of version {version} could not be replayed: {reason}")
+
+    def _tell_unfillable(self, bound: BoundQuery) -> None:
+        """One notice per name and reason for the versions in which it has no place."""
+        found: dict[tuple[str, str], dict[str, None]] = {}
+        names = {explicit(name)[0] for ref in bound.refs for name in ref.virtual}
+        seen: set[tuple[str, str]] = set()
+        for run in self.history.snapshot.runs:
+            if (run.version, run.script) in seen:
+                continue
+            seen.add((run.version, run.script))
+            for name in names:
+                status = self.history.status(name, run)
+                if status.state == "refused":
+                    found.setdefault((name, status.reason or "no place"), {})[run.version] = None
+        for (name, reason), versions in found.items():
+            which = next(iter(versions)) if len(versions) == 1 else f"{len(versions)} versions"
+            self.notices.append(f"{name} cannot be filled in {which}: {reason}")

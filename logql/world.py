@@ -16,6 +16,8 @@ from logql.sql.statements import CreateKept
 from logql.store.catalog import Catalog
 from logql.versions.history import resolve
 
+#: Fewest hex digits that name a version.
+_SHORTEST = 7
 _FUNCTIONS = frozenset({"origin", "fidelity", "reason"})
 
 
@@ -73,11 +75,12 @@ class StoreWorld:
 
     def versions_at(self, revision: str) -> frozenset[str]:
         """Versions that are the commit, or snapshots on top of it."""
+        versions = self._history.snapshot.versions
+        named = [v for v in versions if len(revision) >= _SHORTEST and v.commit.startswith(revision.lower())]
         try:
-            commit = resolve(self._project, self._catalog.store, revision)
+            commit = named[0].commit if len(named) == 1 else resolve(self._project, self._catalog.store, revision)
         except Error as error:
             raise BindError(error.message, hint=error.hint) from error
-        versions = self._history.snapshot.versions
         found = frozenset(v.id for v in versions if v.commit == commit or (v.dirty and commit in v.parents))
         if not found:
             raise BindError(f"no run has the commit {revision!r} ({commit[:12]})", hint="SELECT * FROM versions")

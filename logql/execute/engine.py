@@ -25,7 +25,14 @@ from logql.execute.runs import RUNS_TABLE, runs_table
 from logql.execute.sqltext import ident
 from logql.execute.tables import Tables
 from logql.sql.bound import REF_META, BoundQuery, LogsRef
+from logql.sql.split import tokens
 
+#: Statements that give no rows.
+_SILENT_WORDS = (
+    "CREATE DROP ALTER INSERT UPDATE DELETE MERGE TRUNCATE COPY BEGIN START COMMIT ROLLBACK ABORT SET RESET USE ATTACH "
+    "DETACH LOAD INSTALL COMMENT ANALYZE VACUUM CHECKPOINT PREPARE DEALLOCATE EXPORT IMPORT"
+)
+_SILENT = frozenset(_SILENT_WORDS.split())
 Parameters = Sequence[object] | Mapping[str, object] | None
 
 
@@ -150,7 +157,7 @@ class Engine:
                     found = self._connection.sql(sql, params=params)
                 else:
                     found = self._connection.sql(sql)
-                return _answer(found)
+                return _answer(found, sql)
             except duckdb.Error as error:
                 raise translate(error, rewritten) from error
 
@@ -254,11 +261,18 @@ def _counts(ref: LogsRef) -> bool:
     return not wanted.isdisjoint(ref.columns)
 
 
-def _answer(found: duckdb.DuckDBPyRelation | None) -> Answer:
+def _answer(found: duckdb.DuckDBPyRelation | None, sql: str) -> Answer:
+    """A result; of a statement that gives none, the number of rows that it changed."""
     if found is None:
         return Answer(pa.table({}), ())
     types = tuple(str(type_) for type_ in found.types)
     table = found.to_arrow_table()
-    if list(found.columns) == ["Count"] and found.type != "SELECT_RELATION" and table.num_rows <= 1:
-        return Answer(table, types, table.column(0)[0].as_py() if table.num_rows else -1)
-    return Answer(table, types)
+    if _gives_rows(sql):
+        return Answer(table, types)
+    counts = table.num_rows == 1 and table.column_names == ["Count"]
+    return Answer(pa.table({}), (), table.column(0)[0].as_py() if counts else -1)
+
+
+def _gives_rows(sql: str) -> bool:
+    words = [sql[token.start : token.end].upper() for token in tokens(sql) if token.kind in ("word", "other")]
+    return bool(words) and (words[0] not in _SILENT or "RETURNING" in words)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from logql.dbapi import Connection, Cursor
 from logql.errors import Error
 from tests.execute.traces import parse_traces
@@ -69,13 +71,11 @@ def run_case(case: Case, connection: Connection, last: Cursor | None) -> Cursor 
         assert any(case.text.strip() in text for _, text in last.messages), [text for _, text in last.messages]
         return last
     if case.kind == "statement error":
-        try:
+        with pytest.raises(Error) as raised:
             connection.execute(case.text)
-        except Error as error:
-            for line in case.expected:
-                assert line in str(error), str(error)
-            return None
-        raise AssertionError(f"no error: {case.text}")
+        for line in case.expected:
+            assert line in str(raised.value), str(raised.value)
+        return None
     cursor = connection.execute(case.text)
     if case.kind.startswith("query"):
         found = ["  ".join(_text(value) for value in row) for row in cursor.fetchall()]

@@ -22,7 +22,7 @@ from tests.execute.worlds import TestWorld
 
 NAMES = ("a", "b", "x")
 LOOPS = ("epoch", "step", "eval")
-COMMENTS = {"run": {}, "version": {}, "column": {}}
+COMMENTS: dict[str, dict[str, object]] = {"run": {}, "version": {}, "column": {}}
 
 _engines: list[Engine] = []
 
@@ -155,7 +155,7 @@ def hide(events: list[Event], run: str) -> tuple[list[Event], list[tuple[Fill, l
             sub += 1
             found[place].append(event._replace(seq=len(kept) - 1, sub=sub))
         else:
-            kept.append(event._replace(seq=len(kept)))  # type: ignore[union-attr]
+            kept.append(event._replace(seq=len(kept)))
             sub = 0
     fills = []
     for number, ((loop, entry), values) in enumerate(found.items()):

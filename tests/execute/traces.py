@@ -72,13 +72,13 @@ def parse_traces(text: str) -> list[Trace]:
             name, value = body[4:].split(" = ")
             trace.args[name] = _value(value)
             continue
-        loop, value = _LOOP.match(body), _VALUE.match(body)
+        loop, logged = _LOOP.match(body), _VALUE.match(body)
         if loop:
             path = (*path, Step(loop[1], int(loop[3] or 0), int(loop[2])))
             stack.append((indent, path))
             trace.events[rank].append(Enter(path, int(loop[2]), seq, seq + 1.0))
-        elif value:
-            trace.events[rank].append(Logged(path, value[1], _value(value[2]), seq, 0, seq + 1.0))
+        elif logged:
+            trace.events[rank].append(Logged(path, logged[1], _value(logged[2]), seq, 0, seq + 1.0))
         else:
             raise ValueError(body)
         seq += 1
@@ -94,7 +94,10 @@ def _value(text: str) -> object:
 def snapshot_of(traces: Iterable[Trace], fills: Iterable[tuple[Fill, list[Logged]]] = (), counter: int = 1) -> Snapshot:
     """A snapshot in which all rows are Arrow tables."""
     levels: dict[str, list[Piece]] = {}
-    runs, loops, shapes, versions = [], [], {}, {}
+    runs: list[Run] = []
+    loops: list[MainLoop] = []
+    shapes: dict[str, Shape] = {}
+    versions: dict[str, Version] = {}
     for number, trace in enumerate(traces):
         version = trace.version or f"v{trace.run}"
         versions.setdefault(version, Version(version, version * 3, ordinal=len(versions)))

@@ -1,0 +1,169 @@
+"""PEP 249 on a recorded store: connections, cursors, parameters, results, threads."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import logql
+from logql import dbapi
+from logql.store.snapshot import forget
+from tests.store.history import epochs, record
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[str]:
+    found = str(tmp_path / ".logql")
+    record(found, "R1", epochs(3, 2), "1" * 12, args={"lr": 0.5})
+    yield found
+    forget(found)
+
+
+@pytest.fixture
+def connection(store: str) -> Iterator[dbapi.Connection]:
+    with dbapi.connect(store) as found:
+        yield found
+
+
+def test_module_attributes() -> None:
+    assert (dbapi.apilevel, dbapi.threadsafety, dbapi.paramstyle) == ("2.0", 2, "qmark")
+    assert issubclass(dbapi.ProgrammingError, dbapi.DatabaseError)
+    assert dbapi.Date(2026, 1, 2) == datetime.date(2026, 1, 2)
+    assert dbapi.NUMBER == "BIGINT"
+    assert dbapi.STRING != "BIGINT"
+
+
+def test_no_store_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(dbapi.OperationalError, match="there is no store"):
+        dbapi.connect(str(tmp_path / ".logql"))
+
+
+def test_fetching(connection: dbapi.Connection) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SELECT epoch, acc FROM logs ORDER BY epoch")
+    assert [column[:2] for column in cursor.description or ()] == [("epoch", "BIGINT"), ("acc", "DOUBLE")]
+    assert cursor.rowcount == 3
+    assert cursor.fetchone() == (0, 0.0)
+    assert cursor.fetchmany(1) == [(1, 1 / 64)]
+    assert cursor.fetchall() == [(2, 2 / 64)]
+    assert cursor.fetchone() is None
+    cursor.execute("SELECT epoch FROM logs ORDER BY epoch")
+    assert [row for (row,) in cursor] == [0, 1, 2]
+
+
+def test_statements_without_a_result(connection: dbapi.Connection) -> None:
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE t (a INTEGER)")
+    assert cursor.description is None
+    with pytest.raises(dbapi.ProgrammingError):
+        cursor.fetchone()
+    cursor.executemany("INSERT INTO t VALUES (?)", [[1], [2], [3]])
+    assert cursor.rowcount == 3
+    assert cursor.execute("SELECT sum(a) FROM t").fetchone() == (6,)
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ("SELECT count(*) FROM logs WHERE epoch > ? AND lr = ?", [0, 0.5]),
+        ("SELECT count(*) FROM logs WHERE epoch > $1 AND lr = $2", [0, 0.5]),
+        ("SELECT count(*) FROM logs WHERE epoch > $low AND lr = $lr", {"low": 0, "lr": 0.5}),
+    ],
+)
+def test_parameters(connection: dbapi.Connection, query: str, parameters: object) -> None:
+    assert connection.execute(query, parameters).fetchone() == (2,)  # type: ignore[arg-type]
+
+
+def test_several_statements_at_once(connection: dbapi.Connection) -> None:
+    cursor = connection.execute("CREATE TABLE t AS SELECT 1 AS a; SELECT a FROM t -- the end\n;")
+    assert cursor.fetchall() == [(1,)]
+    with pytest.raises(dbapi.ProgrammingError, match="one statement at a time"):
+        connection.execute("SELECT ?; SELECT ?", [1])
+
+
+def test_arrow_pandas_and_batches(connection: dbapi.Connection) -> None:
+    cursor = connection.execute("SELECT epoch, step, loss FROM logs ORDER BY 1, 2")
+    assert cursor.arrow().num_rows == 6
+    assert list(cursor.df().columns) == ["epoch", "step", "loss"]
+    assert cursor.pl().shape == (6, 3)
+    assert sum(batch.num_rows for batch in cursor.fetch_record_batch(rows=4)) == 6
+
+
+def test_messages_hold_notices(connection: dbapi.Connection) -> None:
+    cursor = connection.execute("SELECT avg(acc), avg(loss) FROM logs")
+    ((kind, text),) = cursor.messages
+    assert kind is dbapi.Warning
+    assert 'the relation "epoch"' in text
+
+
+def test_own_tables_are_shared_and_transactions_roll_back(store: str) -> None:
+    with dbapi.connect(store) as one, dbapi.connect(store) as two:
+        one.execute("CREATE TABLE t (a INTEGER)")
+        assert two.execute("SELECT count(*) FROM t").fetchone() == (0,)
+        one.execute("BEGIN")
+        one.execute("INSERT INTO t VALUES (1)")
+        one.rollback()
+        one.rollback()
+        one.commit()
+        assert one.execute("SELECT count(*) FROM t").fetchone() == (0,)
+        one.execute("DROP TABLE t")
+
+
+def test_own_tables_in_a_file(store: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "own.duckdb")
+    with dbapi.connect(store, database=path) as connection:
+        connection.execute("CREATE TABLE t AS SELECT acc FROM logs")
+    with dbapi.connect(store, database=path) as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (3,)
+
+
+def test_closed_things_say_so(store: str) -> None:
+    connection = dbapi.connect(store)
+    cursor = connection.cursor()
+    cursor.close()
+    with pytest.raises(dbapi.InterfaceError, match="cursor is closed"):
+        cursor.execute("SELECT 1")
+    connection.close()
+    connection.close()
+    with pytest.raises(dbapi.InterfaceError, match="connection is closed"):
+        connection.cursor()
+
+
+def test_threads_share_a_connection(connection: dbapi.Connection) -> None:
+    found: list[object] = []
+
+    def ask() -> None:
+        found.extend(connection.execute("SELECT count(*) FROM logs WHERE epoch >= 0").fetchone() or ())
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [3, 3, 3, 3]
+
+
+def test_a_new_run_is_in_the_next_query(store: str, connection: dbapi.Connection) -> None:
+    assert connection.execute("SELECT count(*) FROM logs").fetchone() == (1,)
+    record(store, "R2", epochs(1), "2" * 12)
+    assert connection.execute("SELECT count(*) FROM logs").fetchone() == (2,)
+
+
+def test_the_shortcut_and_the_package(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGQL_STORE", store)
+    with logql.sql("SELECT max(epoch) FROM logs") as cursor:
+        assert cursor.fetchone() == (2,)
+    frame = logql.dataframe("acc")
+    assert list(frame["acc"]) == [0.0, 1 / 64, 2 / 64]
+    assert list(frame.columns) == ["run", "version", "epoch", "step", "acc"]
+
+
+def test_read_only(store: str) -> None:
+    with dbapi.connect(store, read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM logs").fetchone() == (1,)
+        with pytest.raises(dbapi.NotSupportedError, match="read-only"):
+            connection.execute("COMMENT ON RUN 'R1' IS 'x'")
