@@ -27,8 +27,8 @@ from tests.store.test_fills import a_fill
 from tests.store.test_seal import files
 
 STEPS = 60
-#: Every step takes minutes; the usual run takes one in seven, beginning elsewhere where the process dies.
-EVERY = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+#: Every step takes minutes; the usual run takes one in eleven, beginning elsewhere where the process dies.
+EVERY = pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
 
 
 class Fault:
