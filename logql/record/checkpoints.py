@@ -136,7 +136,7 @@ class Checkpointer:
         return self._overhead * (self._trained + self._training_time(main)) - self._spent
 
     def _training_time(self, main: Main) -> float:
-        end = main.ended_at if main.finished else time.time()
+        end = main.ended_at if main.finished else time.monotonic()
         return max(0.0, end - main.started_at - main.stalled)
 
     def _schedule(self, main: Main) -> None:
@@ -145,7 +145,7 @@ class Checkpointer:
             main.due = float("inf")
         elif self._every is None:
             wait = (self._cost - self._earned(main)) / self._overhead
-            main.due = time.time() + max(wait, _LEAST_WAIT_S)
+            main.due = time.monotonic() + max(wait, _LEAST_WAIT_S)
 
     def _take(self, main: Main, index: int | None, exhausted: bool | None, *item: object) -> None:
         from logql.state.save import Refused, save
@@ -162,7 +162,8 @@ class Checkpointer:
             self.refuse(main, f"{saved.path}: {saved.reason}" if saved.path else saved.reason)
         else:
             self._writer.put(lambda: self._write(main, index, seq, saved, stall))
-        main.stalled += time.perf_counter() - began
+        if index is not None:
+            main.stalled += time.perf_counter() - began
 
     def _write(self, main: Main, index: int | None, seq: int, saved: Saved, stall: float) -> None:
         from logql.store.blobs import Blobs

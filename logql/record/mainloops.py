@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from time import monotonic
 from time import time as clock
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, TypeVar
@@ -39,7 +40,7 @@ class Main:
         self.finished = False
         #: when whatever came before ended, the first iteration began, and the last one ended
         self.since = since
-        self.started_at = self.ended_at = clock()
+        self.started_at = self.ended_at = monotonic()
         self.stalled = 0.0
         self.saved: MainLoop | None = None
         #: the `for` statement: its code, the instruction that asks for the next item, and the frame that runs it
@@ -58,11 +59,11 @@ class Main:
 
     def start(self) -> None:
         """The first iteration begins."""
-        self.started_at = self.ended_at = clock()
+        self.started_at = self.ended_at = monotonic()
 
     def touch(self) -> None:
         """Note that the loop ran until now."""
-        self.ended_at = clock()
+        self.ended_at = monotonic()
 
 
 class MainLoops:
@@ -86,14 +87,12 @@ class MainLoops:
         key = entry[0] << api.INDEX_BITS
         try:
             for item in iterable:
-                now = clock()
-                if now >= main.due:
+                if monotonic() >= main.due:
                     self._checkpointer.boundary(main, sys._getframe(1), item)
-                    now = clock()
                 main.iterations += 1
                 here = (key, entry, item if type(item) in api.PLAIN_ITEMS else api.plain_item(item))
                 api.set_context(here)
-                api.put((here, api.ENTER, 0.0, now))
+                api.put((here, api.ENTER, 0.0, clock()))
                 yield item
                 key += 1
             self._end(main, sys._getframe(1), exhausted=True)
@@ -157,7 +156,7 @@ class MainLoops:
         if main.code is not None and main.place is None:
             main.place = find_for_loop(main.code, main.instruction, self._project)
         place = main.place or ForLoop(None, None, None, None)
-        ended = main.ended_at if main.finished or main.code is None else clock()
+        ended = main.ended_at if main.finished or main.code is None else monotonic()
         row = MainLoop(
             run=self._run.id,
             loop=main.loop,
@@ -185,10 +184,10 @@ def _is_passing(frame: FrameType) -> bool:
 
 
 def _process_start() -> float:
-    """When this process began, in seconds since the epoch; now, where the system does not tell."""
+    """When this process began, as `time.monotonic` counts; now, where the system does not tell."""
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
-        return clock() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+        return monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError, IndexError, AttributeError):
-        return clock()
+        return monotonic()
