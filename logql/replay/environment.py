@@ -28,6 +28,8 @@ SILENCED = {
     "CLEARML_OFFLINE_MODE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+#: Packages whose versions change numbers.
+_NUMERIC = ("jax", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow", "torch", "transformers", "xgboost")
 #: Settings of the recorder and of the asking process that would act on the replayed script.
 _DROPPED = ("LOGQL_ARGS", "LOGQL_CAPTURE", "LOGQL_CHECKPOINT_EVERY", "LOGQL_STORE", "PYTHONSTARTUP", "PYTHONINSPECT")
 
@@ -101,10 +103,21 @@ def differences(run: Run) -> list[str]:
     found = []
     if interpreter(run) != run.environment.get("executable", sys.executable):
         found.append(f"the interpreter {run.environment['executable']} is gone; {sys.executable} replays instead")
+    packages = run.environment.get("packages")
+    if isinstance(packages, Mapping):
+        found += _other_packages(packages)
     cpu, then = cpu_model(), run.environment.get("cpu")
     if then and cpu and then != cpu:
         found.append(f"recorded on {then}, replayed on {cpu}")
     return found
+
+
+def _other_packages(then: Mapping[str, str]) -> list[str]:
+    from logql.record.environment import packages
+
+    now = packages()
+    changed = [name for name in _NUMERIC if name in then and name in now and then[name] != now[name]]
+    return [f"{name} was {then[name]} and is {now[name]}" for name in changed]
 
 
 def cpu_model() -> str:

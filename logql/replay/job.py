@@ -81,7 +81,7 @@ class Options:
     isolation: Isolation | None = None
     memory_bytes: int | None = None
     disk_bytes: int | None = None
-    timeout_floor_s: float = 600.0
+    timeout_floor_s: float = 60.0
     rtol: float = 1e-3
     atol: float = 1e-5
 

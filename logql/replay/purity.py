@@ -9,13 +9,15 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType, TracebackType
+from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
 Undo = Callable[[], None]
 #: Compares the state now with that of an earlier call; see `Guard`.
 Digester = Callable[[FrameType], Callable[[], str | None] | None]
 _DEPTH = 3
+#: Nothing in these is drawn from, or it is a library's own.
+_PLAIN = (int, float, str, bytes, type, ModuleType, FunctionType, BuiltinFunctionType)
 
 
 class Guard:
@@ -97,7 +99,7 @@ def _global_random_states() -> Iterator[Undo]:
 
 def _protect_object(value: Any, seen: set[int], depth: int) -> Iterator[Undo]:
     """Protect a generator, a module of a network, or such held by an object's attributes or by a small container."""
-    if value is None or isinstance(value, int | float | str | bytes | type) or id(value) in seen:
+    if value is None or isinstance(value, _PLAIN) or id(value) in seen:
         return
     seen.add(id(value))
     found = _protector(value)

@@ -1,0 +1,133 @@
+"""What a replay costs against what it must cost: `python bench/replay.py [EPOCHS ...]`.
+
+For k epochs at the start, middle and end of a run: the seconds of the replay over (start-up + prologue + restore + the
+longest worker's iterations), all measured in the same process chain; then a value before the inner loop, with a
+checkpoint at every epoch, as a share of an epoch. DESIGN section 9 asks for ratios up to 1.1, and for 5 %.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from logql.model import MainLoop, Segment
+from logql.replay.job import Job, Options, Result
+from logql.replay.pool import LocalPool
+from logql.store.catalog import Catalog
+from logql.versions import history
+
+SCRIPT = """\
+import numpy as np
+import logql
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(256, 64))
+y = rng.normal(size=(256, 1))
+w1, w2 = rng.normal(size=(64, 128)) * 0.1, rng.normal(size=(128, 1)) * 0.1
+m1, m2 = np.zeros_like(w1), np.zeros_like(w2)
+for epoch in logql.loop("epoch", range({epochs})):
+    lr = 0.01 / (1 + epoch / 100)
+    for step in logql.loop("step", range({steps})):
+        h = np.tanh(x @ w1)
+        e = h @ w2 - y
+        g2 = h.T @ e / len(x)
+        g1 = x.T @ (e @ w2.T * (1 - h * h)) / len(x)
+        m1 = 0.9 * m1 + g1
+        m2 = 0.9 * m2 + g2
+        w1 -= lr * m1
+        w2 -= lr * m2
+    logql.log("loss", float((e * e).mean()))
+"""
+LAST = '    logql.log("loss", float((e * e).mean()))\n'
+FIRST = "    lr = 0.01 / (1 + epoch / 100)\n"
+#: where, name, and the inserted statement
+AT_END = (LAST, "norm", '    logql.log("norm", float(np.abs(w1).sum()))\n')
+AT_START = (FIRST, "first", '    logql.log("first", float(np.abs(w1).sum()))\n')
+
+
+def main(sizes: Sequence[int]) -> None:
+    """Print one line per case."""
+    workers = len(os.sched_getaffinity(0))
+    print(f"{'case':44} {'replay s':>9} {'floor s':>9} {'ratio':>7}")
+    for epochs in sizes:
+        with tempfile.TemporaryDirectory() as project:
+            loop = _record(project, epochs, 12 if epochs > 20 else 40)
+            for place, first in (("start", 0), ("middle", epochs // 2), ("end", epochs - 1)):
+                _report(f"{epochs} epochs, 1 at the {place}, 1 worker", project, loop, [(first,)], 1, AT_END)
+            count = min(epochs, 4 * workers)
+            parts = [tuple(range(epochs - count, epochs))[at::workers] for at in range(workers)]
+            _report(f"{epochs} epochs, {count} at the end, {workers} workers", project, loop, parts, workers, AT_END)
+            _report_before(project, loop, epochs)
+
+
+def _record(project: str, epochs: int, steps: int) -> MainLoop:
+    with open(os.path.join(project, "train.py"), "w", encoding="utf-8") as file:
+        file.write(SCRIPT.format(epochs=epochs, steps=steps))
+    environment = {**os.environ, "LOGQL_CHECKPOINT_EVERY": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    subprocess.run([sys.executable, "train.py"], cwd=project, env=environment, check=True)
+    with Catalog.open(os.path.join(project, ".logql")) as catalog:
+        return catalog.main_loops()[0]
+
+
+def _job(project: str, wanted: Sequence[int], statement: tuple[str, str, str]) -> Job:
+    store = os.path.join(project, ".logql")
+    place, name, inserted = statement
+    with Catalog.open(store) as catalog:
+        run, version = catalog.runs()[0], catalog.versions()[0]
+        loops, checkpoints = catalog.main_loops(), catalog.checkpoints()
+    source = history.read_files(store, project, version)["train.py"]
+    files = {"train.py": source.replace(place, place + inserted)}
+    segment = Segment(run.id, version.id, "epoch", 0, tuple(wanted), {name: "bench"})
+    return Job(segment, run, version, tuple(loops), tuple(checkpoints), files, once=True)
+
+
+def _replay(
+    project: str, parts: Sequence[Sequence[int]], workers: int, statement: tuple[str, str, str]
+) -> list[Result]:
+    pool = LocalPool(os.path.join(project, ".logql"), project, Options(workers=workers))
+    for part in parts:
+        pool.submit(_job(project, part, statement))
+    found = [item for item in pool.results() if isinstance(item, Result)]
+    assert all(result.state == "done" for result in found), [result.error for result in found]
+    return found
+
+
+def _report(
+    text: str,
+    project: str,
+    loop: MainLoop,
+    parts: Sequence[Sequence[int]],
+    workers: int,
+    statement: tuple[str, str, str],
+) -> None:
+    began = time.perf_counter()
+    results = _replay(project, parts, workers, statement)
+    actual = time.perf_counter() - began
+    epoch = loop.seconds / loop.iterations
+    floor = loop.setup_seconds + epoch * max(result.executed for result in results)
+    print(f"{text:44} {actual:9.2f} {floor:9.2f} {actual / floor:7.2f}", flush=True)
+
+
+def _report_before(project: str, loop: MainLoop, epochs: int) -> None:
+    """Seconds that each further epoch costs when only a value before its inner loop is wanted."""
+    few = [_timed(project, [0, 1]) for _ in range(3)]
+    many = [_timed(project, range(epochs)) for _ in range(3)]
+    each = (statistics.median(many) - statistics.median(few)) / (epochs - 2)
+    share = each / (loop.seconds / loop.iterations)
+    print(f"{epochs} epochs, before the inner loop: {1000 * each:.1f} ms an epoch, {share:.1%} of it", flush=True)
+
+
+def _timed(project: str, wanted: Sequence[int]) -> float:
+    began = time.perf_counter()
+    _replay(project, [list(wanted)], 1, AT_START)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main([int(text) for text in sys.argv[1:]] or [10, 50, 200])
