@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
-from operator import ge, gt, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from logql.model import OUTPUT_LEVEL, SYSTEM_COLUMNS, Enter, Event, Level, Line, Logged, Path, Shape
 from logql.store import columns, layout, types
 from logql.store.names import INTERNAL, fold
+from logql.store.parts import Cells, Rows, row_order, split_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,31 +49,6 @@ def loop_columns(level: Level) -> list[str]:
     return [column for name in loop_names(level) for column in (name, f"{name}_index", f"{name}_entry")]
 
 
-class _Cells:
-    """Values of one name in one level: where, when in the run's order, and what."""
-
-    __slots__ = ("rows", "seqs", "subs", "values")
-
-    def __init__(self) -> None:
-        self.rows = array("q")
-        self.seqs = array("q")
-        self.subs = array("i")
-        self.values: list[object] = []
-
-
-class _Rows:
-    """Contexts of one level, one each, with what was logged in them."""
-
-    def __init__(self, level: Level) -> None:
-        self.level = level
-        self.paths: list[Path] = []
-        self.outer: list[tuple[object, ...]] = []
-        self.seqs = array("q")
-        self.subs = array("i")
-        self.ts: list[float | None] = []
-        self.cells: dict[str, _Cells] = {}
-
-
 class Builder:
     """Collects events of one run and rank in their order; `tables` may be asked at any time."""
 
@@ -94,12 +68,12 @@ class Builder:
         self.names = names or {}
         self.sidecar = sidecar
         self.ordered = ordered
-        self.levels: dict[Level, _Rows] = {}
-        self._places: dict[Path, tuple[_Rows, int, tuple[object, ...]]] = {}
+        self.levels: dict[Level, Rows] = {}
+        self._places: dict[Path, tuple[Rows, int, tuple[object, ...]]] = {}
         self._lines: list[Line] = []
         self._around: Path | None = None
         self._loop = ""
-        self._rows = _Rows(())
+        self._rows = Rows(())
         self._outer: tuple[object, ...] = ()
         if not sidecar:
             self._place((), None, -1, 0, None)
@@ -107,7 +81,7 @@ class Builder:
     def add(self, events: Iterable[Event]) -> None:
         """Take in events."""
         last: Path | None = None
-        rows, row = self.levels.get((), _Rows(())), 0
+        rows, row = self.levels.get((), Rows(())), 0
         for event in events:
             path = event.path
             if type(event) is Logged:
@@ -118,7 +92,7 @@ class Builder:
                 _, name, value, seq, sub, ts = event
                 cells = rows.cells.get(name)
                 if cells is None:
-                    cells = rows.cells[name] = _Cells()
+                    cells = rows.cells[name] = Cells()
                 cells.rows.append(row)
                 cells.seqs.append(seq)
                 cells.subs.append(sub)
@@ -142,7 +116,7 @@ class Builder:
 
     def _place(
         self, path: Path, item: object, seq: int, sub: int, ts: float | None
-    ) -> tuple[_Rows, int, tuple[object, ...]]:
+    ) -> tuple[Rows, int, tuple[object, ...]]:
         known = self._places.get(path)
         if known is not None:
             return known
@@ -154,7 +128,7 @@ class Builder:
             rows = self._rows
             outer = (*self._outer, own.index if item is None and not self.sidecar else item)
         else:
-            rows = self.levels.setdefault((), _Rows(()))
+            rows = self.levels.setdefault((), Rows(()))
         place = self._places[path] = rows, len(rows.paths), outer
         rows.paths.append(path)
         rows.outer.append(outer)
@@ -169,7 +143,7 @@ class Builder:
         place = self._places.get(around) or self._place(around, None, seq, sub, ts)
         level = tuple(step.loop for step in path)
         if level not in self.levels:
-            self.levels[level] = _Rows(level)
+            self.levels[level] = Rows(level)
         self._around, self._loop, self._rows, self._outer = around, path[-1].loop, self.levels[level], place[2]
 
     def tables(self) -> dict[str, pa.Table]:
@@ -182,9 +156,9 @@ class Builder:
             found[OUTPUT_LEVEL] = self._output()
         return found
 
-    def _table(self, rows: _Rows) -> pa.Table:
-        split = _split(rows, self._inner_starts, self.sidecar, rows.level in self.ordered)
-        order = _sorted(split)
+    def _table(self, rows: Rows) -> pa.Table:
+        split = split_rows(rows, self._inner_starts, self.sidecar, rows.level in self.ordered)
+        order = row_order(split)
         count = len(split.paths)
         frame = _frame(self.version, self.run, self.rank, count)
         frame.update(_loops(rows.level, split.paths, split.outer))
@@ -223,106 +197,6 @@ class Builder:
         return _table(frame, None)
 
 
-class _Split:
-    """Rows of a level after contexts with repeats became parts."""
-
-    def __init__(self, rows: _Rows) -> None:
-        self.paths, self.outer, self.ts = rows.paths, rows.outer, rows.ts
-        self.seqs, self.subs = rows.seqs[:], rows.subs[:]
-        self.parts = array("i", [-1]) * len(rows.paths)
-        self.order: dict[int, list[str]] = {}
-        self.cells = rows.cells
-
-
-def _split(rows: _Rows, inner_starts: Any, sidecar: bool, ordered: bool) -> _Split:
-    split = _Split(rows)
-    repeated = {row for cells in rows.cells.values() for row in (cells.rows if ordered else _repeated_rows(cells.rows))}
-    if not repeated:
-        return split
-    split.paths, split.outer, split.ts = rows.paths[:], rows.outer[:], rows.ts[:]
-    moved = _values_of(rows, repeated)
-    split.cells = {name: _without(cells, repeated) for name, cells in rows.cells.items()}
-    starts = inner_starts(rows.level, {rows.paths[row] for row in repeated})
-    for row in sorted(repeated):
-        values = sorted(moved[row], key=itemgetter(0, 1, 2))
-        parts = [[value] for value in values] if sidecar else _parts(values, starts[rows.paths[row]])
-        for part, values in enumerate(parts):
-            _put_part(split, row, part, values)
-    return split
-
-
-def _repeated_rows(rows: array[int]) -> set[int]:
-    """Rows that occur twice; the usual case, ascending rows, is told at C speed."""
-    if not any(map(ge, rows, islice(rows, 1, None))):
-        return set()
-    seen: set[int] = set()
-    return {row for row in rows if row in seen or seen.add(row)}  # type: ignore[func-returns-value]
-
-
-#: seq, sub, position among its name's cells, name, value
-_Value = tuple[int, int, int, str, object]
-
-
-def _values_of(rows: _Rows, wanted: set[int]) -> dict[int, list[_Value]]:
-    found: dict[int, list[_Value]] = {row: [] for row in wanted}
-    for name, cells in rows.cells.items():
-        for position, row in enumerate(cells.rows):
-            if row in wanted:
-                value = cells.seqs[position], cells.subs[position], position, name, cells.values[position]
-                found[row].append(value)
-    return found
-
-
-def _without(cells: _Cells, rows: set[int]) -> _Cells:
-    kept = _Cells()
-    keep = [position for position, row in enumerate(cells.rows) if row not in rows]
-    kept.rows = array("q", [cells.rows[position] for position in keep])
-    kept.values = [cells.values[position] for position in keep]
-    return kept
-
-
-def _parts(values: Sequence[_Value], starts: Sequence[int]) -> list[list[_Value]]:
-    """Values of one context in parts: one ends where a name comes again, or an inner iteration began."""
-    parts: list[list[_Value]] = []
-    names: set[str] = set()
-    begun, position = sorted(starts), 0
-    for value in values:
-        passed = position
-        while position < len(begun) and begun[position] <= value[0]:
-            position += 1
-        if not parts or value[3] in names or position > passed:
-            parts.append([])
-            names = set()
-        parts[-1].append(value)
-        names.add(value[3])
-    return parts
-
-
-def _put_part(split: _Split, row: int, part: int, values: list[_Value]) -> None:
-    place = row
-    if part:
-        place = len(split.paths)
-        split.paths.append(split.paths[row])
-        split.outer.append(split.outer[row])
-        split.ts.append(split.ts[row])
-        split.seqs.append(0)
-        split.subs.append(0)
-        split.parts.append(0)
-    split.parts[place] = part
-    split.seqs[place], split.subs[place] = values[0][:2]
-    split.order[place] = [value[3] for value in values]
-    for *_, name, value in values:
-        split.cells[name].rows.append(place)
-        split.cells[name].values.append(value)
-
-
-def _sorted(split: _Split) -> list[int] | None:
-    """The order of rows by context and part; None if they are in order."""
-    if not split.order and not any(map(gt, split.paths, islice(split.paths, 1, None))):
-        return None
-    return sorted(range(len(split.paths)), key=lambda row: (split.paths[row], split.parts[row]))
-
-
 def _frame(version: str, run: str, rank: int, count: int) -> dict[str, pa.Array]:
     import pyarrow as pa
 
@@ -348,7 +222,7 @@ def _items(items: list[object]) -> pa.Array:
     return columns.strings([None if item is None else str(item) for item in items]) if misfits else array_
 
 
-def _output_loop(loop: str, lines: list[Line], places: Mapping[Path, tuple[_Rows, int, Any]]) -> dict[str, pa.Array]:
+def _output_loop(loop: str, lines: list[Line], places: Mapping[Path, tuple[Rows, int, Any]]) -> dict[str, pa.Array]:
     steps: list[tuple[object, int, int] | None] = []
     for line in lines:
         depth = next((depth for depth, step in enumerate(line.path) if step.loop == loop), None)
@@ -367,7 +241,7 @@ def _output_loop(loop: str, lines: list[Line], places: Mapping[Path, tuple[_Rows
     }
 
 
-def _nulls(cells: Mapping[str, _Cells]) -> dict[int, list[str]]:
+def _nulls(cells: Mapping[str, Cells]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for name, one in cells.items():
         if None in one.values:
@@ -384,7 +258,7 @@ def _stored_lists(found: dict[int, list[str]], names: Mapping[str, str], count: 
     return lists
 
 
-def _add_column(frame: dict[str, pa.Array], stored: str, cells: _Cells, count: int) -> None:
+def _add_column(frame: dict[str, pa.Array], stored: str, cells: Cells, count: int) -> None:
     dense, misfits = columns.column(cells.values)
     frame[stored] = columns.scatter(dense, cells.rows, count)
     if misfits:
