@@ -14,6 +14,8 @@ from logql.sql.bound import LogsRef
 if TYPE_CHECKING:
     from logql.execute.engine import Engine
 
+#: Number of the reference that counts; those of a query start at 0.
+_ID = 1_000_000
 ORIGINS = ("recorded", "hindsight", "not_logged", "missing", "unfillable", "other_type")
 
 
@@ -31,7 +33,7 @@ def count_origins(table: pa.Table, engine: Engine) -> pa.Table:
 def _counts_of(name: str, engine: Engine) -> dict[tuple[str, str], int]:
     virtual = frozenset([name]) if engine.history.may_miss(name) else frozenset()
     columns = ("version", name, f"{name}$origin")
-    ref = LogsRef(-1, "l", names=frozenset([name]), virtual=virtual, columns=columns)
+    ref = LogsRef(_ID, "l", names=frozenset([name]), virtual=virtual, columns=columns)
     lowered = lower(ref, engine.history, engine)
     tables = {**lowered.tables, RUNS_TABLE: engine._runs_table()}
     quoted = f'"{name}$origin"'
