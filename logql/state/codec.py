@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from logql.state.save import BlobStore
 
 FORMAT = 1
-_PACKED_BELOW = 1 << 15
+_PACKED_BELOW = 1 << 20
 _PLAIN = frozenset({type(None), bool, str, float})
 _LARGE = 1 << 63
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ class Prologue:
     """Identities of all objects reachable at the start of a main loop, before `iter()` is called on its iterable.
 
     Recording: make one at the loop's first `next()`, before `iter(iterable)`, and pass it to every `save` of that
-    loop. It holds no object alive; an id that was reused by then is harmless, because its former owner is gone.
+    loop. It keeps data alive nowhere. Where a list or an array has the id that another had, the other is gone, and
+    its counterpart in a replay may well take the contents; code and open files are told apart by weak references.
 
     Replaying: make one with `keep=True` at the very same instant, before `Loaded.set_random_states` and `iter()`, and
     pass it to every `restore` in that loop: it finds the live objects although the program has moved on.
@@ -30,11 +32,15 @@ class Prologue:
     def __init__(self, roots: Roots, *, keep: bool = False) -> None:
         edges: dict[int, Edges] | None = {} if keep else None
         walker = Walker(roots.selection, edges=edges)
-        self._roots: dict[str, Any] = {}
         for root in roots.roots:
             if root.role != "item":
-                self._roots[root.name] = walker.root(root.name, root.value, strict=False)
+                walker.root(root.name, root.value, strict=False)
         self._numbers = {key: number for number, key in enumerate(walker.keys)}
+        self._owners = {
+            number: _weakly(walker.objects[number])
+            for number, node in enumerate(walker.nodes)
+            if KINDS[node.kind].identity
+        }
         self._types = [type(value) for value in walker.objects]
         self.places = [(node.parent, node.step) for node in walker.nodes]
         self.entry = [_state_alone(node, number) for number, node in enumerate(walker.nodes) if _is_random(node)]
@@ -52,7 +58,10 @@ class Prologue:
     def anchor(self, key: object, value: object) -> int | None:
         """The number that an object had in the prologue, or None if it is new."""
         number = self._numbers.get(key)
-        return number if number is not None and self._types[number] is type(value) else None
+        if number is None or self._types[number] is not type(value):
+            return None
+        owner = self._owners.get(number)
+        return number if owner is None or owner() is value else None
 
     def find(self, places: Mapping[int, tuple[int, str]]) -> dict[int, object]:
         """Live objects at places that were noted in another process; a place that leads nowhere is left out."""
@@ -70,6 +79,13 @@ class Prologue:
 
         found = {anchor: locate(anchor) for anchor in sorted(places)}
         return {anchor: self._objects[number] for anchor, number in found.items() if number is not None}
+
+
+def _weakly(value: object) -> Callable[[], object]:
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
 
 
 def _is_random(node: Node) -> bool:

@@ -225,7 +225,12 @@ def _in_memory(value: object) -> bool:
 
 def lies_in(file: str, project: str) -> bool:
     """Whether a file is source of the project: under it, and in none of its environments."""
-    path = os.path.realpath(file)
+    return _is_source_folder(os.path.dirname(file), project)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_source_folder(folder: str, project: str) -> bool:
+    path = os.path.realpath(folder) + os.sep
     if not path.startswith(project.rstrip(os.sep) + os.sep):
         return False
     parts = path[len(project) :].split(os.sep)

@@ -120,6 +120,21 @@ def test_refusals_name_the_object() -> None:
     assert result == Refused("an object of type threading._MainThread cannot be saved", "checkpointing.net.parts.a[1]")
 
 
+def test_a_new_function_at_an_old_address_is_not_taken_for_the_old_one() -> None:
+    handlers: list[Any] = [eval("lambda: 1")]
+    roots = here(handlers=handlers)
+    prologue = Prologue(roots)
+    address = id(handlers[0])
+    kept = []
+    for _ in range(50):
+        handlers.clear()
+        handlers.append(eval("lambda: 2"))
+        if id(handlers[0]) == address:
+            break
+        kept.append(handlers[0])
+    assert isinstance(save(roots, prologue), Refused)
+
+
 def test_cycles_and_self_references(tmp_path: Path) -> None:
     ring: list[Any] = [1]
     ring.append((ring, {"ring": ring}))

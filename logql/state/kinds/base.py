@@ -24,6 +24,8 @@ class Kind:
 
     name: ClassVar[str]
     atomic: ClassVar[bool] = False
+    #: whether an object stands for itself (code, an open file), so that another at its old address must not be taken
+    identity: ClassVar[bool] = False
 
     def key(self, value: object) -> object:
         """What identifies the object while it lives."""

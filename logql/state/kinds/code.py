@@ -47,6 +47,7 @@ class FunctionKind(Kind):
     """A Python function: its code by identity, its cells, defaults and attributes by content."""
 
     name = "function"
+    identity = True
 
     def capture(self, value: types.FunctionType, walker: Walker) -> Payload:
         found = find_global(value)
@@ -193,6 +194,7 @@ class WrapperKind(Kind):
     """staticmethod, classmethod and property: kept by identity, for the functions in them."""
 
     name = "wrapper"
+    identity = True
 
     def capture(self, value: Any, walker: Walker) -> Payload:
         need_anchor(value, walker, f"a {type(value).__name__}")
@@ -208,6 +210,7 @@ class ClassKind(Kind):
     """A class of the project: kept by identity, its data attributes by content."""
 
     name = "class"
+    identity = True
 
     def capture(self, value: type, walker: Walker) -> Payload:
         found = find_global(value)
@@ -258,6 +261,7 @@ class CacheKind(Kind):
     """A function under functools.lru_cache: saved where its cache is empty or as the prologue left it."""
 
     name = "cache"
+    identity = True
 
     def capture(self, value: Any, walker: Walker) -> Payload:
         found = find_global(value)

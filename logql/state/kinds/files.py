@@ -23,6 +23,7 @@ class FileKind(Kind):
     """An open or closed file. A file open for writing is truncated to the saved position, then written on."""
 
     name = "file"
+    identity = True
 
     def capture(self, value: Any, walker: Walker) -> Payload:
         if value.closed:

@@ -26,6 +26,7 @@ class OpaqueKind(Kind):
     """A logger, a progress bar, a tracker, a stream of the process: kept by identity, not looked into."""
 
     name = "opaque"
+    identity = True
 
     def capture(self, value: Any, walker: Walker) -> Payload:
         need_anchor(value, walker, f"an object of type {type_name(value)}")
@@ -72,6 +73,7 @@ class RefusedKind(Kind):
     """Generators, iterators, threads, frames and the like: their state cannot be read."""
 
     name = "refused"
+    identity = True
 
     def capture(self, value: Any, walker: Walker) -> Payload:
         raise Refusal(f"an object of type {type_name(value)} cannot be saved")
