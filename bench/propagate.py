@@ -177,12 +177,23 @@ def _placed_case(history: History, new: Version, old: Version, random_: random.R
         if theirs is None:
             continue
         stratum = stratum_of(ours, theirs, new, old)
-        if wanted not in ("any", stratum):
+        if wanted == "near an edit":
+            if _neighbours(ours) == _neighbours(theirs):
+                continue
+        elif wanted not in ("any", stratum):
             continue
         text = take_out(old.source, theirs)
         if text is not None:
             return _case(history, new, old, stratum, ours, text, old.source)
     return None
+
+
+def _neighbours(place_: Place) -> tuple[str, str]:
+    """Normal forms of the statements next to one in its block."""
+    at = next(n for n, node in enumerate(place_.block) if node is place_.node)
+    around = (place_.block[at - 1] if at else None, place_.block[at + 1] if at + 1 < len(place_.block) else None)
+    before, after = (ast.dump(node) if node is not None else "" for node in around)
+    return before, after
 
 
 def counterpart(ours: Place, new: Version, old: Version) -> Place | None:
@@ -431,14 +442,14 @@ def _effects(node: ast.stmt) -> tuple[set[str], set[str], bool]:
 
 
 def gather(repositories: Sequence[str], cases: int, half: str, seed: int) -> list[Case]:
-    """Draw cases: half of them as they come (`any`), the rest spread over the strata."""
+    """Draw cases: a third of them as they come, the rest spread over the strata and over places next to an edit."""
     random_ = random.Random(seed)
     pools = []
     for name in repositories:
         repository, _, folder = name.partition(":")
         pools += list(histories(repository, folder, half))
     found: list[Case] = []
-    wanted = ["any", "any", "any", "edited", "moved", "renamed", "split", "absent"]
+    wanted = ["any", "any", "any", "near an edit", "near an edit", "edited", "moved", "renamed", "split", "absent"]
     tries = 0
     seen = set()
     while len(found) < cases and tries < cases * 30 and pools:

@@ -178,6 +178,11 @@ def similarity(one: Item, other: Item) -> float:
     return max(0.5 * header + 0.5 * body, 0.9 * header if header > 0.6 else 0.0)
 
 
+def token_similarity(tokens: tuple[bytes, ...], other: Item) -> float:
+    """Likeness of a text, given by its tokens, to a simple statement."""
+    return 0.7 * _dice(_words(tokens), _bag(other, words=True)) + 0.3 * _dice(_counted(tokens), _bag(other))
+
+
 def _likeness(one: Item, other: Item) -> float:
     """Words in common count more than punctuation."""
     return 0.7 * _dice(_bag(one, words=True), _bag(other, words=True)) + 0.3 * _dice(_bag(one), _bag(other))
@@ -186,12 +191,16 @@ def _likeness(one: Item, other: Item) -> float:
 def _bag(item: Item, *, words: bool = False) -> frozenset[tuple[bytes, int]]:
     bag = item.words if words else item.bag
     if bag is None:
-        bag = _counted(token for token in item.tokens if not words or token[-1:].isalnum() or len(token) > 1)
+        bag = _words(item.tokens) if words else _counted(item.tokens)
         if words:
             item.words = bag
         else:
             item.bag = bag
     return bag
+
+
+def _words(tokens: Iterable[bytes]) -> frozenset[tuple[bytes, int]]:
+    return _counted(token for token in tokens if token[-1:].isalnum() or len(token) > 1)
 
 
 def _keys_below(item: Item) -> frozenset[tuple[bytes, int]]:

@@ -6,16 +6,18 @@ import ast
 import hashlib
 from collections.abc import Mapping
 
-from logql.model import Level
+from logql.model import RUN_LEVEL, Level
 from logql.propagate.locate import Spot
 from logql.propagate.loops import Project
-from logql.propagate.statements import read_outlines
+from logql.propagate.statements import MODULE, read_outlines
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
 
 def levels_of(spot: Spot, old_files: Mapping[str, str]) -> tuple[Level, ...]:
     """The levels that the place can have, through the calls of the functions around it."""
+    if not any(MODULE in text for text in old_files.values()):
+        return (RUN_LEVEL,)
     outlines = [spot.unit.outline] + [
         outline for outline in read_outlines(old_files) if outline.path != spot.unit.outline.path
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from logql.propagate.names import uses_of
 from logql.propagate.outline import Item, Outline, Unit, start_of
+from logql.propagate.purity import may_swap
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
     last = high.position if high is not None else len(target.items)
     if first > last:
         return Nowhere("the statements before and after it stand in the opposite order here")
-    return _choose(statement, target, first, last, skipped_before, skipped_after, low, high)
+    gap = _Gap(statement, target.items[first:last], low, high, skipped_before, skipped_after)
+    return _choose(target, first, gap)
 
 
 @dataclass(frozen=True)
@@ -140,51 +142,73 @@ def pinned_spot(outline: Outline, line: int) -> Spot | Nowhere:
     return Spot(module, None, module.body, len(module.body), 1.0)
 
 
-def _choose(
-    statement: Item,
-    target: _Block,
-    first: int,
-    last: int,
-    skipped_before: int,
-    skipped_after: int,
-    low: Item | None,
-    high: Item | None,
-) -> Spot | Nowhere:
-    gap = target.items[first:last]
-    position, confidence = first, 0.95
-    if gap:
-        scores = [
-            _gap_score(statement, gap, cut, skipped_before, skipped_after, low, high) for cut in range(len(gap) + 1)
-        ]
-        best = max(range(len(scores)), key=lambda cut: scores[cut])
-        position, confidence = first + best, 0.7
-    elif low is None and high is None and target.items:
-        confidence = 0.5
-    return Spot(target.unit, target.parent, target.items, position, confidence, target.slot)
+@dataclass(frozen=True)
+class _Gap:
+    """Unmatched old statements between two anchors, and how far the new anchors are from the statement."""
+
+    statement: Item
+    items: list[Item]
+    low: Item | None
+    high: Item | None
+    skipped_before: int
+    skipped_after: int
+
+    @property
+    def follows(self) -> bool:
+        """Whether the statement directly follows the anchor before it, or opens its block."""
+        return self.skipped_before == 0 and (self.low is not None or self.statement.position == 0)
+
+    @property
+    def precedes(self) -> bool:
+        """Whether the statement directly precedes the anchor after it, or ends its block."""
+        last = self.statement.position == len(self.statement.block) - 1
+        return self.skipped_after == 0 and (self.high is not None or last)
 
 
-def _gap_score(
-    statement: Item,
-    gap: list[Item],
-    cut: int,
-    skipped_before: int,
-    skipped_after: int,
-    low: Item | None,
-    high: Item | None,
-) -> float:
+def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
+    def spot(cut: int, confidence: float) -> Spot:
+        return Spot(target.unit, target.parent, target.items, first + cut, confidence, target.slot)
+
+    if not gap.items:
+        return spot(0, 0.98 if gap.follows and gap.precedes else 0.95)
+    scores = [_gap_score(gap, cut) for cut in range(len(gap.items) + 1)]
+    ranked = sorted(range(len(scores)), key=lambda cut: -scores[cut])
+    best = ranked[0]
+    doubtful = [cut for cut in ranked[1:] if scores[best] - scores[cut] < _MARGIN]
+    if gap.low is None and gap.high is None:
+        doubtful = ranked[1:]
+    if all(_commutes(gap, best, cut) for cut in doubtful):
+        return spot(best, 0.9 if doubtful else 0.8)
+    return Nowhere(
+        "the code next to it has changed too much to tell its place",
+        tuple(spot(cut, 0.0) for cut in (best, *doubtful[:4])),
+    )
+
+
+#: Scores closer than this do not tell two places apart.
+_MARGIN = 0.05
+
+
+def _gap_score(gap: _Gap, cut: int) -> float:
     """How well the statement fits after `cut` of the unmatched old statements, by adjacency and by data flow."""
-    uses = uses_of(statement.node)
+    uses = uses_of(gap.statement.node)
     score = 0.0
-    if cut == 0 and skipped_before == 0:
-        score += 1.0 if low is not None or statement.position == 0 else 0.0
-    if cut == len(gap) and skipped_after == 0:
-        score += 1.1 if high is not None or statement.position == len(statement.block) - 1 else 0.0
-    for number, item in enumerate(gap):
+    if cut == 0 and gap.follows:
+        score += 1.0
+    if cut == len(gap.items) and gap.precedes:
+        score += 1.1
+    for number, item in enumerate(gap.items):
         theirs = uses_of(item.node)
+        distance = abs(cut - number) - (number < cut)
         if number < cut:
             score -= 2.0 * len(uses.writes & (theirs.reads - theirs.writes))
-            score += 0.3 * bool(theirs.writes & uses.reads)
+            score += (0.3 - 0.02 * distance) * bool(theirs.writes & uses.reads)
         else:
             score -= 1.0 * bool(theirs.writes & uses.reads)
-            score += 0.5 * bool(theirs.reads & uses.writes)
+            score += (0.5 - 0.02 * distance) * bool(theirs.reads & uses.writes)
     return score
+
+
+def _commutes(gap: _Gap, one: int, other: int) -> bool:
+    """Whether the statement may change places with all that stands between two cuts of the gap."""
+    return all(may_swap(gap.statement.node, item.node) for item in gap.items[min(one, other) : max(one, other)])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -154,14 +156,17 @@ def end_line_of(node: ast.AST) -> int:
 
 def parse_source(source: str) -> ast.Module:
     """The syntax tree; raises SyntaxError (also for text that Python rejects with ValueError or RecursionError)."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    collecting = gc.isenabled()
+    gc.disable()  # a tree has no garbage, and a collection in the middle of parsing costs more than the parse
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return ast.parse(source)
-        except (ValueError, RecursionError, MemoryError) as exc:
-            raise SyntaxError(str(exc)) from exc
+    except (ValueError, RecursionError, MemoryError) as exc:
+        raise SyntaxError(str(exc)) from exc
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @lru_cache(maxsize=64)

@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from logql.model import Placement
-from logql.propagate.align import align
+from logql.propagate.align import align, token_similarity
 from logql.propagate.edit import CannotInsert, insert_header, insert_text
 from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
-from logql.propagate.outline import Item, Outline, read_outline
+from logql.propagate.outline import Item, Outline, normal_tokens, read_outline
+from logql.propagate.rename import Path
 from logql.propagate.result import Refusal, finish, refused
 from logql.propagate.rewrite import guarded_text, statement_text
 from logql.propagate.settle import Settled, Settler
-from logql.propagate.statements import Wrapper, find_wrappers, read_outlines
+from logql.propagate.statements import Wrapper, find_wrappers, read_outlines, statements_of
 from logql.propagate.subject import Subject, matching_guard, read_subject
 from logql.propagate.units import Host, find_hosts
 
 _SINGLE = "<source>"
 _LEAST_SCORE = 0.1
+_OLDER_FORM = 0.6
 Pin = tuple[str, int]
 
 
@@ -83,7 +85,28 @@ class _Job:
             self.subject.statement, found.spot, found.matched, self.new_files, self.old_files, list(found.guards)
         )
         settled = settler.settle([guard.node for guard in found.guards[::-1]], self.subject.statement.node)
+        self._refuse_older_form(found, settled)
         return insert(self.subject.statement, found, settled, self.old_files)
+
+    def _refuse_older_form(self, found: Found, settled: Settled) -> None:
+        """Refuse where the old version has the statement in an older form, which its adapted text would only double."""
+        if self.pin is not None or not (settled.renames or settled.feeders or settled.helpers or settled.imports):
+            return
+        taken = set(found.matched.values())
+        adapted = adapted_tokens(self.subject.statement, settled.renames)
+        for other in (found.spot.before, found.spot.after):
+            if other is not None and other not in taken and type(other.node) is self.subject.statement.kind:
+                if self._logs_another(other) or token_similarity(adapted, other) < _OLDER_FORM:
+                    continue
+                raise Refusal(f"this version has `{_first_line(other)}` in its place")
+
+    def _logs_another(self, other: Item) -> bool:
+        """Whether both are log statements, of different names."""
+        mine, theirs = (
+            next((name for item_, name in statements_of(item.unit.outline, {}) if item_ is item), None)
+            for item in (self.subject.statement, other)
+        )
+        return self.subject.call is not None and mine != theirs
 
     def _outlines(self) -> list[Outline]:
         """The old files, the statement's own first; raises Refusal where that one does not parse."""
@@ -110,6 +133,14 @@ class _Job:
             return spot
         matched = align(_around(self.subject.statement), spot.unit.items)
         return Found(spot, matched, self.subject.guards)
+
+
+def adapted_tokens(item: Item, renames: Mapping[Path, Path]) -> tuple[bytes, ...]:
+    return normal_tokens(statement_text(item, renames).encode("utf-8", "surrogatepass"))
+
+
+def _first_line(item: Item) -> str:
+    return item.unit.outline.text(item.node).split("\n", 1)[0].strip()
 
 
 def wrappers_of(files: Mapping[str, str]) -> dict[str, Wrapper]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from logql.propagate.names import all_arguments, dotted, stored_names
+from logql.propagate.names import all_arguments, dotted, stored_names, uses_of
 
 #: Builtins whose call changes nothing.
 PURE_BUILTINS = frozenset(
@@ -112,6 +112,36 @@ def _quiet_call(call: ast.Call, local: set[str]) -> bool:
             return path[:2] in (("os", "path"), ("sys", "getsizeof"))
         return name not in MUTATORS and not (name.endswith("_") and not name.endswith("__"))
     return True
+
+
+def may_swap(one: ast.AST, other: ast.AST) -> bool:
+    """Whether two statements may change places: neither touches what the other reads, at most one acts on the world."""
+    mine, theirs = uses_of(one), uses_of(other)
+    if mine.writes & (theirs.reads | theirs.late | theirs.writes) or theirs.writes & (mine.reads | mine.late):
+        return False
+    if _leaves(one) or _leaves(other):
+        return False
+    quiet_one, quiet_other = not _acts(one), not _acts(other)
+    if quiet_one and quiet_other:
+        return True
+    return (quiet_one and is_constant(one)) or (quiet_other and is_constant(other))
+
+
+def _acts(node: ast.AST) -> bool:
+    """Whether a statement may change state: a call whose result is dropped is there for its effect."""
+    return not is_quiet(node) or (isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant))
+
+
+def is_constant(node: ast.AST) -> bool:
+    """Reads nothing that another statement could change in place: only literals are assigned to names."""
+    return isinstance(node, ast.Assign | ast.Pass) and not any(
+        isinstance(inside, ast.Call | ast.Attribute | ast.Subscript) for inside in ast.walk(node)
+    )
+
+
+def _leaves(node: ast.AST) -> bool:
+    jumps = (ast.Return, ast.Raise, ast.Break, ast.Continue)
+    return any(isinstance(inside, jumps) for inside in ast.walk(node))
 
 
 def root_name(node: ast.AST) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 from collections.abc import Mapping, Sequence
 
 from logql.model import Placement
 from logql.propagate.context import fingerprint_of, levels_of, runs_once
 from logql.propagate.locate import Spot
-from logql.propagate.outline import Item
+from logql.propagate.outline import Item, parse_source
 
 
 class Refusal(Exception):
@@ -32,8 +31,8 @@ def finish(
     """The placement of a patched text, `texts` being what was inserted; refuses one that does not parse."""
     path = spot.unit.outline.path
     try:
-        compile(source, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
-    except (SyntaxError, ValueError) as exc:
+        parse_source(source)
+    except SyntaxError as exc:
         raise Refusal(f"the statement does not fit there: {exc}") from exc
     original = old_files[path]
     source = "\ufeff" + source if original.startswith("\ufeff") else source
