@@ -214,7 +214,7 @@ class Block:
         where = self.select.args.get("where")
         conditions, open_parts = filter_parts(where.this if where else None, self)
         passing += conditions
-        unsure += [part.undecided_if_true for part in open_parts]
+        unsure += [part.not_true for part in open_parts]
         writer = Writer()
         renamed: dict[str, str] = {}
         for alias, relation in self.sources.items():
@@ -280,7 +280,7 @@ class Block:
         if conditions:
             node.set("using", None)
             node.set("on", sql_of(all_of(*passing)))
-        undecided = any_of(*(part.undecided_if_true for part in open_parts))
+        undecided = any_of(*(part.not_true for part in open_parts))
         own = self._unsure(alias)
         if join.side:
             outer_joins.outer_joins(self, join, earlier, any_of(own, undecided), any_of(earlier_unsure, undecided))
@@ -395,7 +395,7 @@ class Block:
         for token, key, target in self.extra_tokens:
             writer.carry(token, key, target)
         self.extra_tokens = []
-        writer.unsure = any_of(relation.unsure_in(), *(part.undecided_if_true for part in open_parts))
+        writer.unsure = any_of(relation.unsure_in(), *(part.not_true for part in open_parts))
         body = exp.select("1").from_(exp.to_table(relation.name))
         if passing and all_of(*passing) is not True:
             body = body.where(sql_of(all_of(*passing)), copy=False)

@@ -41,6 +41,16 @@ def is_false(value: exp.Expr) -> exp.Expr:
     return exp.Is(this=exp.Paren(this=value), expression=exp.Boolean(this=False))
 
 
+def not_true(value: exp.Expr) -> exp.Expr:
+    """`value IS NOT TRUE`."""
+    return exp.Not(this=is_true(value))
+
+
+def not_false(value: exp.Expr) -> exp.Expr:
+    """`value IS NOT FALSE`."""
+    return exp.Not(this=is_false(value))
+
+
 def is_null(value: exp.Expr) -> exp.Expr:
     """`value IS NULL`."""
     return exp.Is(this=exp.Paren(this=value), expression=exp.Null())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, any_of, sql_of
+from logql.plan.conditions import Cond, all_of, any_of, sql_of
 
 #: (token column, name): a cell of that token's row that a value depends on; name "*" stands for all of them.
 Dependence = tuple[str, str]
@@ -39,17 +39,22 @@ class Value:
 
 @dataclass(frozen=True)
 class Truth:
-    """For each truth value the condition under which a boolean may have it."""
+    """The conditions under which a boolean may be true, may be false, may be other than true, and other than false.
+
+    Of AND, OR and NOT each of these four follows from one of the same operand's four, so that their SQL grows no faster
+    than the predicate.
+    """
 
     true: Cond
     false: Cond
-    null: Cond
+    not_true: Cond
+    not_false: Cond
     depends: frozenset[Dependence] = NOTHING
 
     @property
-    def undecided_if_true(self) -> Cond:
-        """Where, if it may be true, it may also be something else."""
-        return any_of(self.false, self.null)
+    def undecided(self) -> Cond:
+        """Where more than one truth value is possible."""
+        return any_of(all_of(self.true, self.not_true), all_of(self.false, self.not_false))
 
 
 #: Reads a column of the block at hand; None where the name is none of its columns (a lambda's parameter, an alias).

@@ -53,7 +53,7 @@ def subquery_truth(node: exp.Expr, block: Block, plan: PlanQuery) -> Truth:
         unclear = any_of(is_null(value.sql), value.open, links[0].outer.open, is_null(links[0].outer.sql))
         null = all_of(negate(certain), exists(relation.name, unclear))
     depends = all_depends(link.outer for link in links) | {(token, "*")}
-    return Truth(possible, negate(certain), null, depends)
+    return Truth(possible, negate(certain), negate(certain), any_of(possible, null), depends)
 
 
 def subquery_value(node: exp.Expr, block: Block, plan: PlanQuery) -> Value:

@@ -157,7 +157,7 @@ def _aggregate(node: exp.Expr, block: Block, rows: Relation) -> Value:
     parts = list(inputs)
     if condition is not None:
         truth = possible_values(condition, block)
-        contribution = all_of(truth.true, any_of(contribution, truth.undecided_if_true))
+        contribution = all_of(truth.true, any_of(contribution, truth.not_true))
         parts.append(value_of(condition, block))
     from logql.plan.rules.correlate import substitute
 
@@ -195,7 +195,7 @@ def _having(block: Block, stage: Stage) -> Stage:
     for token, key, target in block.extra_tokens:
         writer.carry(token, key, target)
     block.extra_tokens = []
-    writer.unsure = any_of(relation.unsure_in(), *(part.undecided_if_true for part in open_parts))
+    writer.unsure = any_of(relation.unsure_in(), *(part.not_true for part in open_parts))
     body = exp.select("1").from_(exp.to_table(relation.name)).where(sql_of(all_of(*passing)), copy=False)
     block.stage = Stage(block.program.write("h", writer, body), stage.computed)
     return block.stage

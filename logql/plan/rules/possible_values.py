@@ -7,9 +7,9 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, is_false, is_null, is_true, not_null
+from logql.plan.conditions import Cond, all_of, any_of, is_false, is_null, is_true, not_false, not_null, not_true
 from logql.plan.scopes import conjuncts
-from logql.plan.values import Truth, Value, all_depends
+from logql.plan.values import Dependence, Truth, Value, all_depends
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
 QUERIES = (exp.Select, exp.SetOperation)
@@ -72,7 +72,7 @@ def value_of(expression: exp.Expr, reader: Reader) -> Value:
         return Value(reader.as_is(expression))
     if reader.precise and type(expression) in _TREATMENTS and not isinstance(expression, exp.Case | exp.If):
         truth = possible_values(expression, reader)
-        return Value(reader.as_is(expression), _undecided(truth), False, truth.depends)
+        return Value(reader.as_is(expression), truth.undecided, False, truth.depends)
     if isinstance(expression, exp.Subquery | exp.Exists) or _holds_query(expression):
         return reader.subquery_value(expression)
     treat = _VALUES.get(type(expression)) if reader.precise else None
@@ -86,7 +86,8 @@ def truth_of_value(value: Value) -> Truth:
     return Truth(
         any_of(value.unknown, is_true(value.sql)),
         any_of(value.unknown, is_false(value.sql)),
-        any_of(value.open, is_null(value.sql)),
+        any_of(value.open, not_true(value.sql)),
+        any_of(value.open, not_false(value.sql)),
         value.depends,
     )
 
@@ -101,7 +102,7 @@ def filter_parts(condition: exp.Expr | None, reader: Reader) -> tuple[list[Cond]
             continue
         truth = possible_values(part, reader)
         passing.append(truth.true)
-        if truth.undecided_if_true is not False:
+        if truth.not_true is not False:
             open_parts.append(truth)
     return passing, open_parts
 
@@ -124,12 +125,17 @@ def _and(node: exp.Expr, reader: Reader) -> Truth:
 
 
 def _conjunction(a: Truth, b: Truth) -> Truth:
-    null = all_of(any_of(a.null, b.null), any_of(a.true, a.null), any_of(b.true, b.null))
-    return Truth(all_of(a.true, b.true), any_of(a.false, b.false), null, a.depends | b.depends)
+    return Truth(
+        all_of(a.true, b.true),
+        any_of(a.false, b.false),
+        any_of(a.not_true, b.not_true),
+        all_of(a.not_false, b.not_false),
+        a.depends | b.depends,
+    )
 
 
 def _flip(a: Truth) -> Truth:
-    return Truth(a.false, a.true, a.null, a.depends)
+    return Truth(a.false, a.true, a.not_false, a.not_true, a.depends)
 
 
 def _or(node: exp.Expr, reader: Reader) -> Truth:
@@ -143,7 +149,7 @@ def _not(node: exp.Expr, reader: Reader) -> Truth:
 
 def _boolean(node: exp.Expr, reader: Reader) -> Truth:  # noqa: ARG001
     value = bool(node.this)
-    return Truth(value, not value, False)
+    return Truth(value, not value, not value, value)
 
 
 def _compare(node: exp.Expr, reader: Reader) -> Truth:
@@ -157,10 +163,16 @@ def _strict(sql: exp.Expr, operands: Sequence[Value]) -> Truth:
     """Truth of a function that is NULL wherever an operand is NULL."""
     depends = all_depends(operands)
     if all(operand.settled for operand in operands):
-        return Truth(is_true(sql), is_false(sql), is_null(sql), depends)
+        return truth_of_value(Value(sql, False, False, depends))
     free = any_of(*(_may_be_anything(number, operands) for number in range(len(operands))))
-    null = any_of(is_null(sql), *(operand.open for operand in operands))
-    return Truth(any_of(is_true(sql), free), any_of(is_false(sql), free), null, depends)
+    null = any_of(*(operand.open for operand in operands))
+    return Truth(
+        any_of(is_true(sql), free),
+        any_of(is_false(sql), free),
+        any_of(not_true(sql), null),
+        any_of(not_false(sql), null),
+        depends,
+    )
 
 
 def _may_be_anything(number: int, operands: Sequence[Value]) -> Cond:
@@ -208,12 +220,12 @@ def _is(node: exp.Expr, reader: Reader) -> Truth:
     if isinstance(target, exp.Null):
         value = value_of(node.this, reader)
         is_nothing = any_of(value.open, is_null(value.sql))
-        return Truth(is_nothing, any_of(value.unknown, not_null(value.sql)), False, value.depends)
+        return _never_null(is_nothing, any_of(value.unknown, not_null(value.sql)), value.depends)
     if isinstance(target, exp.Boolean):
         inner = possible_values(node.this, reader)
         if target.this:
-            return Truth(inner.true, any_of(inner.false, inner.null), False, inner.depends)
-        return Truth(inner.false, any_of(inner.true, inner.null), False, inner.depends)
+            return _never_null(inner.true, inner.not_true, inner.depends)
+        return _never_null(inner.false, inner.not_false, inner.depends)
     return truth_of_value(_plain(node, reader))
 
 
@@ -222,18 +234,15 @@ def _exists(node: exp.Expr, reader: Reader) -> Truth:
 
 
 def _case(node: exp.Expr, reader: Reader) -> Truth:
-    true: list[Cond] = []
-    false: list[Cond] = []
-    null: list[Cond] = []
-    depends = []
-    for reach, result in _branches(node, reader):
-        truth = possible_values(result, reader)
-        true.append(all_of(reach, truth.true))
-        false.append(all_of(reach, truth.false))
-        null.append(all_of(reach, truth.null))
-        depends.append(truth)
-    conditions = [possible_values(c, reader) for c, _ in _whens(node)]
-    return Truth(any_of(*true), any_of(*false), any_of(*null), all_depends([*depends, *conditions]))
+    results = [(reach, possible_values(result, reader)) for reach, result in _branches(node, reader)]
+    conditions = [possible_values(condition, reader) for condition, _ in _whens(node)]
+    return Truth(
+        any_of(*(all_of(reach, truth.true) for reach, truth in results)),
+        any_of(*(all_of(reach, truth.false) for reach, truth in results)),
+        any_of(*(all_of(reach, truth.not_true) for reach, truth in results)),
+        any_of(*(all_of(reach, truth.not_false) for reach, truth in results)),
+        all_depends([*(truth for _, truth in results), *conditions]),
+    )
 
 
 def _whens(node: exp.Expr) -> list[tuple[exp.Expr, exp.Expr]]:
@@ -259,7 +268,7 @@ def _branches(node: exp.Expr, reader: Reader) -> list[tuple[Cond, exp.Expr]]:
     for condition, result in _whens(node):
         truth = possible_values(condition, reader)
         found.append((all_of(passed, truth.true), result))
-        passed = all_of(passed, any_of(truth.false, truth.null))
+        passed = all_of(passed, truth.not_true)
     return [*found, (passed, _default(node))]
 
 
@@ -269,8 +278,8 @@ def _case_open(node: exp.Expr, reader: Reader) -> Cond:
     passed: Cond = True
     for condition, _ in _whens(node):
         truth = possible_values(condition, reader)
-        found.append(all_of(passed, truth.true, truth.undecided_if_true))
-        passed = all_of(passed, any_of(truth.false, truth.null))
+        found.append(all_of(passed, truth.true, truth.not_true))
+        passed = all_of(passed, truth.not_true)
     results = [all_of(reach, value_of(result, reader).open) for reach, result in _branches(node, reader)]
     return any_of(*found, *results)
 
@@ -285,16 +294,15 @@ def _coalesce_open(node: exp.Expr, reader: Reader) -> Cond:
     return any_of(*found)
 
 
-def _undecided(truth: Truth) -> Cond:
-    """Where more than one truth value is possible."""
-    return any_of(all_of(truth.true, any_of(truth.false, truth.null)), all_of(truth.false, truth.null))
-
-
 def _same(node: exp.Expr, reader: Reader) -> Truth:
     left, right = value_of(node.this, reader), value_of(node.expression, reader)
     sql = type(node)(this=left.sql, expression=right.sql)
     unknown = any_of(left.open, right.open)
-    return Truth(any_of(is_true(sql), unknown), any_of(is_false(sql), unknown), False, left.depends | right.depends)
+    return _never_null(any_of(is_true(sql), unknown), any_of(is_false(sql), unknown), left.depends | right.depends)
+
+
+def _never_null(true: Cond, false: Cond, depends: frozenset[Dependence]) -> Truth:
+    return Truth(true, false, false, true, depends)
 
 
 _TREATMENTS: dict[type[exp.Expr], Callable[[exp.Expr, Reader], Truth]] = {
