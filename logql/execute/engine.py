@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +73,7 @@ class Engine:
         self._connection.execute("SET python_enable_replacements = false")
         self._lock = threading.RLock()
         self._lowered: dict[tuple[LogsRef, bool], Lowered] = {}
+        self._any: dict[Hashable, bool] = {}
         self._history: History | None = None
         self._comments: Comments = {"run": {}, "version": {}, "column": {}}
         self._runs: pa.Table | None = None
@@ -93,6 +94,7 @@ class Engine:
         if history is not self._history:
             self._history, self._runs = history, None
             self._lowered.clear()
+            self._any.clear()
         if comments is not self._comments:
             self._comments, self._runs = comments, None
 
@@ -181,6 +183,12 @@ class Engine:
             if (run, name) in self._repeats[key]:
                 return True
         return False
+
+    def any_row(self, key: Hashable, sql: str, tables: Mapping[str, Any]) -> bool:
+        """Whether a query has any row; remembered under `key` for as long as the history is the same."""
+        if key not in self._any:
+            self._any[key] = bool(self.read(sql, {**tables, RUNS_TABLE: self._runs_table()}))
+        return self._any[key]
 
     @contextmanager
     def _registered(self, tables: Tables) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -42,6 +42,9 @@ class Source(Protocol):
 
     def repeats(self, name: str, run: str) -> bool:
         """Whether hindsight values of a name in a run came several times in one context."""
+
+    def any_row(self, key: Hashable, sql: str, tables: Mapping[str, object]) -> bool:
+        """Whether a query has any row; remembered under `key` for as long as the history is the same."""
 
     def read(self, sql: str, tables: Mapping[str, object]) -> list[dict[str, Any]]:
         """The rows of a query over registered tables."""

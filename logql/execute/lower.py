@@ -100,12 +100,19 @@ class Lowering:
             inner = nodes.node(place, [name for name, levels in homes.items() if place in levels])
             if inner is not None:
                 sources[place] = f"e{count}"
-                joins += f" LEFT JOIN ({inner}) e{count} ON {same_context('r', f'e{count}', place)}"
+                joins += f" LEFT JOIN ({inner}) e{count} ON {same_context('r', f'e{count}', place, fixed)}"
         deeper = [] if fixed or not self.ref.names else self._deeper(nodes, level)
-        where = " AND ".join(f"NOT EXISTS (FROM ({d}) d WHERE {same_context('d', 'r', level)})" for d in deeper)
+        where = " AND ".join(f"NOT EXISTS (FROM ({d}) d WHERE {same_context('d', 'r', level, False)})" for d in deeper)
+        if where and not self._stands(nodes, level, f"FROM ({node}) r WHERE {where}"):
+            return None
         columns = self._columns(nodes, level, homes, sources)
         join_run = f" JOIN {RUNS_TABLE} u ON u.run = r.run" if self._uses_run(self.ref.columns) else ""
         return f"SELECT {columns} FROM ({node}) r{joins}{join_run}" + (f" WHERE {where}" if where else "")
+
+    def _stands(self, nodes: Nodes, level: Level, rows: str) -> bool:
+        """Whether any row of a level has no deeper row below it; mostly none has, which saves an anti-join a query."""
+        key = (level, nodes.group.signature, tuple(run.id for run in nodes.group.runs))
+        return self.source.any_row(key, f"SELECT 1 AS found {rows} LIMIT 1", self.tables)
 
     def _homes(self, nodes: Nodes, level: Level) -> dict[str, list[Level]]:
         """For each name, the levels at or around `level` whose rows have it, the innermost last."""

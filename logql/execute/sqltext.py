@@ -33,7 +33,7 @@ def loop_column_names(level: Level) -> list[str]:
     return [name + part for name in loop_names(level) for part in ("", "_index", "_entry")]
 
 
-def same_context(left: str, right: str, level: Level) -> str:
-    """Condition that two rows are in the same context of `level`."""
-    columns = ["run", "rank", *key_columns(level)]
+def same_context(left: str, right: str, level: Level, ranks: bool) -> str:
+    """Condition that two rows are in the same context of `level`; of runs of one rank, `ranks` may be left out."""
+    columns = ["run", *(["rank"] if ranks else []), *key_columns(level)]
     return " AND ".join(f"{left}.{ident(column)} = {right}.{ident(column)}" for column in columns)
