@@ -42,6 +42,19 @@ def variables(code: CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*code.co_varnames, *code.co_cellvars, *code.co_freevars)))
 
 
+def leaves_by_break(code: CodeType, offset: int) -> bool:
+    """Whether the instruction at `offset` drops a loop's iterator for a `break` (not for a `return`, not unwinding).
+
+    The compiler gives it the place of the statement, and `break` is five characters wide, `return` at least six.
+    """
+    for one in dis.get_instructions(code):
+        if one.offset == offset and one.positions is not None:
+            line, end_line, column, end_column = one.positions
+            wide = end_column - column if end_column is not None and column is not None else 0
+            return one.opname in ("POP_TOP", "POP_ITER", "END_FOR") and line == end_line and wide == len("break")
+    return False
+
+
 class _Flow:
     """Instructions of one code object with their successors, reads and writes."""
 

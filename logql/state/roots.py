@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any, Final, Literal
 
 from logql.state.iterables import Progress, iterable_refusal, reachable_iterable
-from logql.state.liveness import Use, uses_after, variables
+from logql.state.liveness import Use, leaves_by_break, uses_after, variables
 from logql.state.select import Selection, lies_in
 
 NO_ITEM: Final = object()
@@ -38,7 +38,10 @@ class Root:
 
 @dataclass(slots=True, eq=False)
 class Roots:
-    """All roots at one instant. `namespaces` are the module dicts that a restore writes into, by module name."""
+    """All roots at one instant. `namespaces` are the module dicts that a restore writes into, by module name.
+
+    `broken` tells that the loop's frame stands in a `break`, so that the code behind the loop runs next.
+    """
 
     selection: Selection
     roots: list[Root]
@@ -46,6 +49,7 @@ class Roots:
     names: list[str]
     reason: str | None = None
     progress: Progress | None = None
+    broken: bool = False
 
 
 def collect(
@@ -60,6 +64,7 @@ def collect(
     selection = _selection(project)
     roots = Roots(selection, [], {}, [], _refuse_frame(frame))
     to_body = item is not NO_ITEM
+    roots.broken = leaves_by_break(frame.f_code, frame.f_lasti)
     roots.roots += _frame_roots(frame, roots, to_body)
     roots.roots += _module_roots(selection, frame, roots.namespaces, to_body)
     roots.roots += [Root(f"checkpointing.{name}", "named", value) for name, value in named.items()]

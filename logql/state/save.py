@@ -65,10 +65,12 @@ def save(roots: Roots, prologue: Prologue | None, *, exhausted: bool | None = No
     """Copy the state that `roots` reach, on the calling thread; raises nothing.
 
     `prologue` is that of the loop; None where the loop is about to begin. `exhausted` notes, for the state at a loop's
-    exit, whether the iterable was at its end (else the loop was left by `break`).
+    exit, whether the iterable was at its end (else the loop was left, and there is a state only for `break`).
     """
     if roots.reason is not None:
         return Refused(roots.reason, "")
+    if exhausted is False and not roots.broken:
+        return Refused("the loop was left by `return` or an exception, so the code behind it did not run", "")
     try:
         return _save(roots, prologue or Prologue(roots), exhausted)
     except Refusal as refusal:

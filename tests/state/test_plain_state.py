@@ -417,3 +417,44 @@ def test_file_open_for_appending(tmp_path: Path) -> None:
         """,
     )
     assert_exact(recorded, "0:2", "0:0", "0:3")
+
+
+def test_leaving_a_loop_other_than_by_break_leaves_no_state_behind_it(tmp_path: Path) -> None:
+    recorded = record(
+        tmp_path,
+        """
+        import contextlib, rig
+        def by_return():
+            for i in rig.loop("i", range(3)):
+                if i == 1: return i
+            rig.log("never", 0)
+        def by_bare_return():
+            for i in rig.loop("i", range(3)):
+                if i == 1:
+                    return
+            rig.log("never", 0)
+        def by_exception():
+            for i in rig.loop("i", range(3)):
+                raise OSError
+        def by_break():
+            for i in rig.loop("i", range(3)):
+                if i == 1:
+                    break
+        def by_break_in_with():
+            for i in rig.loop("i", range(3)):
+                with contextlib.nullcontext():
+                    if i == 1: break
+            return i
+        by_return()
+        by_bare_return()
+        with contextlib.suppress(OSError):
+            by_exception()
+        by_break()
+        by_break_in_with()
+        for i in rig.loop("i", range(3)):
+            break
+        """,
+    )
+    assert {key for key in recorded.refused if key.endswith("exit")} >= {"0:exit", "1:exit", "2:exit"}
+    assert {"3:exit", "5:exit"} <= recorded.manifests.keys()
+    assert all("left by" in reason for reason, _ in recorded.refused.values())
