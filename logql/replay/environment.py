@@ -34,10 +34,13 @@ _NUMERIC = ("jax", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow", "to
 _DROPPED = ("LOGQL_ARGS", "LOGQL_CAPTURE", "LOGQL_CHECKPOINT_EVERY", "LOGQL_STORE", "PYTHONSTARTUP", "PYTHONINSPECT")
 
 
-def worker_environment(run: Run, threads: int | None, scratch: str | None) -> dict[str, str]:
+def worker_environment(
+    run: Run, threads: int | None = None, scratch: str | None = None, gpu: str | None = None
+) -> dict[str, str]:
     """Environment variables of a worker: ours, over them those recorded with the run, then thread counts.
 
-    `threads` forces a count; `scratch` is where temporary files go where there is no private view.
+    `threads` forces a count; `scratch` is where temporary files go where there is no private view; `gpu` is the one
+    that the worker may use.
     """
     recorded = recorded_variables(run)
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
@@ -49,6 +52,8 @@ def worker_environment(run: Run, threads: int | None, scratch: str | None) -> di
     environment.update(SILENCED)
     environment["LOGQL_REPLAY"] = "1"
     environment["PYTHONUNBUFFERED"] = environment.get("PYTHONUNBUFFERED", "")
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     if scratch is not None:
         environment["TMPDIR"] = os.path.join(scratch, "tmp")
     return {name: value for name, value in environment.items() if value != ""}

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from logql.errors import Error, ReplayError
 from logql.model import Version
-from logql.replay import claims, environment, judge
+from logql.replay import claims, environment, gpus, judge
 from logql.replay.checkout import Tree, prepare_tree
 from logql.replay.job import Job, Options, Progress, Result
 from logql.replay.process import Outcome, WorkerProcess, sweep_scratch
@@ -19,6 +19,8 @@ from logql.replay.process import Outcome, WorkerProcess, sweep_scratch
 #: Seconds between two looks at processes, time-outs and claims.
 _POLL_S = 0.2
 _PROGRESS_S = 0.5
+#: In place of a GPU: ours are all in use, or all are in somebody else's.
+_WAIT, _BUSY = "wait", "busy"
 
 
 class Workers(Protocol):
@@ -50,6 +52,7 @@ class LocalPool:
         self._trees: dict[tuple[str, str], Tree | ReplayError] = {}
         self._judge = judge.Judge(self.store, self.options)
         self._claims = claims.Claims(self.store)
+        self._gpus: dict[str, bool] | None = None
         self._started_at = time.monotonic()
         self._total = 0
         self._done = 0
@@ -92,26 +95,45 @@ class LocalPool:
     def _start_some(self) -> None:
         while self._queue and len(self._running) < self._room(self._queue[-1]):
             job = self._queue.pop()
+            gpu = self._choose_gpu(job)
+            if gpu == _WAIT:
+                self._queue.append(job)
+                return
             if not self._claims.take(job):
                 self._waiting.append(claims.Waiting(job))
                 continue
             try:
-                self._running.append(self._start(job))
+                if gpu == _BUSY:
+                    raise ReplayError("every GPU here is busy with other work")
+                self._running.append(self._start(job, gpu))
             except (Error, OSError) as exc:
                 self._end(job, _refused(job, exc))
+
+    def _choose_gpu(self, job: Job) -> str | None:
+        """The GPU for a job whose run used one; None where it did not, or where there are none at all."""
+        if not gpus.uses_gpu(job.run):
+            return None
+        taken = [process.gpu for process in self._running if process.gpu is not None]
+        if self._gpus is None:
+            self._gpus = gpus.list_gpus()
+        if not self._gpus:
+            return None
+        return gpus.choose(self._gpus, taken) or (_WAIT if taken else _BUSY)
 
     def _room(self, job: Job) -> int:
         """How many workers may run beside each other, given the threads of the next one."""
         if self.options.workers:
             return self.options.workers
+        if gpus.uses_gpu(job.run) and self._gpus:
+            return len(self._gpus)
         threads = self.options.threads or environment.recorded_threads(job.run) or 1
         return max(1, _cpu_count() // threads)
 
-    def _start(self, job: Job) -> WorkerProcess:
+    def _start(self, job: Job, gpu: str | None) -> WorkerProcess:
         project = job.run.project if os.path.isdir(job.run.project) else self.project
         tree = self._tree(project, job.version, job.run.script)
         weak = self.options.isolation == "weak" or self.weak_reason is not None
-        return WorkerProcess(self.store, project, tree, job, self.options, "weak" if weak else "strong")
+        return WorkerProcess(self.store, project, tree, job, self.options, "weak" if weak else "strong", gpu)
 
     def _tree(self, project: str, version: Version, script: str) -> Tree:
         """The version's files, prepared once per pool; a failure too is found out once."""
@@ -148,7 +170,7 @@ class LocalPool:
         if outcome.no_namespaces and self.options.isolation != "strong":
             self.weak_reason = outcome.text or "namespaces are not allowed here"
             process.clean()
-            self._running.append(self._start(job))
+            self._running.append(self._start(job, process.gpu))
             return
         try:
             notes = () if self.weak_reason is None else (f"isolation is weak: {self.weak_reason}",)

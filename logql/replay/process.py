@@ -52,9 +52,17 @@ class WorkerProcess:
     """Starts a job's process at construction. Raises OSError or ReplayError where it cannot be started."""
 
     def __init__(
-        self, store: str, project: str, tree: checkout.Tree, job: Job, options: Options, mode: Isolation
+        self,
+        store: str,
+        project: str,
+        tree: checkout.Tree,
+        job: Job,
+        options: Options,
+        mode: Isolation,
+        gpu: str | None = None,
     ) -> None:
         self.job = job
+        self.gpu = gpu
         self.iterations_done = 0
         self.frames: list[Frame] = []
         self._stopped: str | None = None
@@ -130,7 +138,7 @@ class WorkerProcess:
                         str(results_end),
                         str(os.getpid()),
                     ],
-                    env=environment.worker_environment(job.run, threads, temporary),
+                    env=environment.worker_environment(job.run, threads, temporary, self.gpu),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

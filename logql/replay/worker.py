@@ -11,7 +11,7 @@ import resource
 import sys
 import traceback
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from logql.errors import Error
 from logql.replay import namespaces, private_copy
@@ -56,9 +56,13 @@ def run(spec: WorkerSpec, results: int, spool: str) -> int:
 
 def _execute(spec: WorkerSpec, script: str, sources: Sources, driver: ReplayDriver, channel: Channel) -> int:
     try:
-        main = _fresh_main(spec, script)
+        module = spec.run.environment.get("module")
+        main = _fresh_main(script, is_module=isinstance(module, str))
         driver.install()
-        exec(sources.compile_main(script), main.__dict__)
+        if isinstance(module, str):
+            _run_module(module)
+        else:
+            exec(sources.compile_main(script), main.__dict__)
     except SystemExit as exc:
         return _ended(driver, channel, f"the script exited ({exc.code!r})")
     except BaseException as exc:
@@ -94,7 +98,7 @@ def leave(channel: Channel) -> NoReturn:
 def explain(exc: BaseException, sources: Sources) -> str:
     """The traceback as far as it is the user's, with the lines of the version's own source."""
     shown = traceback.TracebackException.from_exception(exc, limit=None)
-    own = [frame for frame in shown.stack if not frame.filename.startswith(_ENGINE)]
+    own = [frame for frame in shown.stack if not frame.filename.startswith((_ENGINE, "<frozen "))]
     lines = ["Traceback (most recent call last):\n"] if own else []
     for frame in own:
         name, line = sources.own_place(frame.filename, frame.lineno or 0)
@@ -134,34 +138,28 @@ def _moved(spec: WorkerSpec, path: str) -> str:
     return path
 
 
-def _fresh_main(spec: WorkerSpec, script: str) -> ModuleType:
-    """`__main__` as the interpreter makes it for a script, or for `python -m`."""
+def _run_module(module: str) -> None:
+    """What the interpreter does for `python -m`, so that the callers of the module's code are the same."""
+    import runpy
+
+    runpy._run_module_as_main(module, alter_argv=True)  # type: ignore[attr-defined]
+
+
+def _fresh_main(script: str, *, is_module: bool) -> ModuleType:
+    """`__main__` as the interpreter makes it before it runs anything in it."""
+    from importlib.machinery import SourceFileLoader
+
     main = sys.modules["__main__"]
     main.__dict__.clear()
-    loader: Any = None
-    module = spec.run.environment.get("module")
-    package = found = None
-    if isinstance(module, str):
-        import importlib.util
-
-        found = importlib.util.find_spec(module)
-        if found is not None and found.submodule_search_locations is not None:
-            found = importlib.util.find_spec(f"{module}.__main__")
-        package = found.parent if found is not None else None
-        loader = found.loader if found is not None else None
-    else:
-        from importlib.machinery import SourceFileLoader
-
-        loader = SourceFileLoader("__main__", script)
     main.__dict__.update(
         __name__="__main__",
         __doc__=None,
-        __package__=package,
-        __loader__=loader,
-        __spec__=found,
+        __package__=None,
+        __loader__=None if is_module else SourceFileLoader("__main__", script),
+        __spec__=None,
         __annotations__={},
         __builtins__=builtins,
-        __file__=script,
-        __cached__=None,
     )
+    if not is_module:
+        main.__dict__.update(__file__=script, __cached__=None)
     return main
