@@ -179,11 +179,17 @@ def _peel(target: ast.expr, source: ast.expr) -> tuple[ast.expr, ast.expr]:
     return target, source
 
 
-def match_scopes(unit: Unit, host: Unit, matched: Mapping[Item, Item]) -> dict[Item, Item]:
-    """All pairs that may tell of names: the scope's own, those around it, and scopes of equal name in both files."""
+def own_pairs(unit: Unit, host: Unit, matched: Mapping[Item, Item]) -> dict[Item, Item]:
+    """The pairs of one scope, its header included."""
     pairs: dict[Item, Item] = dict(matched)
     if unit.header is not None and host.header is not None:
         pairs[unit.header] = host.header
+    return pairs
+
+
+def match_scopes(unit: Unit, host: Unit, matched: Mapping[Item, Item]) -> dict[Item, Item]:
+    """All pairs that may tell of names: the scope's own, those around it, and scopes of equal name in both files."""
+    pairs = own_pairs(unit, host, matched)
     by_name = {other.name: other for other in host.outline.units}
     for scope in unit.outline.units:
         other = by_name.get(scope.name)

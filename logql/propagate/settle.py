@@ -27,7 +27,7 @@ from logql.propagate.names import (
     uses_of,
 )
 from logql.propagate.outline import Item
-from logql.propagate.rename import Path, Votes, collect_votes, match_scopes
+from logql.propagate.rename import Path, Votes, collect_votes, match_scopes, own_pairs
 from logql.propagate.result import Refusal
 
 
@@ -62,8 +62,18 @@ class Settler:
         self._done: set[str] = set()
 
     @cached_property
-    def votes(self) -> Votes:
+    def _own_votes(self) -> Votes:
+        return collect_votes(own_pairs(self.statement.unit, self.spot.unit, self.matched))
+
+    @cached_property
+    def _all_votes(self) -> Votes:
         return collect_votes(match_scopes(self.statement.unit, self.spot.unit, self.matched))
+
+    def _renamed(self, path: Path) -> Path | None:
+        """The old name; what other scopes tell counts for attributes and for names that are not the scope's own."""
+        if len(path) == 1 and path[0] in unit_bindings(self.statement.unit):
+            return self._own_votes.renamed(path)
+        return self._own_votes.renamed(path) or self._all_votes.renamed(path)
 
     def settle(self, guards: Sequence[ast.AST], node: ast.AST) -> Settled:
         """Settle everything that a statement reads under its guards, from the outside in; raises Refusal."""
@@ -139,7 +149,7 @@ class Settler:
             raise Refusal(f"`{name}` is a {theirs} at this place, and a {mine} in the newer version")
 
     def _rename(self, path: Path) -> bool:
-        other = self.votes.renamed(path)
+        other = self._renamed(path)
         if other is None or not self._readable(other):
             return False
         mine = binding_kind(path[0], self.statement.unit)
@@ -212,7 +222,7 @@ class Settler:
 
     def _feed(self, name: str) -> bool:
         lines = self.feeders.for_name(name)
-        if lines is None:
+        if lines is None or any(line in self.matched for line in lines):
             return False
         for line in lines:
             if line not in self.settled.feeders:
@@ -253,7 +263,7 @@ class Settler:
                 or name not in unit_bindings(self.statement.unit)
             ):
                 continue
-            other = self.votes.renamed((name,))
+            other = self._renamed((name,))
             if other is not None and len(other) == 1:
                 self.settled.renames[(name,)] = other
 
