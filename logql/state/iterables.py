@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import linecache
 import sys
-from collections.abc import Callable
-from functools import lru_cache
-from types import FrameType
 from typing import Any
 
 from logql.state.kinds.opaque import type_name
@@ -100,39 +95,4 @@ def _loader_refusal(loader: Any) -> str | None:
             return f"a DataLoader with a sampler of type {type_name(sampler)}"
         if getattr(sampler, "replacement", False) and getattr(sampler, "generator", None) is not None:
             return "a DataLoader that samples with replacement from a generator of its own"
-    return None
-
-
-def wrapping_refusal(
-    frame: FrameType, is_loop: Callable[[str], bool] = lambda name: name.endswith("loop")
-) -> str | None:
-    """Why the `for` statement that `frame` is at does not run over `logql.loop(...)` itself, or None if it does.
-
-    `enumerate(logql.loop(...))` counts on its own and would start from 0 in a replay; tqdm around it does no harm.
-    """
-    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
-    wrapper = _wrapper(source, frame.f_lineno, is_loop) if source else None
-    return None if wrapper is None else f"the main loop is wrapped in {wrapper}()"
-
-
-@lru_cache(maxsize=64)
-def _wrapper(source: str, line: int, is_loop: Callable[[str], bool]) -> str | None:
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return None
-    loops = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.For) and node.lineno <= line <= (node.iter.end_lineno or node.iter.lineno)
-    ]
-    called = loops[-1].iter if loops else None
-    while isinstance(called, ast.Call):
-        name = ast.unparse(called.func)
-        if is_loop(name):
-            return None
-        if name.split(".")[-1] not in ("tqdm", "trange") and called.args:
-            inner = ast.unparse(called.args[0])
-            return name if "loop(" in inner else None
-        called = called.args[0] if called.args else None
     return None
