@@ -212,11 +212,11 @@ class Connection:
         self.session.interrupt()
 
     def close(self) -> None:
-        """Close the connection; a second time does nothing."""
+        """Close the connection. Raises InterfaceError if it is closed, as PEP 249's suite has it."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self.session.close()
+            self._check()
+            self._closed = True
+            self.session.close()
 
     def _transaction(self, statement: str) -> None:
         self._check()
@@ -237,7 +237,8 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if not self._closed:
+            self.close()
 
 
 class Cursor:
@@ -349,8 +350,9 @@ class Cursor:
         """Close the cursor; a second time does nothing."""
         self._closed = True
         self._clear()
-        if self._owned is not None:
-            self._owned.close()
+        owned, self._owned = self._owned, None
+        if owned is not None:
+            owned.close()
 
     def _clear(self) -> None:
         self._table, self._rows, self._next = None, None, 0

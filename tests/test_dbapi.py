@@ -128,9 +128,9 @@ def test_closed_things_say_so(store: str) -> None:
     with pytest.raises(dbapi.InterfaceError, match="cursor is closed"):
         cursor.execute("SELECT 1")
     connection.close()
-    connection.close()
-    with pytest.raises(dbapi.InterfaceError, match="connection is closed"):
-        connection.cursor()
+    for use in (connection.cursor, connection.commit, connection.close):
+        with pytest.raises(dbapi.InterfaceError, match="connection is closed"):
+            use()
 
 
 def test_threads_share_a_connection(connection: dbapi.Connection) -> None:
