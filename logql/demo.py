@@ -59,9 +59,7 @@ def _tell_story(connection: Connection, sample: Sample) -> None:
     _say("Nothing ran yet. Now the query itself")
     _show_sql(sample.query)
     seconds = _ask(connection, sample.query)
-    _note(
-        f"({seconds:.1f} s: the old code was run again, these epochs only, from checkpoints, with the statement put in)"
-    )
+    _note(f"({seconds:.1f} s: the old code was run again, from the nearest checkpoint and for these epochs only)")
     _ask(connection, _FILLS)
     _say("The same again")
     seconds = _ask(connection, sample.query, show=False)

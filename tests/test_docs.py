@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import logql
 from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES, RUN_TYPES, SYSTEM_TYPES
 from logql.cli import _parser
 from logql.formats import FORMATS
+from logql.samples import Sample
 from logql.settings import RECORDED_ENVIRONMENT
 from logql.sql.parser import SETTINGS
 
@@ -104,6 +106,20 @@ def test_functions() -> None:
 def test_readme_runs_the_tests_as_the_check_command_does() -> None:
     assert "-m pytest -n 2" in read("README.md")
     assert "-m pytest -n 2" in read(".ci/run")
+
+
+def test_readme_shows_what_its_query_answers(sample_project: Callable[[str], tuple[Sample, Path]]) -> None:
+    """Values are left out of the comparison: other CPUs round otherwise, and a diverging training amplifies that."""
+    query, answer = re.findall(r"```sql\n(.*?)```\n\n```\n(.*?)```", read("README.md"), re.DOTALL)[0]
+    _, project = sample_project("digits")
+    with logql.connect(str(project / ".logql")) as connection:
+        cursor = connection.cursor()
+        cursor.execute(query)
+        rows = cursor.fetchall()
+    shown = [line.split() for line in answer.split("\n\n")[0].splitlines()]
+    assert shown[0] == [column[0] for column in cursor.description]
+    found = [[row[0], str(row[2]), "NULL" if row[5] is None else row[5]] for row in rows]
+    assert [[line[0], line[2], line[5]] for line in shown[2:]] == found
 
 
 def _code(page: Path) -> list[str]:

@@ -75,6 +75,9 @@ HAND: dict[tuple[str, str], list[tuple[str, str, str, str]]] = {
     ],
 }
 
+#: Versions that differ so much from the newest that a refusal with its reason is right, too; a wrong value never is.
+MAY_REFUSE = {(sample, folder) for sample in ("digits", "sgd", "torch_mlp") for folder in ("v1", "v2")}
+
 CASES = [(sample, folder) for sample, folders in HAND for folder in folders.split()]
 
 #: What puts the rows of each place in order: values are compared as lists.
@@ -156,6 +159,9 @@ def test_hindsight_equals_the_statement_put_in_by_hand(
         expected = values(tmp_path / ".logql", truth, column, place, inner_loop[name])
         found = values(project / ".logql", recorded, column, place, inner_loop[name])
         assert expected, column
+        if (name, folder) in MAY_REFUSE and {origin for _, origin in found} == {"unfillable"}:
+            assert [value for value, _ in found] == [None] * len(found), column
+            continue
         assert [origin for _, origin in found] == ["hindsight"] * len(expected), column
         assert [value for value, _ in found] == [value for value, _ in expected], column
 
