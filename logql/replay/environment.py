@@ -51,7 +51,6 @@ def worker_environment(
     environment.update({name: str(count) for name, count in counts.items() if count})
     environment.update(SILENCED)
     environment["LOGQL_REPLAY"] = "1"
-    environment["PYTHONUNBUFFERED"] = environment.get("PYTHONUNBUFFERED", "")
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
     if scratch is not None:

@@ -139,6 +139,7 @@ class WorkerProcess:
                         str(os.getpid()),
                     ],
                     env=environment.worker_environment(job.run, threads, temporary, self.gpu),
+                    cwd=self.scratch,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -9,8 +9,11 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator
+from inspect import CO_OPTIMIZED
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
+
+from logql.state.roots import read_locals
 
 Undo = Callable[[], None]
 #: Compares the state now with that of an earlier call; see `Guard`.
@@ -75,8 +78,9 @@ def protect(frame: FrameType, names: tuple[str, ...]) -> list[Undo]:
     """Functions that put back what may be drawn from or switched by statements in `frame` that use `names`."""
     undo = [*_global_random_states()]
     seen: set[int] = set()
+    variables = read_locals(frame) if frame.f_code.co_flags & CO_OPTIMIZED else frame.f_globals
     for name in names:
-        value = frame.f_locals.get(name, frame.f_globals.get(name))
+        value = variables.get(name, frame.f_globals.get(name))
         undo += _protect_object(value, seen, _DEPTH)
     return undo
 

@@ -66,11 +66,18 @@ def _execute(spec: WorkerSpec, script: str, sources: Sources, driver: ReplayDriv
     except SystemExit as exc:
         return _ended(driver, channel, f"the script exited ({exc.code!r})")
     except BaseException as exc:
+        if spec.segment.loop is None and _failed_then(spec, exc):
+            return _ended(driver, channel, "the script failed")
         text = explain(exc, sources)
         print(text, file=sys.stderr, flush=True)
         channel.send("error", text=text)
         return 1
     return _ended(driver, channel, "the script ended")
+
+
+def _failed_then(spec: WorkerSpec, exc: BaseException) -> bool:
+    """Whether the original run ended with the same error: the replay then came as far as it did."""
+    return spec.run.status == "failed" and type(exc).__name__ in (spec.run.error or "")
 
 
 def _ended(driver: ReplayDriver, channel: Channel, how: str) -> int:
@@ -125,6 +132,8 @@ def _resemble(spec: WorkerSpec, script: str) -> None:
     if _ROOT not in sys.path:
         sys.path.append(_ROOT)
     sys.dont_write_bytecode = True
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

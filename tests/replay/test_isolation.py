@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from logql.replay.job import Options
-from tests.replay.conftest import Project, after, values
+from logql.replay.job import Isolation, Options
+from tests.replay.conftest import Edit, Project, after, values
 
 SCRIPT = """\
 import os
@@ -57,7 +57,7 @@ def _digest(root: Path) -> dict[str, str]:
     return found
 
 
-def _make(project: Project, writes: str) -> None:
+def _make(project: Project) -> None:
     import numpy as np
 
     data = project.path / "data"
@@ -69,10 +69,9 @@ def _make(project: Project, writes: str) -> None:
     project.write("train.py", SCRIPT.replace("{writes}", "pass"))
     project.commit()
     project.run()
-    del writes
 
 
-def _edit(writes: str) -> object:
+def _edit(writes: str) -> Edit:
     def edit(source: str) -> str:
         return source.replace("    pass\n", "    " + writes).replace(
             '    logql.log("total", total)\n', '    logql.log("total", total)\n    logql.log("twice", 2 * total)\n'
@@ -91,11 +90,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_writes_are_private_and_thrown_away(project: Project, home: Path) -> None:
-    _make(project, "")
+    _make(project)
     outside = project.path.parent / "outside.txt"
     before, before_home = _digest(project.path), _digest(home)
     edit = _edit(WRITES.replace("{outside!r}", repr(str(outside))))
-    job = project.job(edit, ["twice"], (0, 1, 2))  # type: ignore[arg-type]
+    job = project.job(edit, ["twice"], (0, 1, 2))
     (result,) = project.replay(job, options=Options(isolation="strong"))
     assert (result.state, result.error) == ("done", None)
     assert values(result.events, "twice") == {(0,): 0.0, (1,): 2.0, (2,): 6.0}
@@ -106,18 +105,18 @@ def test_writes_are_private_and_thrown_away(project: Project, home: Path) -> Non
 
 
 def test_the_next_replay_sees_nothing_of_the_last(project: Project) -> None:
-    _make(project, "")
+    _make(project)
     edit = _edit(WRITES.split("\n")[0] + "\n")
     for _ in range(2):
-        (result,) = project.replay(project.job(edit, ["twice"], (1, 2)))  # type: ignore[arg-type]
+        (result,) = project.replay(project.job(edit, ["twice"], (1, 2)))
         assert values(result.events, "twice") == {(1,): 2.0, (2,): 6.0}
 
 
 def test_writing_elsewhere_is_refused_with_the_reason(project: Project) -> None:
-    _make(project, "")
+    _make(project)
     target = "/usr/logql-test.txt"
     edit = _edit(f'open("{target}", "w").write("x")\n')
-    (result,) = project.replay(project.job(edit, ["twice"], (1,)))  # type: ignore[arg-type]
+    (result,) = project.replay(project.job(edit, ["twice"], (1,)))
     assert result.state == "failed"
     assert "Read-only file system" in str(result.error)
     assert not os.path.exists(target)
@@ -125,28 +124,28 @@ def test_writing_elsewhere_is_refused_with_the_reason(project: Project) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs files of another user")
 def test_files_of_another_user_can_be_overwritten_privately(project: Project) -> None:
-    _make(project, "")
+    _make(project)
     for path in ("data/log.txt", "data"):
         os.chown(project.path / path, 1234, 1234)
     edit = _edit('open("data/log.txt", "a").write("more"); os.rename("data/log.txt", "data/moved.txt")\n')
-    (result,) = project.replay(project.job(edit, ["twice"], (1,)))  # type: ignore[arg-type]
+    (result,) = project.replay(project.job(edit, ["twice"], (1,)))
     assert (result.state, result.error) == ("done", None)
     assert (project.path / "data" / "log.txt").read_text() == "start"
 
 
 def test_weak_isolation_copies_and_refuses(project: Project, home: Path) -> None:
-    _make(project, "")
+    _make(project)
     before, before_home = _digest(project.path), _digest(home)
     inside = "\n".join(WRITES.splitlines()[:9]) + "\n"
     (result,) = project.replay(
-        project.job(_edit(inside), ["twice"], (1, 2)),  # type: ignore[arg-type]
+        project.job(_edit(inside), ["twice"], (1, 2)),
         options=Options(isolation="weak"),
     )
     assert (result.state, result.error) == ("done", None)
     assert values(result.events, "twice") == {(1,): 2.0, (2,): 6.0}
     for path in (str(project.path.parent / "made.txt"), str(home / "f")):
         (result,) = project.replay(
-            project.job(_edit(f'open("{path}", "w").write("x")\n'), ["twice"], (1,)),  # type: ignore[arg-type]
+            project.job(_edit(f'open("{path}", "w").write("x")\n'), ["twice"], (1,)),
             options=Options(isolation="weak"),
         )
         assert result.state == "failed"
@@ -170,9 +169,10 @@ def test_the_files_of_today_are_not_those_of_the_version(project: Project) -> No
     project.write("train.py", "raise SystemExit\n")
     project.commit()
     project.run("-c", "import helper")
-    for isolation in ("strong", "weak"):
+    modes: tuple[Isolation, ...] = ("strong", "weak")
+    for isolation in modes:
         job = project.job(after("logql.log('a'", "logql.log('b', helper.FACTOR * 2)"), ["b"], (0, 1))
-        (result,) = project.replay(job, options=Options(isolation=isolation))  # type: ignore[arg-type]
+        (result,) = project.replay(job, options=Options(isolation=isolation))
         assert values(result.events, "b") == {(0,): 6, (1,): 6}, isolation
         assert "new" not in project.log(result)
     status = subprocess.run(["git", "status", "--porcelain"], cwd=project.path, capture_output=True, text=True)

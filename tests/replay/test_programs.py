@@ -165,6 +165,33 @@ def test_a_killed_run_is_filled_as_far_as_it_came(project: Project) -> None:
     assert values(result.events, "y")[2,] == 2.5
 
 
+def test_a_failed_run_gives_what_it_came_to(project: Project) -> None:
+    project.write(
+        "train.py",
+        "import logql\nlogql.log('a', 1.0)\nfor epoch in logql.loop('epoch', range(2)):\n    logql.log('x', 1.0)\n"
+        "raise KeyError('then')\n",
+    )
+    project.run(check=False)
+    edit = after("logql.log('a'", "logql.log('b', 2.0)")
+    result = _events(project, project.job(edit, ["b"], (), loop=None))
+    assert [event.value for event in result.events] == [2.0]
+
+
+def test_modules_of_the_project_do_not_hide_those_that_replays_need(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("select", "struct", "json", "tempfile"):
+        project.write(f"{name}.py", "raise ImportError('not this one')\n")
+    project.write(
+        "sub/train.py", "import logql\nfor epoch in logql.loop('epoch', range(2)):\n    logql.log('x', 1.0)\n"
+    )
+    project.run("sub/train.py")
+    monkeypatch.chdir(project.path)
+    edit = after("logql.log('x'", "logql.log('y', 2.0)")
+    result = _events(project, project.job(edit, ["y"], (1,), file="sub/train.py"))
+    assert [event.value for event in result.events] == [2.0]
+
+
 def test_replay_adds_checkpoints_that_it_passes(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     del monkeypatch
     project.write(
