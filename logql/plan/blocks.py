@@ -11,7 +11,17 @@ from sqlglot import exp
 from logql.plan.conditions import Cond, all_of, any_of, is_true, never_null, sql_of
 from logql.plan.program import Program, carry_tokens, rename_depends
 from logql.plan.relation import Flags, Relation, Target, Writer, column
-from logql.plan.rules import correlate, distinct_on, early_stop, group_keys, outer_joins, set_operations, top_rows
+from logql.plan.rules import (
+    correlate,
+    distinct_on,
+    early_stop,
+    group_keys,
+    outer_joins,
+    push_predicates,
+    reduce_joins,
+    set_operations,
+    top_rows,
+)
 from logql.plan.rules import window_partitions as windows
 from logql.plan.rules.possible_values import filter_parts, value_of
 from logql.plan.scopes import (
@@ -307,6 +317,7 @@ class Block:
             self.sources[alias] = Relation(alias, {name: Flags() for a, name in used if a == alias})
             return source.copy()
         relation = self._open_relation(source, [name for a, name in used if a == alias])
+        reduce_joins.reduce_joins(self.select, relation, self.program)
         self.sources[alias] = relation
         table = exp.to_table(relation.name)
         table.set("alias", exp.TableAlias(this=exp.Identifier(this=alias, quoted=True)))
@@ -337,9 +348,7 @@ class Block:
         return _renamed(planned[name], names, self.program)
 
     def _derived(self, query: exp.Expr, names: list[str]) -> Relation:
-        relation = plan_query(query, self.program)
-        if not self.program.on("push_predicates"):
-            self.program.block(relation, relation.live())
+        relation = push_predicates.push_predicates(plan_query(query, self.program), self.program)
         return _renamed(relation, names, self.program)
 
     def _reads_open_columns(self, source: exp.Expr) -> bool:
@@ -375,7 +384,7 @@ class Block:
         """QUALIFY and the projection, with hidden columns for ORDER BY."""
         qualify = self.select.args.get("qualify")
         relation = stage.relation
-        passing, open_parts = filter_parts(qualify.this if qualify and self.program.on("qualify") else None, self)
+        passing, open_parts = filter_parts(qualify.this if qualify else None, self)
         writer = Writer()
         seen: dict[str, int] = {}
         for number, item in enumerate(self.select.expressions):

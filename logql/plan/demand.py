@@ -20,6 +20,8 @@ from logql.plan.rules import (
     group_keys,
     outer_joins,
     possible_values,
+    push_predicates,
+    reduce_joins,
     set_operations,
     top_rows,
     window_partitions,
@@ -33,6 +35,8 @@ from logql.sql.bound import BoundQuery, LogsRef, ref_of
 RULES: tuple[Callable[..., object], ...] = (
     outermost_stars,
     possible_values.possible_values,
+    push_predicates.push_predicates,
+    reduce_joins.reduce_joins,
     outer_joins.outer_joins,
     correlate.subquery_truth,
     group_keys.group_keys,

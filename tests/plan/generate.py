@@ -71,7 +71,9 @@ class Queries:
             operator = rng.choice(("UNION ALL", "UNION", "INTERSECT", "EXCEPT"))
             return f"{self.block(columns, depth)} {operator} {self.block(columns, depth)}"
         if kind == "limit":
-            order = ", ".join(f"{n + 1}{rng.choice((' DESC', '', ' NULLS FIRST'))}" for n in self.shuffled(len(columns)))
+            order = ", ".join(
+                f"{n + 1}{rng.choice((' DESC', '', ' NULLS FIRST'))}" for n in self.shuffled(len(columns))
+            )
             return f"{self.block(columns, depth)} ORDER BY {order} LIMIT {rng.randint(1, 4)}"
         if kind == "group":
             return self.grouped(depth)
@@ -88,7 +90,9 @@ class Queries:
         roll = rng.random()
         if depth > 0 and roll < 0.3:
             columns = self.columns()
-            inner = rng.choice((self.block, self.block, self.window, self.distinct, self.grouped_as))(columns, depth - 1)
+            inner = rng.choice((self.block, self.block, self.window, self.distinct, self.grouped_as))(
+                columns, depth - 1
+            )
             return f"({inner}) {alias}", alias, columns
         if self.ctes and roll < 0.55:
             name, _, columns = rng.choice(self.ctes)
@@ -126,7 +130,7 @@ class Queries:
         items = []
         for name in columns:
             if name in ("run", "epoch"):
-                items.append(f"{self.rng.choice([a for a in scope])}.{name} AS {name}")
+                items.append(f"{self.rng.choice(list(scope))}.{name} AS {name}")
             else:
                 items.append(f"{self.value(scope, depth)} AS {name}")
         return ", ".join(items)
@@ -148,7 +152,9 @@ class Queries:
 
     def number(self, scope: dict[str, tuple[str, ...]]) -> str:
         """A numeric column."""
-        options = [f"{alias}.{name}" for alias, names in scope.items() for name in names if name not in ("run", "epoch")]
+        options = [
+            f"{alias}.{name}" for alias, names in scope.items() for name in names if name not in ("run", "epoch")
+        ]
         return self.rng.choice(options)
 
     def scalar(self, scope: dict[str, tuple[str, ...]], depth: int) -> str:
@@ -219,7 +225,8 @@ class Queries:
         if "in" in kind:
             return f"{self.number(scope)} {kind.upper()} (SELECT {self.number(inner)} FROM {source} WHERE {where})"
         if kind == "all":
-            return f"{self.number(scope)} >= ALL (SELECT {self.number(inner)} FROM {source} WHERE {self.predicate(inner, 0)})"
+            where = self.predicate(inner, 0)
+            return f"{self.number(scope)} >= ALL (SELECT {self.number(inner)} FROM {source} WHERE {where})"
         return f"{self.number(scope)} > {self.scalar(scope, depth)}"
 
     def distinct(self, columns: tuple[str, ...], depth: int) -> str:

@@ -1,4 +1,4 @@
-"""A small engine for the planner's tests: histories as lists of what each iteration logged, rows by the rule of `logs`."""
+"""A small engine for the planner's tests: histories say what each iteration logged, rows follow the rule of `logs`."""
 
 from __future__ import annotations
 

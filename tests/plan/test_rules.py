@@ -57,7 +57,9 @@ def bind_cells(tree: sqlglot.exp.Expr) -> sqlglot.exp.Expr:
     """`cells` is the history that the expected query asks about."""
     for table in tree.find_all(sqlglot.exp.Table):
         if table.name == "cells":
-            table.replace(sqlglot.parse_one("(SELECT logs.run, logs.epoch, logs.val_acc FROM logs) AS cells", read="duckdb"))
+            table.replace(
+                sqlglot.parse_one("(SELECT logs.run, logs.epoch, logs.val_acc FROM logs) AS cells", read="duckdb")
+            )
     return bind(tree.sql("duckdb")).tree
 
 
