@@ -208,6 +208,7 @@ class ProjectSources:
         """The script and the files that it imports, in a version or (None) in today's work tree."""
         key = (version, script)
         if key not in self._trees:
+            files: Mapping[str, str]
             if version is None:
                 files = read_worktree(self._project)
             elif version in self._versions:

@@ -154,7 +154,7 @@ class Nodes:
         value, has = f"NULL::{self.type_of(name)}", "FALSE"
         if values is not None:
             on = " AND ".join(f"{h}.{ident(k)} = r.{ident(k)}" for k in ("run", "rank", *key_columns(level)))
-            joins.append(f" LEFT JOIN ({values}) {h} ON {on} AND {h}._fill = {c}.fill")
+            joins.append(f" LEFT JOIN ({values}) {h} ON {on} AND {h}._fill = {c}.fill AND {c}.filled")
             value, has = f"{h}.value", f"({h}.run IS NOT NULL)"
         missing = f"({c}.fill IS NULL)"
         failed = f"({c}.filled = FALSE)"
