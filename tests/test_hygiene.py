@@ -45,7 +45,7 @@ def test_module_says_what_it_is_and_stays_small(path: Path) -> None:
     tree = ast.parse(text)
     assert ast.get_docstring(tree), "no docstring"
     assert path.name != "utils.py"
-    assert text.count("\n") <= 450
+    assert text.count("\n") <= 500
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 45, f"{node.name} is long"
