@@ -36,6 +36,11 @@ def explain_query(session: Session, bound: BoundQuery, statement: Explain) -> An
     return _answer(session, bound, _told(plan, rows, whole), statement)
 
 
+def describe_plan(session: Session, plan: FillPlan) -> str:
+    """The segments of a plan and their cost, by version: what a person decides on before a replay."""
+    return _told(plan, _rows(session, plan), None)
+
+
 def _first_round(session: Session, bound: BoundQuery) -> tuple[FillPlan, str | None]:
     """The plan of what would be filled first; rounds after it depend on the values that it finds."""
     if not bound.virtual:

@@ -27,8 +27,8 @@ from logql.store.catalog import Catalog
 from logql.store.snapshot import Snapshot, read_snapshot
 from logql.world import StoreWorld
 
-#: Asks a person whether to replay: gets the estimate in seconds and the number of segments.
-Ask = Callable[[float, int], bool]
+#: Asks a person whether to replay what a plan says.
+Ask = Callable[[FillPlan], bool]
 ASK_ABOVE_S = 10.0
 _MOST_ROUNDS = 10_000
 
@@ -194,7 +194,7 @@ class Session:
                 hint=f"SET replay_budget = {max(1, round(plan.seconds * 1.5))}, ask for less, or SET replay = 'off'",
             )
         if self.options.replay == "ask" and self.ask is not None and plan.seconds > ASK_ABOVE_S:
-            return self.ask(plan.seconds, len(plan.segments))
+            return self.ask(plan)
         return True
 
     def _count_missing(self, bound: BoundQuery) -> None:
@@ -217,7 +217,8 @@ class Session:
                     names = ", ".join(sorted(fill.names))
                     self.notices.append(f"{names} of run {fill.run} ({fill.version}): the replay is {fill.fidelity}")
             for (version, reason), count in failed.items():
-                self.notices.append(f"{count} segments of version {version} could not be replayed: {reason}")
+                what = "a segment" if count == 1 else f"{count} segments"
+                self.notices.append(f"{what} of version {version} could not be replayed: {reason}")
 
     def _tell_unfillable(self, bound: BoundQuery) -> None:
         """One notice per name and reason for the versions in which it has no place."""
