@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from logql.propagate.names import uses_of
+from logql.propagate.names import header_uses, uses_of
 from logql.propagate.outline import Item, Outline, Unit, start_of
 from logql.propagate.purity import may_swap
 
@@ -61,7 +61,8 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
     last = high.position if high is not None else len(target.items)
     if first > last:
         return Nowhere("the statements before and after it stand in the opposite order here")
-    gap = _Gap(statement, target.items[first:last], low, high, skipped_before, skipped_after)
+    defined = frozenset(name for name in uses_of(statement.node).reads if _definition_kept(name, statement, matched))
+    gap = _Gap(statement, target.items[first:last], low, high, skipped_before, skipped_after, defined)
     return _choose(target, first, gap)
 
 
@@ -142,6 +143,18 @@ def pinned_spot(outline: Outline, line: int) -> Spot | Nowhere:
     return Spot(module, None, module.body, len(module.body), 1.0)
 
 
+def _definition_kept(name: str, statement: Item, matched: Mapping[Item, Item]) -> bool:
+    """Whether what last binds a name before the statement exists in the old version, binding it there too."""
+    definition = None
+    for item in statement.unit.items:
+        if item.index >= statement.index:
+            break
+        if name in header_uses(item.node).writes:
+            definition = item
+    other = matched.get(definition) if definition is not None else None
+    return other is not None and name in header_uses(other.node).writes
+
+
 @dataclass(frozen=True)
 class _Gap:
     """Unmatched old statements between two anchors, and how far the new anchors are from the statement."""
@@ -152,6 +165,8 @@ class _Gap:
     high: Item | None
     skipped_before: int
     skipped_after: int
+    #: names that the statement reads whose defining statement exists in the old version before the gap
+    defined: frozenset[str]
 
     @property
     def follows(self) -> bool:
@@ -174,9 +189,8 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
     scores = [_gap_score(gap, cut) for cut in range(len(gap.items) + 1)]
     ranked = sorted(range(len(scores)), key=lambda cut: -scores[cut])
     best = ranked[0]
-    doubtful = [cut for cut in ranked[1:] if scores[best] - scores[cut] < _MARGIN]
-    if gap.low is None and gap.high is None:
-        doubtful = ranked[1:]
+    margin = _MARGIN if gap.low is not None or gap.high is not None else _MARGIN_ALONE
+    doubtful = [cut for cut in ranked[1:] if scores[best] - scores[cut] < margin]
     if all(_commutes(gap, best, cut) for cut in doubtful):
         return spot(best, 0.9 if doubtful else 0.8)
     return Nowhere(
@@ -185,26 +199,29 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
     )
 
 
-#: Scores closer than this do not tell two places apart.
+#: Scores closer than this do not tell two places apart, with and without a neighbour that both versions have.
 _MARGIN = 0.05
+_MARGIN_ALONE = 0.6
 
 
 def _gap_score(gap: _Gap, cut: int) -> float:
     """How well the statement fits after `cut` of the unmatched old statements, by adjacency and by data flow."""
     uses = uses_of(gap.statement.node)
+    anchored = gap.low is not None or gap.high is not None
     score = 0.0
     if cut == 0 and gap.follows:
-        score += 1.0
+        score += 1.0 if anchored else 0.5
     if cut == len(gap.items) and gap.precedes:
-        score += 1.1
+        score += 1.1 if anchored else 0.5
     for number, item in enumerate(gap.items):
         theirs = uses_of(item.node)
         distance = abs(cut - number) - (number < cut)
+        rebound = theirs.writes & uses.reads
         if number < cut:
             score -= 2.0 * len(uses.writes & (theirs.reads - theirs.writes))
-            score += (0.3 - 0.02 * distance) * bool(theirs.writes & uses.reads)
+            score += (0.3 - 0.02 * distance) * bool(rebound - gap.defined) - 0.7 * bool(rebound & gap.defined)
         else:
-            score -= 1.0 * bool(theirs.writes & uses.reads)
+            score -= 1.0 * bool(rebound - gap.defined)
             score += (0.5 - 0.02 * distance) * bool(theirs.reads & uses.writes)
     return score
 

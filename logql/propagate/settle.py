@@ -83,6 +83,7 @@ class Settler:
             own |= header_uses(guard).writes
         self._settle_node(node, own)
         self._rename_targets(node)
+        self._check_values(node)
         self.settled.feeders.sort(key=lambda item: item.index)
         return self.settled
 
@@ -266,6 +267,32 @@ class Settler:
             other = self._renamed((name,))
             if other is not None and len(other) == 1:
                 self.settled.renames[(name,)] = other
+
+    def _check_values(self, node: ast.AST) -> None:
+        """Refuse a place where a name would be read too late or has another value than beside the new statement."""
+        unit, uses = self.spot.unit, uses_of(node)
+        back = {old: new for new, old in self.matched.items()}
+        for name in sorted(uses.writes):
+            old_name = self.settled.renames.get((name,), (name,))[0]
+            early = [
+                item for item in unit.items if item.index < self.spot.index and old_name in header_uses(item.node).reads
+            ]
+            if (
+                early
+                and old_name not in bound_before(unit, early[0].index) | parameters(unit)
+                and name not in uses.reads
+            ):
+                if unit.header is None or old_name not in unit_bindings(unit.outline.units[0]):
+                    raise Refusal(f"`{old_name}` is read here before the place that the code around it tells")
+        for name in sorted(uses.reads):
+            old_name = self.settled.renames.get((name,), (name,))[0]
+            last = None
+            for item in unit.items:
+                if item.index < self.spot.index and old_name in header_uses(item.node).writes:
+                    last = item
+            other = back.get(last) if last is not None else None
+            if other is not None and name not in header_uses(other.node).writes and other.index < self.statement.index:
+                raise Refusal(f"`{old_name}` has another value at this place")
 
     def _not_defined(self, name: str) -> str:
         here: set[str] = set()
