@@ -186,7 +186,8 @@ class _Former:
         if what == "origin":
             return origin
         if what == "fidelity":
-            return settled[1].fidelity if settled is not None and origin != "recorded" else None
+            replayed = settled is not None and settled[1].state == "done" and origin != "recorded"
+            return settled[1].fidelity if settled is not None and replayed else None
         if what == "reason" and origin == "unfillable":
             return cells.reason if settled is None else settled[1].error
         return None

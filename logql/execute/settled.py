@@ -35,7 +35,8 @@ def coverage_table(nodes: Nodes, name: str) -> str:
             coverage = nodes.history.coverage(explicit(name)[0], run.id, fingerprint)
             for loop, entry, index, filled, fill in coverage.rows():
                 reason = None if filled else fill.error or _distrust(fill.fidelity)
-                values = (run.id, loop, entry, index, filled, fill.id, fill.fidelity, reason)
+                fidelity = fill.fidelity if fill.state == "done" else None
+                values = (run.id, loop, entry, index, filled, fill.id, fidelity, reason)
                 for column, value in zip(rows.values(), values, strict=True):
                     column.append(value)
         nodes.tables[table] = typed(rows, _COVERAGE_TYPES)
