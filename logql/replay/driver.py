@@ -38,6 +38,8 @@ class Send(Protocol):
 class States(Protocol):
     """What a driver needs of the state of the running program (see `replay.states`)."""
 
+    on_exit: Callable[[FrameType], None]
+
     def install(self) -> None: ...
     def begin_loop(self, frame: FrameType, iterable: object) -> None: ...
     def start_iterating(self, checkpoint: Checkpoint | None) -> None: ...
@@ -70,6 +72,9 @@ class ReplayDriver:
         self._jumping = False
         self._target_reached = False
         self._current: tuple[MainLoop, int] | None = None
+        #: the wanted loop and its last iteration, once it was left by `break`, `return` or an exception
+        self._left: tuple[MainLoop, int] | None = None
+        states.on_exit = self.behind_loop
         self._guard = Guard(states.digest, lambda path: send("impure", text=path), self.after_inserted)
 
     def install(self) -> None:
@@ -93,6 +98,7 @@ class ReplayDriver:
 
     def iterate(self, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
         """Iterate a main loop: the wanted one from a checkpoint, an earlier one not at all or as it was."""
+        self._go_on()
         frame = _caller(sys._getframe(1))
         self._states.begin_loop(frame, iterable)
         known = self._route.find(loop, entry)
@@ -115,6 +121,7 @@ class ReplayDriver:
         """A value: a wanted one is kept, another one goes to the comparison with the record."""
         if self._jumping:
             raise Jump
+        self._go_on()
         if name in self._wanted_names:
             self._sub += 1
             self._hindsight.append(Logged(path, name, value, self._seq - 1, self._sub, time.time()))
@@ -133,6 +140,10 @@ class ReplayDriver:
 
     def ended(self, how: str) -> str | None:
         """The script came to its end; the reason why that is too early, or None."""
+        try:
+            self._go_on()
+        except ReplayError as exc:
+            return exc.message
         self._flush()
         if self._spec.segment.loop is None:
             return None
@@ -156,6 +167,12 @@ class ReplayDriver:
             self._jumping = True
             raise Jump
 
+    def behind_loop(self, frame: FrameType) -> None:
+        """The code right behind a main loop is reached."""
+        if self._left is not None:
+            self._pass_exit(self._left[0], frame)
+            self._go_on()
+
     # Iterating
 
     def _iterate_target(self, loop: MainLoop, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
@@ -176,7 +193,11 @@ class ReplayDriver:
             item = self._arrive(loop, index, jump, frame, item)
             self._begin(loop, index)
             enter(index, item)
-            yield item
+            try:
+                yield item
+            except GeneratorExit:
+                self._left = loop, index
+                raise
             cut = self._finish_iteration(loop, index)
             index += 1
             jump = self._route.next_jump(index, cut)
@@ -229,6 +250,17 @@ class ReplayDriver:
             self._send("complete", loop=loop.loop, entry=loop.entry, index=index)
         self._send("covered", index=index)
         return cut
+
+    def _go_on(self) -> None:
+        """If the wanted loop was left in an iteration, that one is done, and with it the replay."""
+        if self._left is None:
+            return
+        loop, index = self._left
+        self._left = None
+        self._finish_iteration(loop, index)
+        if index < self._route.last:
+            raise ReplayError(f"the loop {loop.loop!r} was left in iteration {index}, before the last wanted one")
+        self._end()
 
     def _check_beyond(self, loop: MainLoop, index: int, items: Iterator[Any], frame: FrameType) -> None:
         """Compare the state behind the last wanted iteration with the checkpoint there, if there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,6 +29,20 @@ _LEAST_S = 1.0
 _NO_ITEM = object()
 
 
+class _Runtime(Injected):
+    """Also tells when the code right behind a main loop is reached and has nothing to restore."""
+
+    def __init__(self, states: ProgramStates) -> None:
+        super().__init__()
+        self._states = states
+
+    def pending(self, key: str, place: str) -> bool:
+        found = super().pending(key, place)
+        if place == "exit" and not found:
+            self._states.on_exit(sys._getframe(1))
+        return found
+
+
 class ProgramStates:
     """States of one program at the boundaries of its main loops; one loop at a time."""
 
@@ -37,7 +52,9 @@ class ProgramStates:
         self._blobs = Blobs(spec.store)
         self._spool = Blobs(spool)
         self._send = send
-        self._runtime = Injected()
+        self._runtime = _Runtime(self)
+        #: told when the code behind a main loop is reached
+        self.on_exit: Callable[[FrameType], None] = lambda _: None
         self._frame: FrameType | None = None
         self._prologue: Prologue | None = None
         self._iterable: object = None

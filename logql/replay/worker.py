@@ -66,7 +66,7 @@ def _execute(spec: WorkerSpec, script: str, sources: Sources, driver: ReplayDriv
     except SystemExit as exc:
         return _ended(driver, channel, f"the script exited ({exc.code!r})")
     except BaseException as exc:
-        if spec.segment.loop is None and _failed_then(spec, exc):
+        if _failed_then(spec, exc):
             return _ended(driver, channel, "the script failed")
         text = explain(exc, sources)
         print(text, file=sys.stderr, flush=True)

@@ -82,6 +82,25 @@ def test_a_run_level_value_after_folds_with_breaks(project: Project) -> None:
     assert [line for line in project.log(short).splitlines() if line == "no break"] == printed
 
 
+@pytest.mark.parametrize("leave", ["break", "return", "raise StopAsyncIteration"])
+@pytest.mark.parametrize("every", [1, None])
+def test_the_iteration_in_which_a_loop_is_left_is_filled(project: Project, leave: str, every: int | None) -> None:
+    project.write(
+        "train.py",
+        "import logql\n\n\ndef fit():\n    x = 0.0\n    for epoch in logql.loop('epoch', range(9)):\n"
+        f"        x += epoch\n        logql.log('x', x)\n        if x > 5:\n            {leave}\n        y = x\n\n\n"
+        "try:\n    fit()\nexcept StopAsyncIteration:\n    pass\nprint('behind')\nlogql.log('end', 1.0)\n",
+    )
+    project.run(every=every)
+    edit = after("logql.log('x'", "logql.log('z', x * 2)")
+    result = _events(project, project.job(edit, ["z"], (2, 3)))
+    assert values(result.events, "z")[3,] == 12.0
+    assert 3 in result.covered
+    result = _events(project, project.job(before("y = x", "logql.log('z', x * 2)"), ["z"], (2, 3)))
+    assert (3,) not in values(result.events, "z")
+    assert 3 in result.covered
+
+
 TWO_LOOPS = """\
 import random
 import logql
@@ -175,6 +194,18 @@ def test_a_failed_run_gives_what_it_came_to(project: Project) -> None:
     edit = after("logql.log('a'", "logql.log('b', 2.0)")
     result = _events(project, project.job(edit, ["b"], (), loop=None))
     assert [event.value for event in result.events] == [2.0]
+
+
+def test_the_iteration_in_which_a_run_failed_is_filled_as_far_as_it_came(project: Project) -> None:
+    project.write(
+        "train.py",
+        "import logql\nfor epoch in logql.loop('epoch', range(5)):\n    logql.log('x', epoch * 1.0)\n"
+        "    if epoch == 2:\n        raise KeyError('then')\n",
+    )
+    project.run(check=False)
+    edit = after("logql.log('x'", "logql.log('y', epoch + 0.5)")
+    result = _events(project, project.job(edit, ["y"], (1, 2)))
+    assert (values(result.events, "y"), result.covered) == ({(1,): 1.5, (2,): 2.5}, (1, 2))
 
 
 def test_modules_of_the_project_do_not_hide_those_that_replays_need(
