@@ -52,11 +52,13 @@ def name_sources(tree: exp.Expr) -> exp.Expr:
 
 def blocks_inside(node: exp.Expr) -> Iterator[exp.Expr]:
     """The nearest queries below an expression, itself excluded."""
-    for child in node.iter_expressions():
+    stack = list(node.iter_expressions(reverse=True))
+    while stack:
+        child = stack.pop()
         if isinstance(child, exp.Select | exp.SetOperation):
             yield child
         else:
-            yield from blocks_inside(child)
+            stack += child.iter_expressions(reverse=True)
 
 
 def sources_of(select: exp.Select) -> list[exp.Expr]:
@@ -137,13 +139,13 @@ def _name_source(source: exp.Expr, scope: _Scope, outer: _Scope | None, ctes: di
 
 
 def _own_columns(node: exp.Expr) -> Iterator[exp.Column]:
-    for child in node.iter_expressions():
-        if isinstance(child, exp.Select | exp.SetOperation):
-            continue
+    stack = list(node.iter_expressions(reverse=True))
+    while stack:
+        child = stack.pop()
         if isinstance(child, exp.Column):
             yield child
-            continue
-        yield from _own_columns(child)
+        elif not isinstance(child, exp.Select | exp.SetOperation):
+            stack += child.iter_expressions(reverse=True)
 
 
 def _bind_column(node: exp.Column, scope: _Scope, only: str | None, names: set[str]) -> None:
@@ -170,10 +172,15 @@ def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     """The parts of a condition joined by AND."""
     if condition is None:
         return []
-    condition = condition.unnest()
-    if isinstance(condition, exp.And):
-        return conjuncts(condition.this) + conjuncts(condition.expression)
-    return [condition]
+    found: list[exp.Expr] = []
+    stack = [condition]
+    while stack:
+        part = stack.pop().unnest()
+        if isinstance(part, exp.And):
+            stack += [part.expression, part.this]
+        else:
+            found.append(part)
+    return found
 
 
 def join_conditions(join: exp.Join, earlier: list[str]) -> list[exp.Expr]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from sqlglot import exp
@@ -120,17 +120,21 @@ def _operands(node: exp.Expr) -> list[exp.Expr]:
 
 
 def _and(node: exp.Expr, reader: Reader) -> Truth:
-    a, b = possible_values(node.this, reader), possible_values(node.expression, reader)
-    return _conjunction(a, b)
+    return _all(possible_values(part, reader) for part in node.flatten())
 
 
 def _conjunction(a: Truth, b: Truth) -> Truth:
+    return _all((a, b))
+
+
+def _all(parts: Iterable[Truth]) -> Truth:
+    held = list(parts)
     return Truth(
-        all_of(a.true, b.true),
-        any_of(a.false, b.false),
-        any_of(a.not_true, b.not_true),
-        all_of(a.not_false, b.not_false),
-        a.depends | b.depends,
+        all_of(*(part.true for part in held)),
+        any_of(*(part.false for part in held)),
+        any_of(*(part.not_true for part in held)),
+        all_of(*(part.not_false for part in held)),
+        all_depends(held),
     )
 
 
@@ -139,8 +143,7 @@ def _flip(a: Truth) -> Truth:
 
 
 def _or(node: exp.Expr, reader: Reader) -> Truth:
-    a, b = possible_values(node.this, reader), possible_values(node.expression, reader)
-    return _flip(_conjunction(_flip(a), _flip(b)))
+    return _flip(_all(_flip(possible_values(part, reader)) for part in node.flatten()))
 
 
 def _not(node: exp.Expr, reader: Reader) -> Truth:
