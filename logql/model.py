@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
     loop: str
     entry: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no path needs
 
 
 #: A context is the path of its steps from the run (the empty path) inwards.

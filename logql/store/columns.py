@@ -12,6 +12,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
+from operator import eq
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def encode(values: Sequence[Any], type_: pa.DataType) -> tuple[pa.Array, set[int
 
 def scatter(dense: pa.Array, rows: Sequence[int], count: int) -> pa.Array:
     """`dense[i]` at `rows[i]` of an array of `count` rows, NULL elsewhere."""
-    if len(rows) == count and (count == 0 or (rows[0] == 0 and rows[-1] == count - 1)):
+    if len(rows) == count and all(map(eq, rows, range(count))):
         return dense
     places = array("q", [0]) * count
     valid = bytearray(count)

@@ -13,6 +13,7 @@ import pytest
 
 from logql.model import Enter, Event, Line, Logged, Path, Shape, Step
 from logql.store import levels
+from logql.store.columns import scatter
 from logql.store.types import unify
 
 
@@ -217,3 +218,10 @@ def test_building_does_not_import_pandas(tmp_path: FilePath) -> None:
     )
     root = FilePath(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=root, check=False).returncode == 0
+
+
+def test_values_out_of_row_order_stay_with_their_rows() -> None:
+    import pyarrow as pa
+
+    assert scatter(pa.array(["a", "b", "c", "d"]), [0, 2, 1, 3], 4).to_pylist() == ["a", "c", "b", "d"]
+    assert scatter(pa.array(["a"]), [1], 3).to_pylist() == [None, "a", None]
