@@ -50,9 +50,9 @@ class Nowhere:
 
 def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | Nowhere:
     """Find the gap of the old scope that corresponds to where `statement` stands."""
-    block = statement.block
-    before, skipped_before = _nearest(block[: statement.position][::-1], matched)
-    after, skipped_after = _nearest(block[statement.position + 1 :], matched)
+    ahead, behind = _neighbours(statement, matched)
+    before, skipped_before = _nearest(ahead, matched)
+    after, skipped_after = _nearest(behind, matched)
     target = _target_block(statement, matched, host)
     if target is None:
         return Nowhere("no statement of its block exists here")
@@ -62,7 +62,20 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
     if first > last:
         return Nowhere("the statements before and after it stand in the opposite order here")
     defined = frozenset(name for name in uses_of(statement.node).reads if _definition_kept(name, statement, matched))
-    gap = _Gap(statement, target.items[first:last], low, high, skipped_before, skipped_after, defined)
+    below = _same_block(statement, matched, host)
+    same = below is not None and below.items is target.items
+    gap = _Gap(
+        statement,
+        target.items[first:last],
+        low,
+        high,
+        skipped_before,
+        skipped_after,
+        defined,
+        same,
+        bool(ahead),
+        bool(behind),
+    )
     return _choose(target, first, gap)
 
 
@@ -72,6 +85,31 @@ class _Block:
     parent: Item | None
     slot: str
     items: list[Item]
+
+
+def _neighbours(statement: Item, matched: Mapping[Item, Item]) -> tuple[list[Item], list[Item]]:
+    """Statements before (nearest first) and after one, looking through wrappers that only the new version has."""
+    before, after = [], []
+    while True:
+        before += statement.block[: statement.position][::-1]
+        after += statement.block[statement.position + 1 :]
+        if not _is_wrapper(statement, matched):
+            return before, after
+        assert statement.parent is not None
+        statement = statement.parent
+
+
+def _is_wrapper(statement: Item, matched: Mapping[Item, Item]) -> bool:
+    """Whether what is around a statement is new and changes nothing about whether and how often it runs.
+
+    An `if` counts only where the old version has other statements of its branch without it.
+    """
+    parent = statement.parent
+    if parent is None or parent in matched or parent.unit is not statement.unit or statement.slot != "body":
+        return False
+    if isinstance(parent.node, ast.If):
+        return any(sibling in matched for sibling in statement.block)
+    return isinstance(parent.node, ast.With | ast.AsyncWith | ast.Try)
 
 
 def _nearest(siblings: list[Item], matched: Mapping[Item, Item]) -> tuple[Item | None, int]:
@@ -90,7 +128,7 @@ def _target_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> 
         blocks[id(block.items)] = block
         votes[id(block.items)] = votes.get(id(block.items), 0.0) + weight
 
-    for siblings in (statement.block[: statement.position][::-1], statement.block[statement.position + 1 :]):
+    for siblings in _neighbours(statement, matched):
         weight = 1.0
         for sibling in siblings[:6]:
             other = matched.get(sibling)
@@ -109,6 +147,9 @@ def _target_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> 
 
 def _same_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> _Block | None:
     """The block below the old counterpart of what is directly around the statement."""
+    while _is_wrapper(statement, matched):
+        assert statement.parent is not None
+        statement = statement.parent
     parent = statement.parent
     if statement.block is statement.unit.body:
         return _Block(host, host.header, "body", host.body)
@@ -167,29 +208,36 @@ class _Gap:
     skipped_after: int
     #: names that the statement reads whose defining statement exists in the old version before the gap
     defined: frozenset[str]
+    #: the old block is the one below the counterpart of the new block's own header
+    same_header: bool
+    has_before: bool
+    has_after: bool
 
     @property
     def follows(self) -> bool:
         """Whether the statement directly follows the anchor before it, or opens its block."""
-        return self.skipped_before == 0 and (self.low is not None or self.statement.position == 0)
+        return self.skipped_before == 0 and (self.low is not None or not self.has_before)
 
     @property
     def precedes(self) -> bool:
         """Whether the statement directly precedes the anchor after it, or ends its block."""
-        last = self.statement.position == len(self.statement.block) - 1
-        return self.skipped_after == 0 and (self.high is not None or last)
+        return self.skipped_after == 0 and (self.high is not None or not self.has_after)
 
 
 def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
     def spot(cut: int, confidence: float) -> Spot:
         return Spot(target.unit, target.parent, target.items, first + cut, confidence, target.slot)
 
+    if not (gap.follows or gap.precedes) and gap.skipped_before + gap.skipped_after > _FAR:
+        return Nowhere("it stands among code that this version lacks", (spot(0, 0.0),))
     if not gap.items:
         return spot(0, 0.98 if gap.follows and gap.precedes else 0.95)
     scores = [_gap_score(gap, cut) for cut in range(len(gap.items) + 1)]
     ranked = sorted(range(len(scores)), key=lambda cut: -scores[cut])
     best = ranked[0]
     margin = _MARGIN if gap.low is not None or gap.high is not None else _MARGIN_ALONE
+    if not gap.same_header and None in (gap.low, gap.high):
+        margin = max(margin, _MARGIN_MOVED)
     doubtful = [cut for cut in ranked[1:] if scores[best] - scores[cut] < margin]
     if all(_commutes(gap, best, cut) for cut in doubtful):
         return spot(best, 0.9 if doubtful else 0.8)
@@ -202,6 +250,10 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
 #: Scores closer than this do not tell two places apart, with and without a neighbour that both versions have.
 _MARGIN = 0.05
 _MARGIN_ALONE = 0.6
+#: The same at the edge of a block that belongs to another header than the new one.
+_MARGIN_MOVED = 0.15
+#: With this many new statements between it and what both versions have, a statement belongs to the new code.
+_FAR = 3
 
 
 def _gap_score(gap: _Gap, cut: int) -> float:

@@ -29,6 +29,14 @@ class Votes:
     certain: dict[Path, Counter[Path]] = field(default_factory=lambda: defaultdict(Counter))
     kept: Counter[Path] = field(default_factory=Counter)
 
+    def sole(self, path: Path) -> Path | None:
+        """What alone stands in the place of a name in statements that are alike otherwise, however few they are."""
+        counts = self.certain.get(path, Counter())
+        best = next(iter(counts), None)
+        if len(counts) != 1 or best is None or best == path or self.kept[best] or self.kept[path]:
+            return None
+        return best
+
     def renamed(self, path: Path) -> Path | None:
         """The old name of a new one, where how it is defined and used agree; None where that is in doubt."""
         counts = self.used.get(path, Counter()) + self.defined.get(path, Counter())

@@ -264,9 +264,16 @@ class Settler:
                 or name not in unit_bindings(self.statement.unit)
             ):
                 continue
-            other = self._renamed((name,))
+            other = self._renamed((name,)) or self._without_definition(name)
             if other is not None and len(other) == 1:
                 self.settled.renames[(name,)] = other
+
+    def _without_definition(self, name: str) -> Path | None:
+        """The one name that the old code reads in place of `name` and that nothing there binds."""
+        other = self._own_votes.sole((name,))
+        if other is None or len(other) > 1 or is_bound(other[0], self.spot.unit, len(self.old.items)):
+            return None
+        return other
 
     def _check_values(self, node: ast.AST) -> None:
         """Refuse a place where a name would be read too late or has another value than beside the new statement."""

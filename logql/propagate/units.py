@@ -24,15 +24,17 @@ class Host:
 def find_hosts(statement: Item, outlines: Sequence[Outline]) -> list[Host]:
     """Scopes of the old files that share the statement's surroundings or its scope's name, best first.
 
-    Shared statements count more when they are rare and near the statement. The first outline is the same file's.
+    Shared statements count more when they are rare and near the statement; a scope that the new file still has under
+    its own name counts less. The first outline is the same file's.
     """
     around = _surroundings(statement)
     rarity = Counter(item.key for outline in outlines for item in outline.items)
     total = sum(weight for _, weight in around) or 1.0
+    taken = frozenset(unit.name for unit in statement.unit.outline.units)
     hosts = []
     for number, outline in enumerate(outlines):
         for unit in outline.units:
-            host = _score(statement, unit, around, rarity, total, same_file=number == 0)
+            host = _score(statement, unit, around, rarity, total, taken, same_file=number == 0)
             if host.score > 0:
                 hosts.append(host)
     return sorted(hosts, key=lambda host: -host.score)
@@ -56,6 +58,7 @@ def _score(
     around: Iterable[tuple[Item, float]],
     rarity: Counter[bytes],
     total: float,
+    taken: frozenset[str],
     *,
     same_file: bool,
 ) -> Host:
@@ -74,6 +77,8 @@ def _score(
     elif _last(statement.unit) == _last(unit) and unit.header is not None and kinds:
         score += 0.15
     elif not kinds:
+        score *= 0.7
+    elif unit.header is not None and unit.name in taken:
         score *= 0.7
     if not same_file:
         score *= 0.9

@@ -40,7 +40,8 @@ def local_names(function: Function) -> list[str]:
 
 
 def rename_variable(_: ast.Module, function: Function, draw: random.Random) -> bool:
-    names = local_names(function)
+    read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    names = [name for name in local_names(function) if name in read]
     inner = any(isinstance(n, Function | ast.Lambda | ast.ClassDef) for n in ast.walk(function) if n is not function)
     if not names or inner:
         return False
