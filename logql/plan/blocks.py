@@ -32,6 +32,7 @@ from logql.plan.scopes import (
     join_conditions,
     semi_joins_as_exists,
     sources_of,
+    using_columns,
 )
 from logql.plan.values import Truth, Value
 from logql.sql.bound import ref_of
@@ -257,7 +258,7 @@ class Block:
         for node in self.select.find_all(exp.Column):
             if node.table in own and not isinstance(node.this, exp.Star):
                 found[node.table, node.name] = None
-        return list(found)
+        return list(found | dict.fromkeys(using_columns(self.select)))
 
     def _from(self, used: Sequence[tuple[str, str]]) -> tuple[exp.Select, list[Cond], list[Cond]]:
         """FROM over the sources' planning relations; where rows are unsure; what WHERE has to test in addition."""

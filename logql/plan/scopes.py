@@ -194,6 +194,13 @@ def join_conditions(join: exp.Join, earlier: list[str]) -> list[exp.Expr]:
     return [exp.EQ(this=column(earlier[0], key.name), expression=column(own, key.name)) for key in using]
 
 
+def using_columns(select: exp.Select) -> list[tuple[str, str]]:
+    """Alias and name of the columns that USING reads, where `join_conditions` can spell it out."""
+    aliases = [source.alias for source in sources_of(select)]
+    keys = [key.name for join in (select.args.get("joins") or ())[:1] for key in join.args.get("using") or ()]
+    return [(alias, key) for key in keys for alias in aliases[:2]]
+
+
 def semi_joins_as_exists(select: exp.Select) -> None:
     """Write SEMI and ANTI joins as EXISTS and NOT EXISTS conditions, where one treatment serves both."""
     earlier = [source.alias for source in sources_of(select)[:1]]
