@@ -32,7 +32,6 @@ from logql.plan.scopes import (
     join_conditions,
     semi_joins_as_exists,
     sources_of,
-    using_columns,
 )
 from logql.plan.values import Truth, Value
 from logql.sql.bound import ref_of
@@ -258,7 +257,7 @@ class Block:
         for node in self.select.find_all(exp.Column):
             if node.table in own and not isinstance(node.this, exp.Star):
                 found[node.table, node.name] = None
-        return list(found | dict.fromkeys(using_columns(self.select)))
+        return list(found)
 
     def _from(self, used: Sequence[tuple[str, str]]) -> tuple[exp.Select, list[Cond], list[Cond]]:
         """FROM over the sources' planning relations; where rows are unsure; what WHERE has to test in addition."""
@@ -283,13 +282,12 @@ class Block:
     ) -> None:
         alias = join.this.alias
         if join.method:
-            self._refuse_open_join(join, earlier)
+            self._refuse_open_join(join)
             unsure.append(self._unsure(alias))
             return
-        conditions = join_conditions(join, earlier)
+        conditions = join_conditions(join)
         passing, open_parts = filter_parts(sql_of(all_of(*conditions)) if conditions else None, self)
         if conditions:
-            node.set("using", None)
             node.set("on", sql_of(all_of(*passing)))
         undecided = any_of(*(part.not_true for part in open_parts))
         own = self._unsure(alias)
@@ -297,11 +295,11 @@ class Block:
             outer_joins.outer_joins(self, join, earlier, any_of(own, undecided), any_of(earlier_unsure, undecided))
         unsure += [own, never_null(undecided)]
 
-    def _refuse_open_join(self, join: exp.Join, earlier: list[str]) -> None:
+    def _refuse_open_join(self, join: exp.Join) -> None:
         """ASOF joins stand if their right side is settled and their condition too; others are taken whole."""
         if join.method != "ASOF" or self.sources[join.this.alias].tokens:
             raise Opaque(f"{join.method} join")
-        for part in join_conditions(join, earlier):
+        for part in join_conditions(join):
             if not value_of(part, self).settled:
                 raise Opaque("ASOF join on open columns")
 

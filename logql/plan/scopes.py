@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from logql.plan.conditions import all_of, sql_of
 from logql.plan.relation import column
+from logql.sql.bound import LEFT_META
 
 Query = exp.Select | exp.SetOperation | exp.Subquery
 
@@ -106,10 +107,26 @@ def _visit_select(select: exp.Select, outer: _Scope | None, ctes: dict[str, str]
     for inner in list(blocks_inside(select)):
         if id(inner) not in done and not _is_cte_body(inner, select):
             _visit(inner, scope, ctes, namer)
+    _spell_out_using(select, scope)
     only = next(iter(scope.aliases.values())) if len(scope.aliases) == 1 else None
     names = {p.alias.lower() for p in select.expressions if isinstance(p, exp.Alias)}
     for node in list(_own_columns(select)):
         _bind_column(node, scope, only, names)
+
+
+def _spell_out_using(select: exp.Select, scope: _Scope) -> None:
+    """Write USING as ON where the binder knows the left side of each key: it has qualified every use of them."""
+    for join in select.args.get("joins") or ():
+        keys = join.args.get("using") or ()
+        left = [scope.aliases.get(key.meta.get(LEFT_META, "").lower()) for key in keys]
+        if keys and all(left):
+            own = join.this.alias
+            parts = [
+                exp.EQ(this=column(str(a), k.name), expression=column(own, k.name))
+                for a, k in zip(left, keys, strict=True)
+            ]
+            join.set("using", None)
+            join.set("on", exp.and_(*parts, copy=False))
 
 
 def _is_cte_body(inner: exp.Expr, select: exp.Select) -> bool:
@@ -183,35 +200,22 @@ def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     return found
 
 
-def join_conditions(join: exp.Join, earlier: list[str]) -> list[exp.Expr]:
-    """What a join requires, USING spelt out against the one source before it."""
-    using = join.args.get("using")
-    if not using:
-        return conjuncts(join.args.get("on"))
-    if len(earlier) != 1:
-        raise Opaque("USING over several sources")
-    own = join.this.alias
-    return [exp.EQ(this=column(earlier[0], key.name), expression=column(own, key.name)) for key in using]
-
-
-def using_columns(select: exp.Select) -> list[tuple[str, str]]:
-    """Alias and name of the columns that USING reads, where `join_conditions` can spell it out."""
-    aliases = [source.alias for source in sources_of(select)]
-    keys = [key.name for join in (select.args.get("joins") or ())[:1] for key in join.args.get("using") or ()]
-    return [(alias, key) for key in keys for alias in aliases[:2]]
+def join_conditions(join: exp.Join) -> list[exp.Expr]:
+    """What a join requires."""
+    if join.args.get("using"):
+        raise Opaque("USING over columns that a FULL JOIN merged")
+    return conjuncts(join.args.get("on"))
 
 
 def semi_joins_as_exists(select: exp.Select) -> None:
     """Write SEMI and ANTI joins as EXISTS and NOT EXISTS conditions, where one treatment serves both."""
-    earlier = [source.alias for source in sources_of(select)[:1]]
     kept, conditions = [], []
     for join in select.args.get("joins") or ():
         if join.kind not in ("SEMI", "ANTI"):
             kept.append(join)
-            earlier.append(join.this.alias)
             continue
         body = exp.select(exp.Literal.number(1)).from_(join.this, copy=False)
-        body = body.where(sql_of(all_of(*join_conditions(join, earlier))), copy=False)
+        body = body.where(sql_of(all_of(*join_conditions(join))), copy=False)
         found = exp.Exists(this=body)
         conditions.append(found if join.kind == "SEMI" else exp.Not(this=found))
     if conditions:

@@ -9,6 +9,8 @@ from sqlglot import exp
 #: Key under which a reference's node (an exp.Table) carries its LogsRef, and a projection that a star brought in, True.
 REF_META = "logql"
 STAR_META = "starred"
+#: Key under which a key of USING carries the alias of the source that it means on the left.
+LEFT_META = "left"
 
 #: Relations that may have missing cells, besides one per loop name.
 LOGS = "logs"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.errors import BindError
-from logql.sql.bound import STAR_META
+from logql.sql.bound import LEFT_META, STAR_META
 from logql.sql.macros import expand
 from logql.sql.names import at, span, unknown
 from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name
@@ -67,7 +67,10 @@ class Scope:
         if str(join.args.get("method") or "").upper() == "NATURAL":
             names = self._common(before)
         else:
-            names = [column.name for column in join.args.get("using") or ()]
+            keys = join.args.get("using") or ()
+            names = [key.name for key in keys]
+            for key in keys:
+                self._note_left(key, before)
         for name in names:
             self._merge(name, before, join)
         if join.args.get("on") is not None:
@@ -78,6 +81,15 @@ class Scope:
             source.ask()
         left = [name for source in self.sources[:before] for name in source.columns or ()]
         return [name for source in self.sources[before:] for name in source.columns or () if name in left]
+
+    def _note_left(self, key: exp.Expr, before: int) -> None:
+        """Leave word for the planner which source a key of USING means on the left, where it is one alone."""
+        name = key.name.lower()
+        sides = self.merged.get(name) or [
+            (source, found) for source in self.sources[:before] if (found := source.find(name)) is not None
+        ]
+        if sides and name not in self.full:
+            key.meta[LEFT_META] = sides[0][0].alias
 
     def _merge(self, name: str, before: int, join: exp.Join) -> None:
         sides = self.merged.get(name.lower(), [])
@@ -228,12 +240,16 @@ class Scope:
         return None
 
     def _hits(self, name: str) -> list[tuple[Source, str]]:
-        hits = [(source, found) for source in self.sources if (found := source.find(name)) is not None]
+        """The sources with a column `name`; those that could merely be asked for one count where no other has it."""
+        hits = self._declared(name)
         if not hits:
             for source in self.sources:
                 source.ask()
-            hits = [(source, found) for source in self.sources if (found := source.find(name)) is not None]
-        return hits
+            hits = self._declared(name)
+        return hits or [(source, found) for source in self.sources if (found := source.find(name)) is not None]
+
+    def _declared(self, name: str) -> list[tuple[Source, str]]:
+        return [(source, found) for source in self.sources if (found := source.declared(name)) is not None]
 
     def _sees_logs(self) -> bool:
         return any(isinstance(source, Reference) and source.relation == "logs" for source in self.sources)

@@ -23,9 +23,13 @@ class Source:
         self.columns = columns
         self._folded = {name.lower(): name for name in columns or ()}
 
-    def find(self, name: str) -> str | None:
+    def declared(self, name: str) -> str | None:
         """The source's own spelling of the column `name`, or None."""
         return self._folded.get(name.lower())
+
+    def find(self, name: str) -> str | None:
+        """The same, also of a column that the source shows only to those who ask for it."""
+        return self.declared(name)
 
     def use(self, name: str) -> None:
         """Take note that the column `name` is used."""
@@ -58,7 +62,7 @@ class Derived(Source):
         self._block = block
 
     def find(self, name: str) -> str | None:
-        found = super().find(name)
+        found = super().declared(name)
         if found is None and self._block is not None and self.columns is not None:
             found = self._block.offer(name)
             if found is not None:
@@ -109,8 +113,11 @@ class Reference(Source):
         self._world = world
         self._used: dict[str, None] = {}
 
+    def declared(self, name: str) -> str | None:
+        return self.find(name) if self.relation == LOGS else super().declared(name)
+
     def find(self, name: str) -> str | None:
-        found = super().find(name)
+        found = super().declared(name)
         if found is None and self._has_names:
             found = self._explicit(name) or self._virtual(name)
         return found
