@@ -9,6 +9,7 @@ is the end of the stream; a bad record before that raises CorruptFile.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import struct
@@ -30,6 +31,9 @@ INDEX_BITS = 32
 CHUNK_BYTES = 16 << 20
 #: More events than this are no batch: repeated columns are short on disk and must not fill the memory.
 MAX_EVENTS = 1 << 22
+
+#: No event happened later than this (seconds since the epoch).
+_LATEST = 1e11
 
 _HEADER = struct.Struct("<4sB3xIII")
 _MAGIC = b"LQW1"
@@ -244,9 +248,14 @@ class _Paths(dict[int, Path]):
         self._entries = {entry.number: entry for entry in entries}
 
     def __missing__(self, context: int) -> Path:
-        _, loop, entry, parent = self._entries[context >> INDEX_BITS]
-        path = (*self[parent], Step(loop, entry, context & ((1 << INDEX_BITS) - 1)))
-        self[context] = path
+        inner: list[tuple[int, Entry]] = []
+        around = context
+        while around not in self:
+            inner.append((around, self._entries[around >> INDEX_BITS]))
+            around = inner[-1][1].parent
+        path = self[around]
+        for here, (_, loop, entry, _) in reversed(inner):
+            path = self[here] = (*path, Step(loop, entry, here & ((1 << INDEX_BITS) - 1)))
         return path
 
 
@@ -318,18 +327,25 @@ def _unpack(data: memoryview, columns: list[tuple[str, int, int]], count: int) -
 def _check(batch: Batch) -> None:
     numbers = {entry.number for entry in batch.entries}
     for number, loop, entry, parent in batch.entries:
-        if type(loop) is not str or type(entry) is not int or not 0 <= parent >> INDEX_BITS < number:
+        if type(loop) is not str or type(entry) is not int or not 0 <= entry < 1 << 31:
             raise ValueError("an entry of a loop that cannot be")
-        if parent and parent >> INDEX_BITS not in numbers:
+        if not 0 <= parent >> INDEX_BITS < number or (parent and parent >> INDEX_BITS not in numbers):
             raise ValueError("an entry whose outer one is missing")
-    if type(batch.seq) is not int or not all(type(name) is str for name in batch.names):
+    if type(batch.seq) is not int or not 0 <= batch.seq < 1 << 62:
+        raise ValueError("events that have no numbers")
+    if type(batch.names) is not list or not all(type(name) is str for name in batch.names):
         raise TypeError("names that are no text")
     if batch.kinds and max(batch.kinds) >= FIRST_NAME + len(batch.names):
         raise ValueError("a name that is missing")
     if batch.kinds.count(LINE) != len(batch.lines):
         raise ValueError("lines that are missing")
-    if not {context >> INDEX_BITS for context in set(batch.contexts)} - {0} <= numbers:
+    contexts = set(batch.contexts)
+    if not {context >> INDEX_BITS for context in contexts - {0}} <= numbers:
         raise ValueError("a context that is missing")
+    if 0 in contexts and (ENTER, 0) in zip(batch.kinds, batch.contexts, strict=True):
+        raise ValueError("an iteration outside of loops")
+    if batch.times and not (math.isfinite(sum(batch.times)) and max(map(abs, batch.times)) < _LATEST):
+        raise ValueError("times that cannot be")
 
 
 def _table(pair: Any) -> dict[int, object]:

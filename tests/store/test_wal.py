@@ -9,7 +9,7 @@ from array import array
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logql.errors import CorruptFile
@@ -155,6 +155,10 @@ def test_a_failed_write_leaves_nothing_behind(store: str, monkeypatch: pytest.Mo
         {"lines": []},
         {"names": ["loss", 5]},
         {"times": array("d", [1.0])},
+        {"times": array("d", [math.nan] * 6)},
+        {"contexts": array("q", [1] * 6)},
+        {"contexts": array("q", [0] * 6)},
+        {"seq": -1},
     ],
 )
 def test_a_batch_that_contradicts_itself_is_refused(change: dict[str, object]) -> None:
@@ -167,6 +171,7 @@ def test_a_batch_that_contradicts_itself_is_refused(change: dict[str, object]) -
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 400))
+@example(b"\x01", 277)
 def test_crafted_payloads_are_refused_or_harmless(junk: bytes, at: int) -> None:
     payload = wal.encode_batch(make_batch())
     for crafted in (junk, payload[:at] + junk + payload[at + len(junk) :]):
