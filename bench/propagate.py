@@ -329,12 +329,12 @@ def _renamed_case(history: History, new: Version, old: Version, random_: random.
 
 
 def shape_of(node: ast.stmt) -> str:
-    return re.sub(r"(id|attr|arg)='[^']*'", r"\1", ast.dump(node))
+    return re.sub(r"(id|attr)='[^']*'", r"\1", ast.dump(node))
 
 
 def renaming_of(ours: ast.stmt, theirs: ast.stmt) -> dict[str, str] | None:
     """The renaming of identifiers that turns one statement into the other, if there is one."""
-    pattern = r"(?:id|attr|arg)='([^']*)'"
+    pattern = r"(?:id|attr)='([^']*)'"
     mine, other = re.findall(pattern, ast.dump(ours)), re.findall(pattern, ast.dump(theirs))
     renaming: dict[str, str] = {}
     for a, b in zip(mine, other, strict=True):

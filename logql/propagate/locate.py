@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from logql.propagate.names import header_uses, uses_of
 from logql.propagate.outline import Item, Outline, Unit, start_of
-from logql.propagate.purity import may_swap
+from logql.propagate.purity import is_quiet, may_swap
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,18 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
     target = _target_block(statement, matched, host)
     if target is None:
         return Nowhere("no statement of its block exists here")
+    if skipped_before == skipped_after == 0 and _torn(statement, before, after):
+        return Nowhere("the statements before and after it stand in different blocks here")
     low, high = _lift(before, target), _lift(after, target)
+    if low is None:
+        low, skipped_before = _bound(statement, matched, target, ahead=True), skipped_before or int(bool(ahead))
+    if high is None:
+        high, skipped_after = _bound(statement, matched, target, ahead=False), skipped_after or int(bool(behind))
     first = low.position + 1 if low is not None else 0
     last = high.position if high is not None else len(target.items)
     if first > last:
         return Nowhere("the statements before and after it stand in the opposite order here")
     defined = frozenset(name for name in uses_of(statement.node).reads if _definition_kept(name, statement, matched))
-    below = _same_block(statement, matched, host)
-    same = below is not None and below.items is target.items
     gap = _Gap(
         statement,
         target.items[first:last],
@@ -72,7 +76,6 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
         skipped_before,
         skipped_after,
         defined,
-        same,
         bool(ahead),
         bool(behind),
     )
@@ -85,6 +88,29 @@ class _Block:
     parent: Item | None
     slot: str
     items: list[Item]
+
+
+def _torn(statement: Item, before: Item | None, after: Item | None) -> bool:
+    """Whether old code ends or begins a block between the neighbours of a statement that acts."""
+    if before is None or after is None or before.block is after.block or is_quiet(statement.node):
+        return False
+    return before.depth != after.depth
+
+
+def _bound(statement: Item, matched: Mapping[Item, Item], target: _Block, *, ahead: bool) -> Item | None:
+    """The nearest statement in the order of the text whose counterpart bounds the place within the target block."""
+    items = statement.unit.items
+    ordered = [item for item in items if item.index < statement.index][::-1] if ahead else items
+    for item in ordered:
+        if not ahead and item.index < statement.end:
+            continue
+        other = matched.get(item)
+        if other is None:
+            continue
+        lifted = _lift(other, target)
+        if lifted is not None or other is target.parent:
+            return lifted
+    return None
 
 
 def _neighbours(statement: Item, matched: Mapping[Item, Item]) -> tuple[list[Item], list[Item]]:
@@ -208,8 +234,6 @@ class _Gap:
     skipped_after: int
     #: names that the statement reads whose defining statement exists in the old version before the gap
     defined: frozenset[str]
-    #: the old block is the one below the counterpart of the new block's own header
-    same_header: bool
     has_before: bool
     has_after: bool
 
@@ -236,8 +260,6 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
     ranked = sorted(range(len(scores)), key=lambda cut: -scores[cut])
     best = ranked[0]
     margin = _MARGIN if gap.low is not None or gap.high is not None else _MARGIN_ALONE
-    if not gap.same_header and None in (gap.low, gap.high):
-        margin = max(margin, _MARGIN_MOVED)
     doubtful = [cut for cut in ranked[1:] if scores[best] - scores[cut] < margin]
     if all(_commutes(gap, best, cut) for cut in doubtful):
         return spot(best, 0.9 if doubtful else 0.8)
@@ -248,10 +270,8 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
 
 
 #: Scores closer than this do not tell two places apart, with and without a neighbour that both versions have.
-_MARGIN = 0.05
+_MARGIN = 0.15
 _MARGIN_ALONE = 0.6
-#: The same at the edge of a block that belongs to another header than the new one.
-_MARGIN_MOVED = 0.15
 #: With this many new statements between it and what both versions have, a statement belongs to the new code.
 _FAR = 3
 

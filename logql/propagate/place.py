@@ -10,6 +10,7 @@ from logql.propagate.align import align, token_similarity
 from logql.propagate.edit import CannotInsert, insert_header, insert_text
 from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
+from logql.propagate.names import uses_of
 from logql.propagate.outline import Item, Outline, normal_tokens, read_outline
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal, finish, refused
@@ -89,15 +90,17 @@ class _Job:
         return insert(self.subject.statement, found, settled, self.old_files)
 
     def _refuse_older_form(self, found: Found, settled: Settled) -> None:
-        """Refuse where the old version has the statement in an older form, which its adapted text would only double."""
-        if self.pin is not None or not (settled.renames or settled.feeders or settled.helpers or settled.imports):
+        """Refuse where the old version has the statement in an older form, which its text would only double."""
+        if self.pin is not None:
             return
-        taken = set(found.matched.values())
-        adapted = adapted_tokens(self.subject.statement, settled.renames)
+        statement, taken = self.subject.statement, set(found.matched.values())
+        came = bool(settled.renames or settled.feeders or settled.helpers or settled.imports)
+        adapted = adapted_tokens(statement, settled.renames) if came else ()
         for other in (found.spot.before, found.spot.after):
-            if other is not None and other not in taken and type(other.node) is self.subject.statement.kind:
-                if self._logs_another(other) or token_similarity(adapted, other) < _OLDER_FORM:
-                    continue
+            if other is None or other in taken or self._logs_another(other):
+                continue
+            alike = came and type(other.node) is statement.kind and token_similarity(adapted, other) >= _OLDER_FORM
+            if alike or (self.subject.call is None and _overwrites(statement, other, settled.renames)):
                 raise Refusal(f"this version has `{_first_line(other)}` in its place")
 
     def _logs_another(self, other: Item) -> bool:
@@ -133,6 +136,13 @@ class _Job:
             return spot
         matched = align(_around(self.subject.statement), spot.unit.items)
         return Found(spot, matched, self.subject.guards)
+
+
+def _overwrites(statement: Item, other: Item, renames: Mapping[Path, Path]) -> bool:
+    """Whether two neighbours bind just the same names and neither reads them."""
+    mine, theirs = uses_of(statement.node), uses_of(other.node)
+    bound = {renames.get((name,), (name,))[0] for name in mine.writes}
+    return bool(bound) and bound <= theirs.writes and not (mine.writes & mine.reads or bound & theirs.reads)
 
 
 def adapted_tokens(item: Item, renames: Mapping[Path, Path]) -> tuple[bytes, ...]:

@@ -30,6 +30,8 @@ from logql.propagate.outline import Item
 from logql.propagate.rename import Path, Votes, collect_votes, match_scopes, own_pairs
 from logql.propagate.result import Refusal
 
+_IMPORTS = (ast.Import, ast.ImportFrom)
+
 
 @dataclass
 class Settled:
@@ -297,7 +299,7 @@ class Settler:
             for item in unit.items:
                 if item.index < self.spot.index and old_name in header_uses(item.node).writes:
                     last = item
-            other = back.get(last) if last is not None else None
+            other = back.get(last) if last is not None and not isinstance(last.node, _IMPORTS) else None
             if other is not None and name not in header_uses(other.node).writes and other.index < self.statement.index:
                 raise Refusal(f"`{old_name}` has another value at this place")
 
