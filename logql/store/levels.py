@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from logql.model import OUTPUT_LEVEL, SYSTEM_COLUMNS, Enter, Event, Level, Line, Logged, Path, Shape
 from logql.store import columns, layout, types
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Columns of every level table besides those of loops and names.
 FRAME = ("version", "run", "rank", "ts", *INTERNAL)
+#: Where the row of a context is: its level's rows, its number there, the items of the loops around it.
+Place = tuple[Rows, int, tuple[object, ...]]
 _NOT_LOOPS = frozenset((*SYSTEM_COLUMNS, *INTERNAL))
 
 
@@ -69,7 +71,7 @@ class Builder:
         self.sidecar = sidecar
         self.ordered = ordered
         self.levels: dict[Level, Rows] = {}
-        self._places: dict[Path, tuple[Rows, int, tuple[object, ...]]] = {}
+        self._places: dict[Path, Place] = {}
         self._lines: list[Line] = []
         self._around: Path | None = None
         self._loop = ""
@@ -86,7 +88,7 @@ class Builder:
             path = event.path
             if type(event) is Logged:
                 if path is not last:
-                    place = self._places.get(path) or self._place(path, None, event.seq, event.sub, event.ts)
+                    place = self._places.get(path) or self._place_unseen(path, event.seq, event.sub, event.ts)
                     rows, row, _ = place
                     last = path
                 _, name, value, seq, sub, ts = event
@@ -114,9 +116,11 @@ class Builder:
         times = [max((ts for ts in rows.ts if ts is not None), default=0.0) for rows in self.levels.values()]
         return max(*times, self._lines[-1].ts if self._lines else 0.0, 0.0)
 
-    def _place(
-        self, path: Path, item: object, seq: int, sub: int, ts: float | None
-    ) -> tuple[Rows, int, tuple[object, ...]]:
+    def _place_unseen(self, path: Path, seq: int, sub: int, ts: float | None) -> Place:
+        """The place of a context whose beginning is not among the events."""
+        return self._place(path, None, seq, sub, ts)
+
+    def _place(self, path: Path, item: object, seq: int, sub: int, ts: float | None) -> Place:
         known = self._places.get(path)
         if known is not None:
             return known
@@ -140,7 +144,7 @@ class Builder:
     def _go_to(self, path: Path, seq: int, sub: int, ts: float | None) -> None:
         """Note where iterations like `path` go: most follow one of the same loop in the same context."""
         around = path[:-1]
-        place = self._places.get(around) or self._place(around, None, seq, sub, ts)
+        place = self._places.get(around) or self._place_unseen(around, seq, sub, ts)
         level = tuple(step.loop for step in path)
         if level not in self.levels:
             self.levels[level] = Rows(level)
@@ -222,7 +226,7 @@ def _items(items: list[object]) -> pa.Array:
     return columns.strings([None if item is None else str(item) for item in items]) if misfits else array_
 
 
-def _output_loop(loop: str, lines: list[Line], places: Mapping[Path, tuple[Rows, int, Any]]) -> dict[str, pa.Array]:
+def _output_loop(loop: str, lines: list[Line], places: Mapping[Path, Place]) -> dict[str, pa.Array]:
     steps: list[tuple[object, int, int] | None] = []
     for line in lines:
         depth = next((depth for depth, step in enumerate(line.path) if step.loop == loop), None)

@@ -1,4 +1,8 @@
-"""Rows of runs that are not sealed, from their write-ahead chunks; reading goes on where it last stopped."""
+"""Rows of runs that are not sealed, from their write-ahead chunks.
+
+Reading goes on where it last stopped, and what is over in a run becomes a table once: a query over a run of a million
+rows pays for the rows that are still growing.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from logql.errors import CorruptFile
 from logql.model import Run, Shape
 from logql.store import levels, streams, wal
 from logql.store.catalog import Catalog
-from logql.store.levels import Builder
+from logql.store.growing import GrowingBuilder
 from logql.store.parquet import schema_of
 from logql.store.seal import merge_shapes
 from logql.store.state import Piece
@@ -24,10 +28,10 @@ if TYPE_CHECKING:
 class _Rank:
     """What was read of one rank of one run."""
 
-    builder: Builder
+    builder: GrowingBuilder
     sizes: dict[str, int] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
-    tables: dict[str, pa.Table] | None = None
+    tables: list[tuple[str, pa.Table]] | None = None
     stored: dict[str, str] = field(default_factory=dict)
     damage: str | None = None
 
@@ -62,10 +66,10 @@ class LiveRuns:
         for run in runs:
             ordinal = ordinals.get(run.version, 0)
             found = [self._rank(run, rank, own) for rank, own in streams.ranks(chunks[run.id]).items()]
-            tables = [self._tables(rank) for rank in found]
-            shapes[run.id] = merge_shapes([levels.shape_of(one) for one in tables], len(tables))
+            tables = [pair for rank in found for pair in self._tables(rank)]
+            shapes[run.id] = merge_shapes([levels.shape_of({level: table}) for level, table in tables], len(found))
             notices += [rank.damage for rank in found if rank.damage]
-            for level, table in (pair for one in tables for pair in one.items()):
+            for level, table in tables:
                 piece = Piece(level, None, table, schema_of(table), table.num_rows, (ordinal, ordinal))
                 pieces.setdefault(level, []).append(piece)
         return Live(pieces, shapes, tuple(notices))
@@ -77,35 +81,60 @@ class LiveRuns:
 
     def _rank(self, run: Run, number: int, chunks: list[wal.Chunk]) -> _Rank:
         sizes = {chunk.path: os.stat(chunk.path).st_size for chunk in chunks}
+        merged = len({chunk.writer for chunk in chunks}) > 1
         rank = self._ranks.get((run.id, number))
-        if rank is not None and rank.sizes == sizes:
-            return rank
-        if rank is None or len({chunk.writer for chunk in chunks}) > 1:
-            rank = self._ranks[run.id, number] = _Rank(Builder(run.id, run.version, number))
-        rank.sizes, rank.tables = sizes, None
-        self.generation += 1
-        _read_on(rank, chunks)
+        if rank is None or (merged and rank.sizes != sizes):
+            rank = self._begin(run, number, settles=not merged)
+        if rank.sizes != sizes:
+            self._read_on(rank, chunks, merged)
+        if rank.builder.late or not self._names_stand(rank):
+            rank = self._begin(run, number, settles=False)
+            self._read_on(rank, chunks, merged)
+            self._names_stand(rank)
+        rank.sizes = sizes
         return rank
 
-    def _tables(self, rank: _Rank) -> dict[str, pa.Table]:
-        stored = self._catalog.resolve_names(rank.builder.logged())
-        if rank.tables is None or stored != rank.stored:
-            rank.stored = rank.builder.names = stored
-            rank.tables = rank.builder.tables()
+    def _begin(self, run: Run, number: int, *, settles: bool) -> _Rank:
+        rank = self._ranks[run.id, number] = _Rank(GrowingBuilder(run.id, run.version, number, settles=settles))
+        return rank
+
+    def _read_on(self, rank: _Rank, chunks: list[wal.Chunk], merged: bool) -> None:
+        rank.tables = None
+        if merged:
+            damaged: list[CorruptFile] = []
+            rank.builder.add(streams.events(chunks, damaged))
+            rank.damage = damaged[0].message if damaged else None
+            return
+        for chunk in chunks:
+            try:
+                for batch, offset in wal.read_batches(chunk.path, rank.offsets.get(chunk.path, 0)):
+                    rank.builder.add(wal.events(batch))
+                    rank.offsets[chunk.path] = offset
+                    if rank.builder.is_due():
+                        self._settle(rank)
+            except CorruptFile as exc:
+                rank.damage = exc.message
+        rank.builder.check_items()
+
+    def _settle(self, rank: _Rank) -> None:
+        """Settle what is over; what was settled under names that changed since is to be read anew."""
+        if not self._names_stand(rank):
+            rank.builder.late = True
+        rank.builder.settle()
+
+    def _names_stand(self, rank: _Rank) -> bool:
+        """Bring the stored names up to date; whether what was settled stands under the right ones."""
+        before, rank.stored = rank.stored, self._catalog.resolve_names(rank.builder.logged())
+        rank.builder.names = rank.stored
+        if before == rank.stored:
+            return True
+        rank.tables = None
+        changed = any(rank.stored.get(name) != stored for name, stored in before.items())
+        return not (changed and rank.builder.settled)
+
+    def _tables(self, rank: _Rank) -> list[tuple[str, pa.Table]]:
+        if rank.tables is None:
+            settled = [(level, table) for level, found in rank.builder.settled.items() for table in found]
+            rank.tables = [*settled, *rank.builder.tables().items()]
             self.generation += 1
         return rank.tables
-
-
-def _read_on(rank: _Rank, chunks: list[wal.Chunk]) -> None:
-    if len({chunk.writer for chunk in chunks}) > 1:
-        damaged: list[CorruptFile] = []
-        rank.builder.add(streams.events(chunks, damaged))
-        rank.damage = damaged[0].message if damaged else None
-        return
-    for chunk in chunks:
-        try:
-            for batch, offset in wal.read_batches(chunk.path, rank.offsets.get(chunk.path, 0)):
-                rank.builder.add(wal.events(batch))
-                rank.offsets[chunk.path] = offset
-        except CorruptFile as exc:
-            rank.damage = exc.message

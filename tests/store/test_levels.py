@@ -29,7 +29,7 @@ def program(*actions: tuple[Any, ...]) -> list[Event]:
 
 
 def at(*steps: tuple[str, int] | tuple[str, int, int]) -> Path:
-    return tuple(Step(step[0], step[2] if len(step) == 3 else 0, step[1]) for step in steps)  # type: ignore[misc]
+    return tuple(Step(step[0], step[2] if len(step) == 3 else 0, step[1]) for step in steps)
 
 
 def rows(table: Any, *columns: str) -> list[tuple[object, ...]]:

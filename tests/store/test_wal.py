@@ -54,8 +54,8 @@ def store(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def write(store: str, *batches: wal.Batch, **options: int) -> list[str]:
-    writer = wal.Writer(store, "RUN", 0, **options)
+def write(store: str, *batches: wal.Batch, chunk_bytes: int = wal.CHUNK_BYTES) -> list[str]:
+    writer = wal.Writer(store, "RUN", 0, chunk_bytes=chunk_bytes)
     for batch in batches:
         writer.append(batch)
     writer.close()
@@ -231,8 +231,7 @@ def test_numbers_come_back_bit_for_bit() -> None:
     zone = datetime.timezone(datetime.timedelta(hours=2))
     values = [2**20_000, -(2**63) - 1, math.inf, -0.0, 0.1, datetime.datetime(2026, 1, 2, tzinfo=zone), "\ud800"]
     assert plain.loads(plain.dumps(values)) == values
-    (nan,) = plain.loads(plain.dumps([math.nan]))  # type: ignore[misc]
-    assert math.isnan(nan)
+    assert repr(plain.loads(plain.dumps([math.nan]))) == "[nan]"
 
 
 @pytest.mark.parametrize("text", [b"{", b'{"z":1}', b'{"b":"*"}', b'{"t":"soon"}', b"[" * 100_000, b'{"d":[1]}', b"{}"])
