@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from logql.propagate.names import header_uses, uses_of
 from logql.propagate.outline import Item, Outline, Unit, start_of
-from logql.propagate.purity import is_quiet, may_swap
+from logql.propagate.purity import is_quiet, is_report, may_swap
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,9 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
     scores = [_gap_score(gap, cut) for cut in range(len(gap.items) + 1)]
     ranked = sorted(range(len(scores)), key=lambda cut: -scores[cut])
     best = ranked[0]
-    margin = _MARGIN if gap.low is not None or gap.high is not None else _MARGIN_ALONE
+    margin = _MARGIN
+    if gap.low is None and gap.high is None:
+        margin = _MARGIN_QUIET if is_report(gap.statement.node) else _MARGIN_ALONE
     doubtful = [cut for cut in ranked[1:] if scores[best] - scores[cut] < margin]
     if all(_commutes(gap, best, cut) for cut in doubtful):
         return spot(best, 0.9 if doubtful else 0.8)
@@ -272,6 +274,7 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
 #: Scores closer than this do not tell two places apart, with and without a neighbour that both versions have.
 _MARGIN = 0.15
 _MARGIN_ALONE = 0.6
+_MARGIN_QUIET = 0.3
 #: With this many new statements between it and what both versions have, a statement belongs to the new code.
 _FAR = 3
 

@@ -121,10 +121,38 @@ def may_swap(one: ast.AST, other: ast.AST) -> bool:
         return False
     if _leaves(one) or _leaves(other):
         return False
-    quiet_one, quiet_other = not _acts(one), not _acts(other)
+    if is_report(one) and is_report(other):
+        return _callee(one) != _callee(other) or _first_argument(one) != _first_argument(other)
+    quiet_one = not _acts(one) or is_report(one)
+    quiet_other = not _acts(other) or is_report(other)
     if quiet_one and quiet_other:
         return True
     return (quiet_one and is_constant(one)) or (quiet_other and is_constant(other))
+
+
+_REPORTS = frozenset(("log", "print", "info", "debug", "warning", "add_scalar", "log_metric"))
+
+
+def is_report(node: ast.AST) -> bool:
+    """A call that only tells of values, such as a log call or a print: it changes none."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call) or not _quiet_arguments(node.value):
+        return False
+    return _callee(node) in _REPORTS
+
+
+def _quiet_arguments(call: ast.Call) -> bool:
+    return all(is_quiet(argument) for argument in [*call.args, *[keyword.value for keyword in call.keywords]])
+
+
+def _callee(node: ast.AST) -> str | None:
+    call = node.value if isinstance(node, ast.Expr) else None
+    path = dotted(call.func) if isinstance(call, ast.Call) else None
+    return path[-1] if path else None
+
+
+def _first_argument(node: ast.AST) -> str:
+    call = node.value if isinstance(node, ast.Expr) else None
+    return ast.dump(call.args[0]) if isinstance(call, ast.Call) and call.args else ""
 
 
 def _acts(node: ast.AST) -> bool:
