@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from logql.catalog.history import History
 from logql.catalog.schema import explicit
 from logql.catalog.virtual import ProjectSources
-from logql.errors import BindError, BudgetExceeded, Interrupted
+from logql.errors import BindError, BudgetExceeded, InternalError, Interrupted
 from logql.execute.engine import Answer, Database, Engine
 from logql.filling import Filled, Filler, OnProgress, ReplayFiller, place_demands
 from logql.options import Options
@@ -162,11 +162,15 @@ class Session:
             self._count_missing(bound)
             return done
         budget = self.options.replay_budget
+        before: FillPlan | None = None
         for number in range(_MOST_ROUNDS):
             round_ = demand(bound, self.engine, self.options.disabled_rules, round_number=number)
             plan = self._plan(round_)
             if not plan.segments:
                 break
+            if before is not None and _cells(plan) <= _cells(before):
+                raise InternalError("cells that were just filled are demanded again; the fills are kept")
+            before = plan
             if not self._may_replay(plan, budget, first=number == 0):
                 self._count_missing(bound)
                 break
@@ -236,3 +240,13 @@ class Session:
         for (name, reason), versions in found.items():
             which = next(iter(versions)) if len(versions) == 1 else f"{len(versions)} versions"
             self.notices.append(f"{name} cannot be filled in {which}: {reason}")
+
+
+def _cells(plan: FillPlan) -> set[tuple[str, str | None, int, int | None, tuple[str, str]]]:
+    """What a plan fills: run, loop, entry, index and name."""
+    return {
+        (segment.run, segment.loop, segment.entry, index, name)
+        for segment in plan.segments
+        for index in (segment.wanted or (None,))
+        for name in segment.names.items()
+    }

@@ -67,7 +67,7 @@ class Lowering:
         find = group_runs if self.ref.relation == LOGS else fixed_groups
         groups = find(self.ref, self.history, self.source)
         branches = [branch for number, group in enumerate(groups) for branch in self._group(number, group)]
-        return Lowered(" UNION ALL ".join(branches) or self._nothing(), self.tables)
+        return Lowered(" UNION ALL BY NAME ".join(branches) or self._nothing(), self.tables)
 
     def _group(self, number: int, group: Group) -> Iterable[str]:
         prefix = f"_lq_{self.ref.id}{'p' if self.planning else ''}_{number}"

@@ -11,6 +11,7 @@ from logql.catalog.schema import Column
 from logql.catalog.status import OWN, NoSources, Status
 from logql.execute.engine import Database, Engine
 from logql.model import Fill, Logged, Step
+from logql.plan.demand import demand
 from logql.sql.binder import bind_query
 from tests.execute.examples import Example, read_examples
 from tests.execute.traces import parse_traces, snapshot_of
@@ -127,3 +128,14 @@ def test_fixed_grain_has_the_values_too(engine: Engine) -> None:
     history = History(snapshot_of(parse_traces(example.trace), [(fill(), RAN_ONCE)]), Gnorm(PLACED))
     found = ask(engine, example, history, "SELECT run, epoch, step, gnorm, acc FROM step")
     assert found == [("A", "0", "0", "1", "7"), ("B", "0", "0", "-", "8"), ("B", "0", "1", "3", "8")]
+
+
+def test_planning_rows_of_repeated_values_line_up_with_the_others(engine: Engine) -> None:
+    """Run A is read set-wise, run B value by value: both branches must agree on what is missing."""
+    example = example_with("filled")
+    twice = [*RAN_ONCE, Logged((Step("epoch", 0, 0), Step("step", 0, 1)), "gnorm", 4, 2, 2, 0.0)]
+    history = History(snapshot_of(parse_traces(example.trace), [(fill(), twice)]), Gnorm(PLACED))
+    engine.use(history, COMMENTS)
+    query = bind_query("SELECT run, epoch, step, gnorm FROM logs", TestWorld(history, engine))
+    assert demand(query, engine, frozenset()).demands == ()
+    assert ("B", "0", "1", "4") in ask(engine, example, history, "SELECT run, epoch, step, gnorm FROM logs")
