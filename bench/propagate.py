@@ -44,7 +44,6 @@ class Case:
     old: str
     expected: str | None
     statement: str
-    other_files: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -276,10 +275,14 @@ def _needs(node: ast.stmt) -> set[str]:
     for inside in ast.walk(node):
         if isinstance(inside, ast.Name) and isinstance(inside.ctx, ast.Load) and inside.id not in inner:
             found.add(inside.id)
-        elif isinstance(inside, ast.Attribute) and isinstance(inside.ctx, ast.Load):
-            if isinstance(inside.value, ast.Name) and inside.value.id in ("self", "args", "opt", "config"):
-                found.add(inside.attr)
+        elif isinstance(inside, ast.Attribute) and dotted_root(inside) in ("self", "args", "opt", "config"):
+            found.add(inside.attr)
     return found
+
+
+def dotted_root(node: ast.Attribute) -> str | None:
+    """`a` of a loaded `a.b`."""
+    return node.value.id if isinstance(node.value, ast.Name) and isinstance(node.ctx, ast.Load) else None
 
 
 def _carriable(ours: Place, new: Version, words: set[str]) -> bool:
@@ -416,7 +419,7 @@ def _blocks(tree: ast.Module) -> list[list[ast.stmt]]:
 
 
 def _commute(one: ast.stmt, other: ast.stmt) -> bool:
-    """Neither binds or may change what the other reads: no shared written name, at most one of them acts on the world."""
+    """Neither binds what the other reads or binds, and at most one of them acts on the world."""
     reads_one, writes_one, acts_one = _effects(one)
     reads_other, writes_other, acts_other = _effects(other)
     if writes_one & (reads_other | writes_other) or writes_other & reads_one:

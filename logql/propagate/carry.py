@@ -186,7 +186,7 @@ def _binds_plain_names(node: ast.AST) -> bool:
     for inside in ast.walk(node):
         if isinstance(inside, ast.Attribute) and not isinstance(inside.ctx, ast.Load):
             return False
-        if isinstance(inside, ast.Subscript) and not isinstance(inside.ctx, ast.Load):
-            if not isinstance(inside.value, ast.Name) or inside.value.id not in own:
-                return False
+        stored = isinstance(inside, ast.Subscript) and not isinstance(inside.ctx, ast.Load)
+        if stored and not (isinstance(inside.value, ast.Name) and inside.value.id in own):  # type: ignore[attr-defined]
+            return False
     return True

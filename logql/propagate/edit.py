@@ -196,8 +196,6 @@ def _inline(outline: Outline, item: Item, statement: str, simple: bool, *, after
     begin, end = outline.span(item.node)
     data = outline.data
     added = statement.encode()
-    if after_it:
-        patched = data[:end] + b"; " + added + data[end:]
-    else:
-        patched = data[:begin] + added + b"; " + data[begin:]
+    parts = (data[:end], b"; ", added, data[end:]) if after_it else (data[:begin], added, b"; ", data[begin:])
+    patched = b"".join(parts)
     return patched.decode("utf-8", "surrogatepass"), start_of(item.node)[0]

@@ -55,9 +55,8 @@ def module_file(
     module: str, level: int, path: str, files: Mapping[str, str], roots: list[str] | None = None
 ) -> str | None:
     """The project's file that `module` names in an import of `path`, or None if it is none of the project's."""
-    last = None
-    for last in _module_files(module, level, path, files, roots if roots is not None else import_roots(path)):
-        pass
+    found = list(_module_files(module, level, path, files, roots if roots is not None else import_roots(path)))
+    last = found[-1] if found else None
     stem = module.replace(".", "/")
     if last is None or (stem and not last.removesuffix(".py").removesuffix("/__init__").endswith(stem)):
         return None

@@ -82,7 +82,7 @@ class Knowledge:
     def _parameters(self, name: str, unit: Unit) -> set[str] | None:
         """Parameters of a function defined once, at module level, in the old file; None where that is not known."""
         found = [item.node for item in self.old.units[0].items if getattr(item.node, "name", None) == name]
-        if len(found) != 1 or name in unit_bindings(unit) and unit.header is not None:
+        if len(found) != 1 or (name in unit_bindings(unit) and unit.header is not None):
             return None
         node = found[0]
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.decorator_list or node.args.kwarg:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from logql.propagate.names import header_uses, uses_of
 from logql.propagate.outline import Item, Outline, Unit, start_of
-from logql.propagate.purity import is_quiet, is_report, may_swap
+from logql.propagate.purity import is_log, is_quiet, may_swap
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
     best = ranked[0]
     margin = _MARGIN
     if gap.low is None and gap.high is None:
-        margin = _MARGIN_QUIET if is_report(gap.statement.node) else _MARGIN_ALONE
+        margin = _MARGIN_QUIET if is_log(gap.statement.node) else _MARGIN_ALONE
     doubtful = [cut for cut in ranked[1:] if scores[best] - scores[cut] < margin]
     if all(_commutes(gap, best, cut) for cut in doubtful):
         return spot(best, 0.9 if doubtful else 0.8)

@@ -58,7 +58,7 @@ class Item:
 
 @dataclass(eq=False)
 class Unit:
-    """A scope: the module, a class or a function, with the statements that it owns itself (nested scopes are headers)."""
+    """A scope: the module, a class or a function, with its own statements (nested scopes are headers)."""
 
     outline: Outline
     name: str

@@ -6,25 +6,31 @@ import ast
 
 from logql.propagate.names import all_arguments, dotted, stored_names, uses_of
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 #: Builtins whose call changes nothing.
-PURE_BUILTINS = frozenset(
-    "abs all any bin bool bytes callable chr complex dict divmod enumerate filter float format frozenset getattr hasattr "
-    "hash hex id int isinstance issubclass len list map max min oct ord pow range repr reversed round set slice sorted "
-    "str sum tuple type zip vars".split()
+PURE_BUILTINS = _words(
+    "abs all any bin bool bytes callable chr complex dict divmod enumerate filter float format frozenset "
+    "getattr hasattr hash hex id int isinstance issubclass len list map max min oct ord pow range repr "
+    "reversed round set slice sorted str sum tuple type zip vars"
 )
-_ACTING = frozenset(
-    "open input exec eval compile print setattr delattr next exit quit breakpoint globals locals __import__ memoryview "
-    "iter super".split()
+_ACTING = _words(
+    "open input exec eval compile print setattr delattr next exit quit breakpoint globals locals "
+    "__import__ memoryview iter super"
 )
 #: Methods that change their object or the world, whatever the object is.
-MUTATORS = frozenset(
-    "append extend insert remove pop popitem clear update setdefault sort reverse add discard write writelines read "
-    "readline readlines send recv close flush seek truncate step backward zero_grad train eval cuda to_ load "
-    "load_state_dict save save_pretrained push_to_hub fit partial_fit fit_transform register_buffer register_parameter "
-    "register_forward_hook requires_grad_ manual_seed seed shuffle set_epoch add_scalar add_image add_histogram "
-    "add_param_group put get_nowait acquire release start join kill terminate mkdir unlink rename rmdir makedirs "
-    "synchronize_between_processes init_process_group barrier all_reduce broadcast set_device warning info debug error "
-    "critical exception log_metric apply_ freeze unfreeze reset next __next__ setattr scale unscale_ prepare".split()
+MUTATORS = _words(
+    "append extend insert remove pop popitem clear update setdefault sort reverse add discard write "
+    "writelines read readline readlines send recv close flush seek truncate step backward zero_grad train "
+    "eval cuda to_ load load_state_dict save save_pretrained push_to_hub fit partial_fit fit_transform "
+    "register_buffer register_parameter register_forward_hook requires_grad_ manual_seed seed shuffle "
+    "set_epoch add_scalar add_image add_histogram add_param_group put get_nowait acquire release start "
+    "join kill terminate mkdir unlink rename rmdir makedirs synchronize_between_processes "
+    "init_process_group barrier all_reduce broadcast set_device warning info debug error critical "
+    "exception log_metric apply_ freeze unfreeze reset next __next__ setattr scale unscale_ prepare"
 )
 _ACTS = (
     ast.Await,
@@ -49,18 +55,19 @@ def is_pure_expression(node: ast.AST) -> bool:
     return True
 
 
-_REDUCTIONS = frozenset(
-    "item mean sum std var min max norm abs sqrt exp log detach cpu float double numpy tolist get keys values items "
-    "lower upper strip split startswith endswith format copy clone size dim numel argmax argmin all any square pow "
-    "count index round clip clamp flatten reshape view astype squeeze unsqueeze item_ transpose get_last_lr parameters "
-    "named_parameters state_dict".split()
+_REDUCTIONS = _words(
+    "item mean sum std var min max norm abs sqrt exp log detach cpu float double numpy tolist get keys "
+    "values items lower upper strip split startswith endswith format copy clone size dim numel argmax "
+    "argmin all any square pow count index round clip clamp flatten reshape view astype squeeze unsqueeze "
+    "item_ transpose get_last_lr parameters named_parameters state_dict"
 )
 _PURE_MODULES = frozenset(
     ("math", "np", "numpy", "torch", "F", "statistics", "jnp", "operator", "linalg", "functional")
 )
-_UNSAFE_FUNCTIONS = frozenset(
-    "rand randn randint randperm normal uniform choice permutation shuffle seed manual_seed save load random bernoulli "
-    "multinomial dropout dropout2d dropout3d alpha_dropout rand_like randn_like set_num_threads".split()
+_UNSAFE_FUNCTIONS = _words(
+    "rand randn randint randperm normal uniform choice permutation shuffle seed manual_seed save load "
+    "random bernoulli multinomial dropout dropout2d dropout3d alpha_dropout rand_like randn_like "
+    "set_num_threads"
 )
 
 
@@ -121,10 +128,10 @@ def may_swap(one: ast.AST, other: ast.AST) -> bool:
         return False
     if _leaves(one) or _leaves(other):
         return False
-    if is_report(one) and is_report(other):
+    if is_report(one) and is_report(other) and "log" in (_callee(one), _callee(other)):
         return _callee(one) != _callee(other) or _first_argument(one) != _first_argument(other)
-    quiet_one = not _acts(one) or is_report(one)
-    quiet_other = not _acts(other) or is_report(other)
+    quiet_one = not _acts(one) or is_log(one)
+    quiet_other = not _acts(other) or is_log(other)
     if quiet_one and quiet_other:
         return True
     return (quiet_one and is_constant(one)) or (quiet_other and is_constant(other))
@@ -138,6 +145,10 @@ def is_report(node: ast.AST) -> bool:
     if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call) or not _quiet_arguments(node.value):
         return False
     return _callee(node) in _REPORTS
+
+
+def is_log(node: ast.AST) -> bool:
+    return is_report(node) and _callee(node) == "log"
 
 
 def _quiet_arguments(call: ast.Call) -> bool:
@@ -188,9 +199,9 @@ def is_pure_function(node: ast.FunctionDef | ast.AsyncFunctionDef, *, allowed: f
             return False
         if isinstance(inside, ast.Call) and id(inside) not in allowed and not _quiet_call(inside, local):
             return False
-        if isinstance(inside, ast.Attribute | ast.Subscript) and not isinstance(inside.ctx, ast.Load):
-            if root_name(inside) not in local:
-                return False
+        stored = isinstance(inside, ast.Attribute | ast.Subscript) and not isinstance(inside.ctx, ast.Load)
+        if stored and root_name(inside) not in local:
+            return False
     return True
 
 

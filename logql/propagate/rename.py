@@ -111,8 +111,6 @@ class _Walker:
                 self.walk(a, b, skip)
             elif isinstance(a, list) and isinstance(b, list):
                 self._lists(a, b, skip)
-            elif isinstance(a, ast.AST) or isinstance(b, ast.AST):
-                self.same_shape = False
             elif a != b and name not in ("ctx", "type_comment", "kind"):
                 self.same_shape = False
 

@@ -278,30 +278,33 @@ class Settler:
         return other
 
     def _check_values(self, node: ast.AST) -> None:
-        """Refuse a place where a name would be read too late or has another value than beside the new statement."""
-        unit, uses = self.spot.unit, uses_of(node)
-        back = {old: new for new, old in self.matched.items()}
-        for name in sorted(uses.writes):
+        """Refuse a place where a name would be bound too late, or has another value than beside the new statement."""
+        uses = uses_of(node)
+        for name in sorted(uses.writes - uses.reads):
             old_name = self.settled.renames.get((name,), (name,))[0]
-            early = [
-                item for item in unit.items if item.index < self.spot.index and old_name in header_uses(item.node).reads
-            ]
-            if (
-                early
-                and old_name not in bound_before(unit, early[0].index) | parameters(unit)
-                and name not in uses.reads
-            ):
-                if unit.header is None or old_name not in unit_bindings(unit.outline.units[0]):
-                    raise Refusal(f"`{old_name}` is read here before the place that the code around it tells")
+            if self._read_unbound(old_name):
+                raise Refusal(f"`{old_name}` is read here before the place that the code around it tells")
         for name in sorted(uses.reads):
             old_name = self.settled.renames.get((name,), (name,))[0]
-            last = None
-            for item in unit.items:
-                if item.index < self.spot.index and old_name in header_uses(item.node).writes:
-                    last = item
-            other = back.get(last) if last is not None and not isinstance(last.node, _IMPORTS) else None
+            other = self._counterpart_of_definition(old_name)
             if other is not None and name not in header_uses(other.node).writes and other.index < self.statement.index:
                 raise Refusal(f"`{old_name}` has another value at this place")
+
+    def _read_unbound(self, name: str) -> bool:
+        """Whether the old scope reads a name before the place with nothing binding it earlier."""
+        unit = self.spot.unit
+        early = next((i for i in unit.items if i.index < self.spot.index and name in header_uses(i.node).reads), None)
+        if early is None or name in bound_before(unit, early.index) | parameters(unit):
+            return False
+        return unit.header is None or name not in unit_bindings(unit.outline.units[0])
+
+    def _counterpart_of_definition(self, name: str) -> Item | None:
+        """The new statement that matches what last binds a name before the place (imports left out)."""
+        unit = self.spot.unit
+        writers = [i for i in unit.items if i.index < self.spot.index and name in header_uses(i.node).writes]
+        if not writers or isinstance(writers[-1].node, _IMPORTS):
+            return None
+        return next((new for new, old in self.matched.items() if old is writers[-1]), None)
 
     def _not_defined(self, name: str) -> str:
         here: set[str] = set()

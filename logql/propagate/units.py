@@ -76,9 +76,7 @@ def _score(
         score += 0.5 if same_file else 0.25
     elif _last(statement.unit) == _last(unit) and unit.header is not None and kinds:
         score += 0.15
-    elif not kinds:
-        score *= 0.7
-    elif unit.header is not None and unit.name in taken:
+    elif not kinds or (unit.header is not None and unit.name in taken):
         score *= 0.7
     if not same_file:
         score *= 0.9
