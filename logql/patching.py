@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from logql.catalog.virtual import ProjectSources, pin_key
 from logql.errors import ProgrammingError
 from logql.model import LogStatement, Placement, Version
 from logql.propagate.compose import place_all
@@ -36,8 +37,6 @@ class Placing:
 
 def place_in_version(session: Session, name: str, version: str, pin: tuple[str, int] | None) -> Placing:
     """Place the newest statements of `name` in a version; ProgrammingError where there are none, or no such version."""
-    from logql.catalog.virtual import ProjectSources
-
     session.world()
     snapshot = session.history.snapshot
     found = _find_version(snapshot.versions, version)
@@ -60,11 +59,6 @@ def keep_pin(session: Session, placing: Placing) -> None:
     assert placing.pin is not None
     file, line = placing.pin
     session.catalog.put("pin", pin_key(placing.version.id, placing.script, placing.name), {"file": file, "line": line})
-
-
-def pin_key(version: str, script: str, name: str) -> str:
-    """The key of a pin in the catalog."""
-    return f"{version}:{script}:{name}"
 
 
 def describe(placing: Placing) -> str:

@@ -24,6 +24,10 @@ from logql.store.snapshot import Snapshot
 from logql.versions.history import read_files, read_worktree
 
 _KIND = "placement"
+_PIN = "pin"
+
+#: File and line in an old version's own text, as a person chose them.
+Pin = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class ProjectSources:
         return {name: made_from(value) for name, value in self._catalog.items("virtual").items()}
 
     @cached_property
+    def _pins(self) -> Mapping[str, object]:
+        return self._catalog.items(_PIN)
+
+    @cached_property
     def _kept(self) -> dict[str, object]:
         return self._catalog.items(_KIND)
 
@@ -118,9 +126,10 @@ class ProjectSources:
         statements = self.statements(name, script)
         if statements is None:
             return OWN
-        key = f"{version}:{script}:{name}:{statements.digest}"
+        pin = self._pin(name, version, script)
+        key = f"{version}:{script}:{name}:{statements.digest}" + (f":{pin[0]}:{pin[1]}" if pin else "")
         if key not in self._kept:
-            self._kept[key] = _to_json(self._place(statements, version, script))
+            self._kept[key] = _to_json(self._place(statements, version, script, pin))
         return _from_json(self._kept[key], statements)
 
     def _logs(self, version: str, script: str, name: str) -> bool:
@@ -155,11 +164,17 @@ class ProjectSources:
             return statement.name == name
         return name in self._recorded and _matches(glob_of(statement), name)
 
-    def _place(self, statements: Statements, version: str, script: str) -> Status:
+    def _pin(self, name: str, version: str, script: str) -> Pin | None:
+        """The place that a person pinned for `name` in a version (`logql patch --at`)."""
+        kept = self._pins.get(pin_key(version, script, name))
+        return (str(kept["file"]), int(kept["line"])) if isinstance(kept, dict) else None
+
+    def _place(self, statements: Statements, version: str, script: str, pin: Pin | None) -> Status:
         old = self._tree(version, script)
         if not old:
             return Status("refused", reason=f"the source of {version} has no {script}")
-        patched, placements = place_all(statements.files, statements.found, old)
+        pins = dict.fromkeys(statements.found, pin) if pin else None
+        patched, placements = place_all(statements.files, statements.found, old, pins)
         found = [placements[statement] for statement in statements.found if statement in placements]
         refused = next((placement for placement in found if placement.reason is not None), None)
         if patched is None or refused is not None:
@@ -171,12 +186,15 @@ class ProjectSources:
         """The files of the run's version that differ once the statements of `names` are in, or a reason."""
         original = self._tree(run.version, run.script)
         files = dict(original)
+        pins: dict[LogStatement, Pin] = {}
         for name in sorted(names):
             statements = self.statements(name, run.script)
             if statements is None:
                 return None, f"no source logs {name}"
+            pin = self._pin(name, run.version, run.script)
+            pins |= dict.fromkeys(statements.found, pin) if pin else {}
         for tree, wanted in self._by_tree(names, run.script):
-            placed, placements = place_all(tree.files, wanted, files)
+            placed, placements = place_all(tree.files, wanted, files, pins)
             if placed is None:
                 reasons = [placement.reason for placement in placements.values() if placement.reason]
                 return None, reasons[0] if reasons else "the statements do not fit beside each other"
@@ -217,6 +235,11 @@ class ProjectSources:
                 files = {}
             self._trees[key] = reachable(files, script)
         return self._trees[key]
+
+
+def pin_key(version: str, script: str, name: str) -> str:
+    """The key of a pin in the catalog."""
+    return f"{version}:{script}:{name}"
 
 
 def _placed(placements: Sequence[Placement]) -> Status:
