@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from logql.propagate import place
 
@@ -44,6 +44,8 @@ class Case:
     old: str
     expected: str | None
     statement: str
+    #: drawn without regard to the stratum
+    natural: bool = False
 
 
 @dataclass
@@ -67,6 +69,10 @@ class Place:
     dump: str
 
 
+#: Cases drawn from a file's history before the next file's turn.
+_DRAWS = 10
+
+
 class History:
     """The versions of one file along a repository's first-parent history, oldest first."""
 
@@ -79,6 +85,9 @@ class History:
             ordinal, commit = self.commits[number]
             self._cache[number] = read_version(self.repository, commit, self.path, ordinal)
         return self._cache[number]
+
+    def forget(self) -> None:
+        self._cache.clear()
 
 
 def git(repository: str, *arguments: str) -> str:
@@ -456,16 +465,16 @@ def gather(repositories: Sequence[str], cases: int, half: str, seed: int) -> lis
     tries = 0
     seen = set()
     while len(found) < cases and tries < cases * 30 and pools:
-        tries += 1
         history = random_.choices(pools, [math.sqrt(len(h.commits)) for h in pools])[0]
-        case = make_case(history, random_, wanted[tries % len(wanted)])
-        if case is None:
-            continue
-        key = (case.path, case.new_commit, case.old_commit, case.line)
-        if key not in seen:
-            seen.add(key)
-            found.append(case)
-    return found
+        for _ in range(_DRAWS):
+            tries += 1
+            case = make_case(history, random_, wanted[tries % len(wanted)])
+            key = (case.path, case.new_commit, case.old_commit, case.line) if case is not None else None
+            if case is not None and key not in seen:
+                seen.add(key)
+                found.append(replace(case, natural=wanted[tries % len(wanted)] == "any"))
+        history.forget()
+    return found[:cases]
 
 
 def wilson(hits: int, total: int) -> str:
@@ -493,9 +502,13 @@ def report(results: Sequence[tuple[Case, str, float, str]]) -> None:
         right = counts["refused"] if absent else counts["exact"] + counts["equivalent"]
         wrong = counts["inserted"] if absent else counts["wrong"]
         refused = "" if absent else wilson(counts["refused"], total)
-        print(
-            f"| {stratum} | {total} | {wilson(right, total)} | {counts['equivalent']} | {wilson(wrong, total)} | {refused} |"
-        )
+        cells = (stratum, total, wilson(right, total), counts["equivalent"], wilson(wrong, total), refused)
+        print("| " + " | ".join(str(cell) for cell in cells) + " |")
+    natural = [verdict for case, verdict, _, _ in results if case.natural]
+    if natural:
+        right, wrong = sum(v in ("exact", "equivalent") for v in natural), natural.count("wrong")
+        shares = f"right {wilson(right, len(natural))}, wrong {wilson(wrong, len(natural))}"
+        print(f"\nAs they come ({len(natural)} cases): {shares}")
     times = sorted(spent for _, _, spent, _ in results)
     lines = [case.new.count("\n") for case, *_ in results]
     if times:
@@ -519,9 +532,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.half == "develop":
         bad = [r for r in results if (r[1] != "refused") == (r[0].expected is None) or r[1] == "wrong"]
         for case, verdict, _, why in bad[: options.show]:
-            print(
-                f"\n{verdict} {case.stratum} {case.path}:{case.line} {case.new_commit[:8]} -> {case.old_commit[:8]} {why}"
-            )
+            where = f"{case.path}:{case.line} {case.new_commit[:8]} -> {case.old_commit[:8]}"
+            print(f"\n{verdict} {case.stratum} {where} {why}")
             print("   ", case.statement[:150])
     return 0
 
