@@ -27,6 +27,7 @@ from logql.errors import (
     Warning,
 )
 from logql.options import Options
+from logql.rows import python_rows
 from logql.session import Session
 from logql.settings import locate
 from logql.sql.parameters import Parameters
@@ -360,9 +361,7 @@ class Cursor:
 
     def _fetched(self) -> list[Row]:
         if self._rows is None:
-            table = self.arrow()
-            columns = [column.to_pylist() for column in table.columns]
-            self._rows = list(zip(*columns, strict=True)) if columns else []
+            self._rows = python_rows(self.arrow(), [column[1] for column in self.description or ()])
         self._check()
         return self._rows
 

@@ -1,0 +1,105 @@
+"""Types: DuckDB's names as SQLAlchemy's types, and how values of some of them go in and out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import types
+from sqlalchemy.engine.interfaces import Dialect
+
+_Processor = Callable[[Any], Any]
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+_ENUM_VALUE = re.compile(r"'((?:[^']|'')*)'")
+
+
+class Nested(types.UserDefinedType[Any]):
+    """A STRUCT, MAP, UNION or other type that SQLAlchemy has no word for; values come as dicts, lists and the like."""
+
+    cache_ok = True
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type as DuckDB writes it."""
+        return self.text
+
+
+class JsonIndex(types.JSON.JSONIndexType):
+    """A key or an index into a JSON value, as a path of DuckDB's."""
+
+    def bind_processor(self, dialect: Dialect) -> _Processor:
+        """The path of a key or an index."""
+        return _processor(self.string_bind_processor(dialect), lambda value: "$" + _step(value))
+
+    def literal_processor(self, dialect: Dialect) -> _Processor:
+        """The path as a literal."""
+        return _processor(self.string_literal_processor(dialect), lambda value: "$" + _step(value))
+
+
+class JsonPath(types.JSON.JSONPathType):
+    """A sequence of keys and indices into a JSON value, as a path of DuckDB's."""
+
+    def bind_processor(self, dialect: Dialect) -> _Processor:
+        """The path of the keys and indices."""
+        return _processor(self.string_bind_processor(dialect), lambda value: "$" + "".join(map(_step, value)))
+
+    def literal_processor(self, dialect: Dialect) -> _Processor:
+        """The path as a literal."""
+        return _processor(self.string_literal_processor(dialect), lambda value: "$" + "".join(map(_step, value)))
+
+
+def _processor(then: Callable[[str], Any] | None, path: Callable[[Any], str]) -> _Processor:
+    return (lambda value: then(path(value))) if then is not None else path
+
+
+def _step(value: object) -> str:
+    return f"[{value}]" if isinstance(value, int) else f'."{value}"'
+
+
+COLUMN_SPECS: dict[Any, Any] = {types.JSON.JSONIndexType: JsonIndex, types.JSON.JSONPathType: JsonPath}
+
+_TYPES: dict[str, Callable[[], types.TypeEngine[Any]]] = {
+    "BOOLEAN": types.BOOLEAN,
+    "TINYINT": types.SMALLINT,
+    "SMALLINT": types.SMALLINT,
+    "INTEGER": types.INTEGER,
+    "BIGINT": types.BIGINT,
+    "UTINYINT": types.SMALLINT,
+    "USMALLINT": types.INTEGER,
+    "UINTEGER": types.BIGINT,
+    "UBIGINT": lambda: types.NUMERIC(20, 0),
+    "HUGEINT": lambda: types.NUMERIC(38, 0),
+    "UHUGEINT": lambda: types.NUMERIC(38, 0),
+    "FLOAT": types.REAL,
+    "DOUBLE": types.DOUBLE,
+    "VARCHAR": types.VARCHAR,
+    "BLOB": types.BLOB,
+    "DATE": types.DATE,
+    "TIME": types.TIME,
+    "TIME WITH TIME ZONE": lambda: types.TIME(timezone=True),
+    "TIMESTAMP": types.TIMESTAMP,
+    "TIMESTAMP_S": types.TIMESTAMP,
+    "TIMESTAMP_MS": types.TIMESTAMP,
+    "TIMESTAMP_NS": types.TIMESTAMP,
+    "TIMESTAMP WITH TIME ZONE": lambda: types.TIMESTAMP(timezone=True),
+    "INTERVAL": types.Interval,
+    "UUID": types.UUID,
+    "JSON": types.JSON,
+}
+
+
+def type_of(text: str) -> types.TypeEngine[Any]:
+    """SQLAlchemy's type of a column whose type DuckDB writes as `text`."""
+    if text in _TYPES:
+        return _TYPES[text]()
+    if found := _DECIMAL.fullmatch(text):
+        return types.NUMERIC(int(found[1]), int(found[2]))
+    if text.startswith("ENUM("):
+        return types.Enum(*(value.replace("''", "'") for value in _ENUM_VALUE.findall(text)))
+    item = text.rpartition("[")[0] if text.endswith("]") else ""
+    if item and not item.endswith("]"):
+        return types.ARRAY(type_of(item))
+    return Nested(text)
