@@ -30,11 +30,13 @@ _HOMES = {
     "connect": "logql.dbapi",
     "flush": "logql.record.api",
     "iteration": "logql.record.api",
+    "load_ipython_extension": "logql.notebook",
     "log": "logql.record.api",
     "loop": "logql.record.api",
     "paramstyle": "logql.dbapi",
     "run": "logql.record.api",
     "threadsafety": "logql.dbapi",
+    "unload_ipython_extension": "logql.notebook",
 }
 
 __all__ = [

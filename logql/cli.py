@@ -109,6 +109,7 @@ def _add_sql(commands: Any) -> None:
     parser.add_argument(
         "--budget", type=float, metavar="SECONDS", help="most replay time a query may be estimated to cost"
     )
+    parser.add_argument("--plot", metavar="FILE", help="draw the last result as a chart: a .png, .svg or .html file")
     _add_format(parser)
 
 

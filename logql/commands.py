@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from logql.errors import ProgrammingError
 from logql.formats import BINARY_FORMATS, write_result
+from logql.plotting import is_chart_file, write_chart
 from logql.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ def run_sql(arguments: argparse.Namespace) -> int:
         return _usage("sql: give a query, -f FILE, or statements on standard input")
     if arguments.format in BINARY_FORMATS and sys.stdout.isatty():
         return _usage(f"sql: {arguments.format} is binary: redirect the output to a file")
+    if arguments.plot and not is_chart_file(arguments.plot):
+        return _usage(f"sql: {arguments.plot} is no file for a chart: its name ends in .png, .svg or .html")
+    cursor = None
     with connect(arguments) as connection:
         for statement in _split(texts):
             cursor = connection.cursor()
             cursor.execute(statement, _parameters(arguments.param))
             print_result(cursor, arguments.format)
+        if arguments.plot and cursor is not None:
+            write_chart(cursor.arrow(), arguments.plot)
     return 0
 
 

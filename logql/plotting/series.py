@@ -146,14 +146,17 @@ def _lines(columns: _Columns, x: str | None, ys: Sequence[str], by: Sequence[str
         for name in ys:
             values = [_finite(columns.values[name][rows[i]]) for i in order]
             if any(value is not None for value in values):
-                found.append(Line(_label(key, name, ys), [xs[i] for i in order], values))
+                found.append(Line(_label(by, key, name, ys), [xs[i] for i in order], values))
     if not found:
         raise ProgrammingError(f"{', '.join(ys)} has no numbers to draw")
     return found
 
 
-def _label(key: Sequence[object], name: str, ys: Sequence[str]) -> str:
+def _label(by: Sequence[str], key: Sequence[object], name: str, ys: Sequence[str]) -> str:
+    """What a line is called; of a run's long id, beside other names, only the end."""
     parts = [str(value) for value in key]
+    if len(by) > 1 and "run" in by:
+        parts[by.index("run")] = parts[by.index("run")][-6:]
     return " ".join([*parts, name] if len(ys) > 1 or not parts else parts)
 
 

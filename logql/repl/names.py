@@ -45,6 +45,11 @@ SETTING_VALUES: Mapping[str, tuple[str, ...]] = {
     "replay_workers": ("'auto'",),
 }
 
+_OWN = """
+SELECT table_name, column_name, data_type FROM duckdb_columns()
+WHERE NOT internal AND schema_name = 'main' ORDER BY table_name, column_index
+"""
+
 
 @dataclass(frozen=True)
 class Name:
@@ -101,11 +106,7 @@ def engine_names(connection: Connection) -> Mapping[str, tuple[str, ...]]:
 def own_names(connection: Connection) -> tuple[dict[str, tuple[Name, ...]], dict[str, str]]:
     """The user's own tables and views with their columns, and their kinds."""
     relations: dict[str, list[Name]] = {}
-    rows = connection.session.engine.execute(
-        "SELECT table_name, column_name, data_type FROM duckdb_columns() "
-        "WHERE NOT internal AND schema_name = 'main' ORDER BY table_name, column_index"
-    ).table.to_pylist()
-    for row in rows:
+    for row in connection.execute(_OWN).arrow().to_pylist():
         column = Name(row["column_name"], "column", row["data_type"])
         relations.setdefault(row["table_name"], []).append(column)
     views = connection.session.catalog.items("view")
@@ -114,12 +115,12 @@ def own_names(connection: Connection) -> tuple[dict[str, tuple[Name, ...]], dict
 
 
 def _column_of(connection: Connection, sql: str) -> tuple[str, ...]:
-    table = connection.session.engine.execute(sql).table
+    table = connection.execute(sql).arrow()
     return tuple(sorted(str(value) for value in table.column(0).to_pylist() if _is_word(str(value))))
 
 
 def _is_word(text: str) -> bool:
-    return text.isidentifier() and not text.startswith("_")
+    return text.isidentifier() and not text.startswith(("_", "collate_"))
 
 
 def _logged(column: Column) -> Name:
