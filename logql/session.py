@@ -19,7 +19,7 @@ from logql.plan.segments import FillPlan, plan_fill
 from logql.sql.binder import bind_query
 from logql.sql.bound import BoundQuery
 from logql.sql.notices import repeated_values
-from logql.sql.parameters import Parameters, write_parameters
+from logql.sql.parameters import Parameters, with_dollars, write_parameters
 from logql.sql.parser import parse_statement
 from logql.sql.statements import Query
 from logql.statements import StatementRunner
@@ -89,7 +89,7 @@ class Session:
         with self._lock:
             self.notices = []
             self._cancelled.clear()
-            statement = parse_statement(sql)
+            statement = parse_statement(with_dollars(sql, parameters))
             if isinstance(statement, Query):
                 answer = self.query(statement.sql, parameters)
             else:

@@ -72,6 +72,12 @@ def test_statements_without_a_result(connection: dbapi.Connection) -> None:
         ("SELECT count(*) FROM logs WHERE epoch > ? AND lr = ?", [0, 0.5]),
         ("SELECT count(*) FROM logs WHERE epoch > $1 AND lr = $2", [0, 0.5]),
         ("SELECT count(*) FROM logs WHERE epoch > $low AND lr = $lr", {"low": 0, "lr": 0.5}),
+        ("SELECT count(*) FROM logs WHERE epoch > :low AND lr = :lr", {"low": 0, "lr": 0.5}),
+        ("SELECT count(*) FROM logs WHERE epoch > :low::INT AND lr=:lr AND ':lr' = ':lr'", {"low": 0, "lr": 0.5}),
+        (
+            "SELECT count(*) + ('ab'[1:0] = 'x')::INT FROM logs WHERE epoch > :low AND lr IN (:lr)",
+            {"low": 0, "lr": 0.5},
+        ),
     ],
 )
 def test_parameters(connection: dbapi.Connection, query: str, parameters: object) -> None:

@@ -13,6 +13,20 @@ from logql.sql.split import tokens
 Parameters = Sequence[object] | Mapping[str, object] | None
 
 
+def with_dollars(sql: str, parameters: Parameters) -> str:
+    """`sql` with the `:name` of PEP 249 as DuckDB's `$name`, for names that have a value; casts and slices stay."""
+    if not isinstance(parameters, Mapping):
+        return sql
+    found = list(tokens(sql))
+    for token, following in zip(found, found[1:], strict=False):
+        before = sql[token.start - 1 : token.start]
+        starts = not before or before.isspace() or before in "(,=<>+-*/%|["
+        name = sql[following.start : following.end]
+        if sql[token.start : token.end] == ":" and starts and following.start == token.end and name in parameters:
+            sql = f"{sql[: token.start]}${sql[token.end :]}"
+    return sql
+
+
 def write_parameters(sql: str, parameters: Parameters) -> str:
     """`sql` with `?`, `$1` and `$name` replaced by literals. Raises ProgrammingError where a value is missing."""
     if not parameters:
