@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +19,7 @@ def with_dollars(sql: str, parameters: Parameters) -> str:
     if not isinstance(parameters, Mapping):
         return sql
     found = list(tokens(sql))
-    for token, following in zip(found, found[1:], strict=False):
+    for token, following in itertools.pairwise(found):
         before = sql[token.start - 1 : token.start]
         starts = not before or before.isspace() or before in "(,=<>+-*/%|["
         name = sql[following.start : following.end]
