@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -21,7 +21,6 @@ from logql.store.usage import walk
 #: Seconds that a blob or a checkout stays although nothing names it: a checkpoint is registered after its blobs.
 GRACE = 3600.0
 CHECKOUTS = os.path.join(layout.SCRATCH, "checkouts")
-_DIGEST = re.compile(rb'"([0-9a-f]{40})"')
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,12 @@ def over_limit(catalog: Catalog, limit: float) -> list[Checkpoint]:
 
 
 def references(blobs: Blobs, manifest: str) -> set[str]:
-    """Digests of a manifest and of all blobs that it names."""
+    """Digests of a manifest and of the blobs that it lists under "blobs"; its leaves' digests name no files."""
     try:
-        return {manifest, *(digest.decode() for digest in _DIGEST.findall(blobs.get(manifest)))}
-    except CorruptFile:
+        listed = json.loads(blobs.get(manifest))["blobs"]
+    except (CorruptFile, ValueError, KeyError, TypeError):
         return {manifest}
+    return {manifest, *listed}
 
 
 def orphans(catalog: Catalog) -> list[str]:

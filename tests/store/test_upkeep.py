@@ -37,7 +37,7 @@ def fresh(store: str) -> Snapshot:
 
 def a_checkpoint(store: str, index: int | None, content: bytes, run: str = "0100", **changes: object) -> Checkpoint:
     blobs = Blobs(store)
-    manifest = blobs.put(json.dumps({"arrays": [blobs.put(content)]}).encode())
+    manifest = blobs.put(json.dumps({"blobs": [blobs.put(content)], "leaves": {"w": "0" * 40}}).encode())
     values = {"rank": 0, "loop": "epoch", "entry": 0, "seq": 99 if index is None else index, "bytes": len(content),
               "seconds": 0.1, **changes}  # fmt: skip
     checkpoint = Checkpoint(run, index=index, manifest=manifest, **values)  # type: ignore[arg-type]
