@@ -7,6 +7,7 @@ import gc
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -156,14 +157,21 @@ def end_line_of(node: ast.AST) -> int:
 
 def parse_source(source: str) -> ast.Module:
     """The syntax tree; raises SyntaxError (also for text that Python rejects with ValueError or RecursionError)."""
-    collecting = gc.isenabled()
-    gc.disable()  # a tree has no garbage, and a collection in the middle of parsing costs more than the parse
     try:
-        with warnings.catch_warnings():
+        with collections_paused(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(source.removeprefix("\ufeff"))
     except (ValueError, RecursionError, MemoryError) as exc:
         raise SyntaxError(str(exc)) from exc
+
+
+@contextmanager
+def collections_paused() -> Iterator[None]:
+    """Without garbage collections: syntax trees are no garbage, and a full collection costs more than a placement."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()

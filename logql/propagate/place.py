@@ -11,7 +11,7 @@ from logql.propagate.edit import CannotInsert, insert_header, insert_text
 from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
 from logql.propagate.names import uses_of
-from logql.propagate.outline import Item, Outline, normal_tokens, read_outline
+from logql.propagate.outline import Item, Outline, collections_paused, normal_tokens, read_outline
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal, finish, refused
 from logql.propagate.rewrite import guarded_text, statement_text
@@ -42,6 +42,13 @@ def place_files(
 
     `pin` names a file and line of the old version before which a person wants it.
     """
+    with collections_paused():
+        return _place(new_files, path, line, old_files, pin)
+
+
+def _place(
+    new_files: Mapping[str, str], path: str, line: int, old_files: Mapping[str, str], pin: Pin | None
+) -> Placement:
     try:
         new = read_outline(new_files[path], path)
     except KeyError:
