@@ -1,7 +1,8 @@
 """When to checkpoint, and the taking: copied on the training thread, written on another, within the bound.
 
 The bound (LOGQL_OVERHEAD) holds for the time of all checkpoints of a run, stalls and writing together, against the time
-that its main loops have trained. LOGQL_CHECKPOINT_EVERY forces every k-th boundary, whatever it costs.
+that its main loops have trained; on a crowded machine, both without the waiting for a processor (`clock`).
+LOGQL_CHECKPOINT_EVERY forces every k-th boundary, whatever it costs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from logql import settings
 from logql.model import Checkpoint, Run
 from logql.record import api, guard
+from logql.record.clock import work_time
 from logql.record.flusher import Flusher
 from logql.record.forloops import find_for_loop
 from logql.record.identity import Ranks
@@ -31,7 +33,7 @@ _FIRST_GUESS_S = 0.002
 #: A checkpoint costs about so many times the walk over the state that a loop begins with.
 _WALKS = 3.0
 #: Boundaries are not looked at more often than this (seconds).
-_LEAST_WAIT_S = 0.005
+_LEAST_WAIT_S = 0.01
 _LONGEST_STALL_S = 2.0
 #: Checkpoints that may wait to be written where they are forced.
 _QUEUE = 3
@@ -63,9 +65,9 @@ class Checkpointer:
         import logql.state.save  # noqa: F401  (loading it is no part of what a checkpoint costs)
         from logql.state.prologue import Prologue
 
-        began = time.perf_counter()
+        began = work_time()
         main.prologue = Prologue(self._collect(main))
-        walked = time.perf_counter() - began
+        walked = work_time() - began
         self._spent += walked
         self._cost = max(self._cost, _WALKS * walked)
 
@@ -92,6 +94,7 @@ class Checkpointer:
 
     def exit(self, main: Main, frame: FrameType, exhausted: bool) -> None:
         """After the last iteration: the state in which the code behind the loop goes on."""
+        self._trained += self._training_time(main)
         try:
             if main.prologue is not None and main.refused is None and main.iterations:
                 main.frame = _frame_of(main, frame)
@@ -100,7 +103,6 @@ class Checkpointer:
             self.refuse(main, "the loop was left in a way that its end could not be observed")
         finally:
             main.frame = None
-            self._trained += self._training_time(main)
 
     def close(self) -> None:
         """Return when all checkpoints are written."""
@@ -135,9 +137,10 @@ class Checkpointer:
         """Seconds that checkpoints may still take."""
         return self._overhead * (self._trained + self._training_time(main)) - self._spent
 
-    def _training_time(self, main: Main) -> float:
-        end = main.ended_at if main.finished else time.monotonic()
-        return max(0.0, end - main.started_at - main.stalled)
+    @staticmethod
+    def _training_time(main: Main) -> float:
+        """Seconds that the loop has worked, checkpoints left out; called in the thread that runs it."""
+        return max(0.0, work_time() - main.work_began - main.work_stalled)
 
     def _schedule(self, main: Main) -> None:
         """Set when a boundary is of interest again: when the next checkpoint will have been earned."""
@@ -150,13 +153,13 @@ class Checkpointer:
     def _take(self, main: Main, index: int | None, exhausted: bool | None, *item: object) -> None:
         from logql.state.save import Refused, save
 
-        began = time.perf_counter()
+        began, work_began = time.perf_counter(), work_time()
         roots = self._collect(main, **({"item": item[0]} if item else {}))
         saved = save(roots, main.prologue, exhausted=exhausted)
         del roots
         seq = self._flusher.next_seq()
-        stall = time.perf_counter() - began
-        self._stall = stall
+        self._stall = time.perf_counter() - began
+        stall = work_time() - work_began
         self._spent += stall
         if isinstance(saved, Refused):
             self.refuse(main, f"{saved.path}: {saved.reason}" if saved.path else saved.reason)
@@ -164,6 +167,7 @@ class Checkpointer:
             self._writer.put(lambda: self._write(main, index, seq, saved, stall))
         if index is not None:
             main.stalled += time.perf_counter() - began
+            main.work_stalled += work_time() - work_began
 
     def _write(self, main: Main, index: int | None, seq: int, saved: Saved, stall: float) -> None:
         from logql.store.blobs import Blobs

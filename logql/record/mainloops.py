@@ -15,6 +15,7 @@ from logql import settings
 from logql.model import MainLoop, Run
 from logql.record import api, guard, identity
 from logql.record.checkpoints import Checkpointer
+from logql.record.clock import work_time
 from logql.record.flusher import Flusher
 from logql.record.forloops import ForLoop, find_for_loop
 from logql.store.catalog import Catalog
@@ -42,6 +43,8 @@ class Main:
         self.since = since
         self.started_at = self.ended_at = monotonic()
         self.stalled = 0.0
+        #: the same by the clock of the thread that runs the loop, for the bound of checkpoints
+        self.work_began = self.work_stalled = 0.0
         self.saved: MainLoop | None = None
         #: the `for` statement: its code, the instruction that asks for the next item, and the frame that runs it
         self.place: ForLoop | None = None
@@ -60,6 +63,7 @@ class Main:
     def start(self) -> None:
         """The first iteration begins."""
         self.started_at = self.ended_at = monotonic()
+        self.work_began = work_time()
 
     def touch(self) -> None:
         """Note that the loop ran until now."""

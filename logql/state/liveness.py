@@ -42,6 +42,7 @@ def variables(code: CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*code.co_varnames, *code.co_cellvars, *code.co_freevars)))
 
 
+@lru_cache(maxsize=256)
 def leaves_by_break(code: CodeType, offset: int) -> bool:
     """Whether the instruction at `offset` drops a loop's iterator for a `break` (not for a `return`, not unwinding).
 

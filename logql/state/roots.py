@@ -146,8 +146,9 @@ def _frame_roots(frame: FrameType, roots: Roots, to_body: bool) -> Iterator[Root
 def _module_roots(
     selection: Selection, frame: FrameType, namespaces: dict[str, dict[str, Any]], to_body: bool
 ) -> Iterator[Root]:
-    for name, module in list(sys.modules.items()):
-        if module is not None and selection.is_project_module(name):
+    for name in selection.project_modules():
+        module = sys.modules.get(name)
+        if module is not None:
             namespaces[name] = vars(module)
     own = str(frame.f_globals.get("__name__", "__main__"))
     namespaces[own] = frame.f_globals

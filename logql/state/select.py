@@ -118,6 +118,8 @@ class Selection:
         self.project = os.path.realpath(project)
         self._types: dict[type, Kind] = {cls: KINDS[name] for cls, name in _EXACT.items()}
         self._mine: dict[str, bool] = {}
+        self._own: list[str] = []
+        self._seen = (0, "")
         self._rules: tuple[tuple[type | tuple[type, ...], Callable[[object], str]], ...] = (
             (type, self._of_class),
             (types.FunctionType, self._of_function),
@@ -138,6 +140,14 @@ class Selection:
         if cacheable:
             self._types[cls] = KINDS[name]
         return KINDS[name]
+
+    def project_modules(self) -> list[str]:
+        """Names of the loaded modules that are the project's; those of hundreds of libraries are looked at once."""
+        seen = len(sys.modules), next(reversed(sys.modules), "")
+        if seen != self._seen:
+            self._own = [name for name in list(sys.modules) if self.is_project_module(name)]
+            self._seen = seen
+        return self._own
 
     def is_project_module(self, name: str) -> bool:
         """Whether a module's source lies in the project and in no installed package of it."""
@@ -230,7 +240,7 @@ def lies_in(file: str, project: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _is_source_folder(folder: str, project: str) -> bool:
-    path = os.path.realpath(folder) + os.sep
+    path = _resolve(folder) + os.sep
     if not path.startswith(project.rstrip(os.sep) + os.sep):
         return False
     parts = path[len(project) :].split(os.sep)
@@ -238,6 +248,16 @@ def _is_source_folder(folder: str, project: str) -> bool:
         return False
     prefix = os.path.realpath(sys.prefix)
     return not (prefix.startswith(project) and prefix != project and path.startswith(prefix + os.sep))
+
+
+@functools.lru_cache(maxsize=8192)
+def _resolve(folder: str) -> str:
+    """`os.path.realpath`, which looks at each folder once: hundreds of libraries lie in the same few."""
+    parent, name = os.path.split(folder)
+    if not os.path.isabs(folder) or name in ("", ".", ".."):
+        return os.path.realpath(folder)
+    path = os.path.join(_resolve(parent), name) if parent != folder else folder
+    return os.path.realpath(path) if os.path.islink(path) else path
 
 
 __all__ = ["KINDS", "Selection", "lies_in"]

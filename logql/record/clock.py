@@ -1,0 +1,25 @@
+"""Time that a thread was at work, or chose to wait: the wall's clock without what other processes took from it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import monotonic
+
+
+def work_time() -> float:
+    """Seconds like `time.monotonic`, less those in which this thread was ready to run and got no processor.
+
+    On a crowded machine the wall's clock runs on while the training does not: a share of it would be too much. Only
+    differences within one thread mean something. Where the system does not tell (Linux does), it is the wall's clock.
+    """
+    try:
+        descriptor = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return monotonic()
+    try:
+        return monotonic() - int(os.read(descriptor, 64).split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return monotonic()
+    finally:
+        os.close(descriptor)
