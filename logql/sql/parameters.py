@@ -6,6 +6,7 @@ import datetime
 import decimal
 import itertools
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 
 from logql.errors import ProgrammingError
@@ -93,6 +94,10 @@ def _other(value: object) -> str:
         return f"'{value.isoformat()}'::DATE"
     if isinstance(value, datetime.time):
         return f"'{value.isoformat()}'::TIME"
+    if isinstance(value, datetime.timedelta):
+        return f"to_microseconds({value // datetime.timedelta(microseconds=1)})"
+    if isinstance(value, uuid.UUID):
+        return f"'{value}'::UUID"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "'" + "".join(f"\\x{byte:02X}" for byte in bytes(value)) + "'::BLOB"
     if isinstance(value, (list, tuple)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import types
-from sqlalchemy.sql import compiler, elements, expression
+from sqlalchemy.sql import compiler
 from sqlalchemy.sql.expression import cast
 
 from logql.sqlalchemy.words import RESERVED_WORDS
@@ -28,6 +28,12 @@ class QueryCompiler(compiler.SQLCompiler):
     def visit_char_length_func(self, fn: Any, **kw: Any) -> str:
         """The length of a text."""
         return f"length{self.function_argspec(fn, **kw)}"
+
+    def get_select_precolumns(self, select: Any, **kw: Any) -> str:
+        """DISTINCT, or DISTINCT ON some expressions."""
+        if select._distinct and select._distinct_on:
+            return f"DISTINCT ON ({', '.join(self.process(column, **kw) for column in select._distinct_on)}) "
+        return "DISTINCT " if select._distinct else ""
 
     def limit_clause(self, select: Any, **kw: Any) -> str:
         """LIMIT and OFFSET, either of them alone, too."""
@@ -132,7 +138,7 @@ class DdlCompiler(compiler.DDLCompiler):
             return text
         name, rest = self.preparer.format_column(column), " NOT NULL" if not column.nullable else ""
         type_ = self.dialect.type_compiler_instance.process(column.type, type_expression=column)
-        return f"{name} {type_} DEFAULT nextval({elements_literal(sequence)}){rest}"
+        return f"{name} {type_} DEFAULT nextval({_quoted(sequence)}){rest}"
 
     def get_column_default_string(self, column: Any) -> str | None:
         """A default, as it was written: DuckDB casts it to the column's type by itself."""
@@ -172,12 +178,8 @@ class DdlCompiler(compiler.DDLCompiler):
         text = self.sql_compiler.render_literal_value(create.element.comment, types.STRINGTYPE)
         return f"COMMENT ON COLUMN {column} IS {text}"
 
-    def visit_create_schema(self, create: Any, **kw: Any) -> str:
-        """CREATE SCHEMA."""
-        return super().visit_create_schema(create, **kw)
 
-
-def elements_literal(name: str) -> str:
+def _quoted(name: str) -> str:
     """A name as a string literal."""
     return "'" + name.replace("'", "''") + "'"
 
@@ -217,7 +219,7 @@ class TypeCompiler(compiler.GenericTypeCompiler):
         """A time of day."""
         return "TIME WITH TIME ZONE" if type_.timezone else "TIME"
 
-    def visit_interval(self, type_: Any, **kw: Any) -> str:
+    def visit_INTERVAL(self, type_: Any, **kw: Any) -> str:  # noqa: N802
         """An interval of DuckDB's own."""
         return "INTERVAL"
 
@@ -245,6 +247,3 @@ class Preparer(compiler.IdentifierPreparer):
 
     reserved_words = set(RESERVED_WORDS)
     illegal_initial_characters = {str(digit) for digit in range(10)} | {"$"}
-
-
-__all__ = ["DdlCompiler", "Preparer", "QueryCompiler", "TypeCompiler", "elements", "expression"]

@@ -47,6 +47,7 @@ class LogqlDialect(Reflection):
     supports_sequences = False
     supports_is_distinct_from = True
     tuple_in_values = True
+    div_is_floordiv = False
     cte_follows_insert = True
     default_schema_name = OWN
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import types
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql import sqltypes, type_api
 
 _Processor = Callable[[Any], Any]
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
@@ -25,6 +28,40 @@ class Nested(types.UserDefinedType[Any]):
     def get_col_spec(self, **_: Any) -> str:
         """The type as DuckDB writes it."""
         return self.text
+
+
+class Interval(type_api.NativeForEmulated, sqltypes._AbstractInterval):  # type: ignore[name-defined, misc]
+    """DuckDB's INTERVAL, which comes and goes as a timedelta."""
+
+    __visit_name__ = "INTERVAL"
+    native = True
+
+    def __init__(self, second_precision: int | None = None, day_precision: int | None = None) -> None:
+        self.second_precision, self.day_precision = second_precision, day_precision
+
+    @classmethod
+    def adapt_emulated_to_native(cls, interval: types.Interval, **_: Any) -> Interval:
+        """The native type behind a generic Interval."""
+        return cls(interval.second_precision, interval.day_precision)
+
+    @property
+    def python_type(self) -> type[datetime.timedelta]:
+        """What values are."""
+        return datetime.timedelta
+
+    def literal_processor(self, dialect: Dialect) -> _Processor:  # noqa: ARG002
+        """An interval as a literal."""
+        return lambda value: f"to_microseconds({value // datetime.timedelta(microseconds=1)})"
+
+
+class Numeric(types.Numeric[Any]):
+    """A decimal, also where DuckDB computes with doubles, as it does in a division."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> _Processor:  # noqa: ARG002
+        """Decimals, or floats where the type asks for them."""
+        if not self.asdecimal:
+            return lambda value: None if value is None else float(value)
+        return lambda value: Decimal(repr(value)) if isinstance(value, float) else value
 
 
 class JsonIndex(types.JSON.JSONIndexType):
@@ -59,7 +96,12 @@ def _step(value: object) -> str:
     return f"[{value}]" if isinstance(value, int) else f'."{value}"'
 
 
-COLUMN_SPECS: dict[Any, Any] = {types.JSON.JSONIndexType: JsonIndex, types.JSON.JSONPathType: JsonPath}
+COLUMN_SPECS: dict[Any, Any] = {
+    types.Interval: Interval,
+    types.Numeric: Numeric,
+    types.JSON.JSONIndexType: JsonIndex,
+    types.JSON.JSONPathType: JsonPath,
+}
 
 _TYPES: dict[str, Callable[[], types.TypeEngine[Any]]] = {
     "BOOLEAN": types.BOOLEAN,
@@ -85,7 +127,7 @@ _TYPES: dict[str, Callable[[], types.TypeEngine[Any]]] = {
     "TIMESTAMP_MS": types.TIMESTAMP,
     "TIMESTAMP_NS": types.TIMESTAMP,
     "TIMESTAMP WITH TIME ZONE": lambda: types.TIMESTAMP(timezone=True),
-    "INTERVAL": types.Interval,
+    "INTERVAL": Interval,
     "UUID": types.UUID,
     "JSON": types.JSON,
 }
