@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Set
 
 from logql.propagate.names import all_arguments, dotted, stored_names, uses_of
 
@@ -130,11 +131,25 @@ def may_swap(one: ast.AST, other: ast.AST) -> bool:
         return False
     if is_report(one) and is_report(other) and "log" in (_callee(one), _callee(other)):
         return _callee(one) != _callee(other) or _first_argument(one) != _first_argument(other)
+    if (is_log(one) and _fills_other(other, mine.reads)) or (is_log(other) and _fills_other(one, theirs.reads)):
+        return True
     quiet_one = not _acts(one) or is_log(one)
     quiet_other = not _acts(other) or is_log(other)
     if quiet_one and quiet_other:
         return True
     return (quiet_one and is_constant(one)) or (quiet_other and is_constant(other))
+
+
+_FILLING = frozenset(("append", "extend", "insert", "add", "update", "setdefault", "discard"))
+
+
+def _fills_other(node: ast.AST, reads: Set[str]) -> bool:
+    """`results.append(value)` and the like: changes one container, under a name that is not among `reads`."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or not _quiet_arguments(call):
+        return False
+    owner = call.func.value
+    return call.func.attr in _FILLING and isinstance(owner, ast.Name) and owner.id not in reads
 
 
 _REPORTS = frozenset(("log", "print", "info", "debug", "warning", "add_scalar", "log_metric"))
