@@ -113,10 +113,12 @@ class Checkpointer:
             return "multi-process run"
         if self._overhead <= 0 and self._every is None:
             return "checkpoints are turned off (LOGQL_OVERHEAD)"
+        from logql.state.iterables import iterable_refusal
+
         if main.code is None:
             return "the frame that runs the loop was not found"
         main.place = find_for_loop(main.code, main.instruction, self._location.project)
-        return main.place.reason or _why_not_iterable(main.iterable)
+        return main.place.reason or iterable_refusal(main.iterable)
 
     def _collect(self, main: Main, **item: object) -> Roots:
         from logql.state.roots import collect
@@ -253,10 +255,3 @@ def _frame_of(main: Main, frame: FrameType) -> FrameType:
             return here
         here = here.f_back
     raise LookupError("the frame that runs the loop is gone")
-
-
-def _why_not_iterable(iterable: object) -> str | None:
-    """Why a replay could not advance this iterable to where it was."""
-    if hasattr(type(iterable), "__next__"):
-        return f"its iterable is an iterator ({type(iterable).__name__}), which cannot be advanced a second time"
-    return None

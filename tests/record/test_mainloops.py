@@ -108,8 +108,9 @@ def test_every_third(tmp_path: Path) -> None:
         ("for i, x in enumerate(logql.loop('i', range(2))):\n    pass", "alone"),
         ("x = [i for i in logql.loop('i', range(2))]", "`for` statement"),
         ("for i in range(2):\n    with logql.iteration('i', i):\n        pass", "logql.iteration"),
-        ("for i in logql.loop('i', iter([1, 2])):\n    pass", "iterator"),
-        ("for i in logql.loop('i', (x for x in [1, 2])):\n    pass", "iterator"),
+        ("for i in logql.loop('i', map(str, [1, 2])):\n    pass", "runs over a map"),
+        ("for i in logql.loop('i', (x for x in [1, 2])):\n    pass", "runs over a generator"),
+        ("for i in logql.loop('i', enumerate(x for x in [1, 2])):\n    pass", "runs over a generator"),
     ],
 )
 def test_what_cannot_be_entered_anew_is_refused_once_with_its_reason(tmp_path: Path, text: str, reason: str) -> None:
@@ -119,6 +120,32 @@ def test_what_cannot_be_entered_anew_is_refused_once_with_its_reason(tmp_path: P
     assert (loop.iterations, loop.finished) == (2, True)
     assert point.manifest is None
     assert reason in (point.reason or "")
+
+
+@pytest.mark.parametrize(
+    "iterable", ["enumerate('abc')", "zip('abc', [1, 2, 3])", "iter([1, 2, 3])", "{1: 2, 3: 4, 5: 6}"]
+)
+def test_iterables_that_can_be_advanced(tmp_path: Path, iterable: str) -> None:
+    text = f"import logql\nw = 0\nfor i in logql.loop('i', {iterable}):\n    w += 1\n    logql.log('w', w)\n"
+    record(tmp_path, text, env=EVERY)
+    found = read_checkpoints(tmp_path / ".logql")
+    assert [(point.index, point.reason) for point in found] == [(1, None), (2, None), (None, None)]
+
+
+def test_what_the_body_changes_of_its_iterable_is_refused(tmp_path: Path) -> None:
+    record(
+        tmp_path,
+        """
+        import logql
+        todo = [3, 1]
+        for n in logql.loop("n", todo):
+            todo += [0] * (n - 1)
+            logql.log("left", len(todo))
+        """,
+        env=EVERY,
+    )
+    (point,) = read_checkpoints(tmp_path / ".logql")
+    assert "length" in (point.reason or "")
 
 
 def test_a_state_that_cannot_be_saved_is_refused_once(tmp_path: Path) -> None:
