@@ -21,7 +21,7 @@ _STARTS = (
 )  # fmt: skip
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*\Z")
 #: Kinds of names in the order in which they are offered.
-_ORDER = ("loop", "recorded", "virtual", "arg", "system", "column", "alias", "relation", "table", "view", "value")
+_ORDER = ("relation", "loop", "recorded", "virtual", "arg", "system", "column", "alias", "table", "view", "value")
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def _line(version: str, fills: list[Fill]) -> str:
     running = sum(fill.state == "running" for fill in fills)
     failed = sum(fill.state == "failed" for fill in fills)
     agreed = Counter(fill.fidelity for fill in fills if fill.fidelity is not None)
-    parts = [f"{done} iterations done"]
+    parts = [f"{done} iteration{'' if done == 1 else 's'} done"]
     parts += [f"{running} running"] if running else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{count} {fidelity}" for fidelity, count in agreed.items()]

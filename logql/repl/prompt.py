@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -85,13 +86,31 @@ def make_session(shell: Shell) -> PromptSession[str]:
         include_default_pygments_style=False,
         reserve_space_for_menu=6,
     )
-    shell.backend.on_change = session.app.invalidate
+    shell.backend.on_change = lambda: _take_names(session)
 
     def begin(_: object) -> None:
         shell.backend.start()
 
     session.app.after_render += begin
     return session
+
+
+def _take_names(session: PromptSession[str]) -> None:
+    """Draw anew with new names, and offer them where a menu is open; called from any thread."""
+    app, loop = session.app, session.app.loop
+    if not app.is_running or loop is None:
+        return
+
+    def offer() -> None:
+        buffer = session.default_buffer
+        state = buffer.complete_state
+        unmoved = state is not None and state.complete_index is None
+        if app.is_running and unmoved and buffer.document.get_word_before_cursor():
+            buffer.start_completion(select_first=False)
+        app.invalidate()
+
+    with contextlib.suppress(RuntimeError):  # the prompt has just ended
+        loop.call_soon_threadsafe(offer)
 
 
 def toolbar(shell: Shell) -> StyleAndTextTuples:
@@ -138,8 +157,7 @@ def _keys() -> KeyBindings:
     @keys.add("enter", filter=typing & ~completion_is_selected)
     def _enter(event: KeyPressEvent) -> None:
         buffer: Buffer = event.current_buffer
-        at_end = not buffer.document.text_after_cursor.strip()
-        if is_finished(buffer.text) and at_end:
+        if is_finished(buffer.text):
             buffer.validate_and_handle()
         else:
             buffer.insert_text("\n")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Rows shown of a longer result, unless the terminal is higher.
 _ROWS = 40
+#: A larger result is given back before the next statement runs.
+_KEPT_BYTES = 64e6
 _STYLES = {"error": "\x1b[31m", "notice": "\x1b[33m", "time": "\x1b[2m"}
 _PLAIN = "\x1b[0m"
 _QUIT_WORDS = frozenset({"quit", "exit", ".quit", ".exit"})
@@ -115,6 +117,8 @@ class Shell:
 
     def execute(self, sql: str) -> Cursor:
         """Run a statement, show its result and what is to be known about it."""
+        if self.last is not None and self.last[0].nbytes > _KEPT_BYTES:
+            self.last = None
         started = time.monotonic()
         cursor = self.query(sql)
         table = cursor.arrow() if cursor.description is not None else None
