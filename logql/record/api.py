@@ -140,19 +140,35 @@ def plain_item(item: object) -> object:
 
 def begin_entry(name: str, outer: "Context") -> "Entry":
     """The next execution of the loop `name` within the context `outer`."""
-    counts = _children_of(outer[0]) if outer[0] else _run_children
+    counts = _children_of(outer) if outer[0] else _run_children
     before = counts.get(name, 0)
     counts[name] = before + 1
     return next_number(), name, before, outer
 
 
-def _children_of(key: int) -> "dict[str, int]":
-    counts = _children.get(key)
+def _children_of(outer: "Context") -> "dict[str, int]":
+    counts = _children.get(outer[0])
     if counts is None:
         if len(_children) >= _CONTEXTS_REMEMBERED:
-            _children.pop(next(iter(_children)), None)
-        counts = _children[key] = {}
+            _forget_children(contexts_around(outer))
+        counts = _children[outer[0]] = {}
     return counts
+
+
+def _forget_children(kept: "set[int]") -> None:
+    """Forget the older half of the contexts: all but those `kept` are over."""
+    for key in list(_children)[: _CONTEXTS_REMEMBERED // 2]:
+        if key not in kept:
+            _children.pop(key, None)
+
+
+def contexts_around(here: "Context | None") -> "set[int]":
+    """Keys of a context and of those around it."""
+    found = set()
+    while here is not None:
+        found.add(here[0])
+        here = here[1][3]
+    return found
 
 
 def forget_entries() -> None:

@@ -35,10 +35,16 @@ class Blocks:
         number: int = index if usable else 0 if block is None else block.index + 1  # type: ignore[assignment]
         if block is None or number <= block.index:
             if len(self._known) >= _REMEMBERED:
-                self._known.pop(next(iter(self._known)), None)
+                self._forget(api.contexts_around(outer))
             block = self._known[outer[0], name] = Block(api.begin_entry(name, outer))
         block.index = number
         return block
+
+    def _forget(self, kept: set[int]) -> None:
+        """Forget the older half: executions in contexts that are over."""
+        for key in list(self._known)[: _REMEMBERED // 2]:
+            if key[0] not in kept:
+                self._known.pop(key, None)
 
     def find(self, entry: Entry) -> Block | None:
         """The execution with that entry, if it is still the latest."""

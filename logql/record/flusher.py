@@ -27,7 +27,6 @@ class Flusher:
         self._writer = writer
         self._rules = rules
         self._seq = first_seq
-        self._last_event_at = 0.0
         self._on_tick = on_tick
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -52,11 +51,6 @@ class Flusher:
         with self._lock:
             kinds = api.events[1::4]
             return self._seq + len(kinds) - kinds.count(api.LINE)
-
-    def last_event_at(self) -> float:
-        """When the last event happened."""
-        with self._lock:
-            return float(api.events[-1]) if api.events else self._last_event_at
 
     def drain(self) -> None:
         """Hand everything logged so far to the operating system; what cannot be written is lost, with a warning."""
@@ -90,7 +84,6 @@ class Flusher:
         self._writer.abandon()
 
     def _write(self, drained: list[Any]) -> None:
-        self._last_event_at = drained[-1]
         lines = 0
         try:
             batch = build_batch(drained, self._seq, self._rules)

@@ -1,4 +1,4 @@
-"""Processes of one run: forked and spawned children, the ranks of one training, and how this process ends."""
+"""Processes of one run: forked and spawned children, and the ranks of one training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from logql.model import Run
 from logql.record import api
@@ -125,40 +124,3 @@ def _read_group(path: str) -> str | None:
 
 def _has_rank(store: str, run: str, rank: int) -> bool:
     return any(chunk.rank == rank for chunk in list_chunks(store, run))
-
-
-def uncaught_error(last_event: float) -> BaseException | None:
-    """What ended the script: the exception that the interpreter printed, or a `sys.exit` with an error.
-
-    An exit before the last event (a time) was caught, as the script went on.
-    """
-    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    if isinstance(error, BaseException):
-        return error
-    return _exit.error if _exit.at >= last_event else None
-
-
-class _Exit:
-    """Notes the code of the last `sys.exit(code)`; nothing else tells it to an `atexit` function."""
-
-    def __init__(self) -> None:
-        self.error: SystemExit | None = None
-        self.at = 0.0
-        self._original: Callable[..., Any] | None = None
-
-    def install(self) -> None:
-        if self._original is not None:
-            return
-        self._original = original = sys.exit
-
-        def exit(code: Any = None, /) -> Any:  # noqa: A001
-            """Exit the interpreter by raising SystemExit(code)."""
-            self.at = time.time()
-            self.error = None if code in (None, 0) else SystemExit(code)
-            original(code)
-
-        sys.exit = exit
-
-
-_exit = _Exit()
-note_exit_code = _exit.install

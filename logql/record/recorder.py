@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from logql import settings
 from logql.record import api, arguments, guard, identity, processes
 from logql.record.blocks import Blocks
+from logql.record.ending import ending
 from logql.record.open_run import OpenRun, Wanted, open_run
 from logql.record.processes import ChildRun
 from logql.record.values import capture_tensor, convert, is_tensor
@@ -140,7 +141,7 @@ class Recorder:
             self._run = run
             run.start()
             processes.tell_children(run)
-            processes.note_exit_code()
+            ending.watch()
         except Exception as exc:
             self._run = None
             api.send_events_to(api.discard)
@@ -166,7 +167,7 @@ class Recorder:
             self._exited = True
             run, self._run = self._run, None
             if isinstance(run, OpenRun):
-                self._close(run, processes.uncaught_error(run.flusher.last_event_at()))
+                self._close(run, ending.error())
             elif run is not None:
                 run.close()
             api.send_events_to(api.discard)

@@ -63,6 +63,10 @@ def test_calls_return_their_values(tmp_path: Path) -> None:
         ("import sys; sys.exit(3)", 3, "failed", "SystemExit: 3"),
         ("import sys; sys.exit(0)", 0, "finished", None),
         ("import sys; sys.exit()", 0, "finished", None),
+        ("import sys\ntry:\n    sys.exit(3)\nfinally:\n    logql.log('after', 1)", 3, "failed", "SystemExit: 3"),
+        ("import sys\ntry:\n    sys.exit(3)\nexcept SystemExit:\n    logql.log('after', 1)", 0, "finished", None),
+        ("import sys\ndef main():\n    return sys.exit('no data')\nmain()", 1, "failed", "SystemExit: no data"),
+        ("raise SystemExit(0)", 0, "finished", None),
         ("raise KeyboardInterrupt", None, "failed", "KeyboardInterrupt"),
     ],
 )
