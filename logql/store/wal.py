@@ -292,11 +292,12 @@ def _pack(column: array[Any]) -> tuple[array[Any], int]:
     count = len(column)
     if count < 2:
         return column, 0
+    bits = array("q", column.tobytes()) if column.typecode == "d" else column
     try:
-        period = column[1:65].index(column[0]) + 1
+        period = bits[1:65].index(bits[0]) + 1
     except ValueError:
         return column, 0
-    if column[period:] == column[:-period]:
+    if bits[period:] == bits[:-period]:
         return column[:period], period
     return column, 0
 

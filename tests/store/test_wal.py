@@ -205,6 +205,12 @@ def test_a_hot_loop_takes_little_room() -> None:
     assert wal.decode_batch(payload) == batch
 
 
+def test_a_column_that_repeats_keeps_its_bits() -> None:
+    zeros = array("d", [0.0, -0.0, 0.0, 0.0, math.nan, math.nan])
+    batch = wal.Batch(0, array("q", [0]) * 6, array("B", [3]) * 6, zeros, array("d", range(6)), ["x"], [])
+    assert wal.decode_batch(wal.encode_batch(batch)).values.tobytes() == zeros.tobytes()
+
+
 VALUES = st.recursive(
     st.none()
     | st.booleans()
