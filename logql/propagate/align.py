@@ -7,10 +7,12 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from logql.propagate.outline import Item
+from logql.propagate.outline import Item, without_self
 
 #: Pairs whose tokens overlap less than this are different statements.
 LEAST = 0.5
+_RECORDED = 0.75
+_SAME_RESULT = 0.6
 _LARGEST = 40_000
 _GROUPS: dict[type[ast.AST], str] = {
     ast.FunctionDef: "def",
@@ -167,19 +169,39 @@ def pair_gain(one: Item, other: Item) -> float:
 
 
 def similarity(one: Item, other: Item) -> float:
-    """Share of tokens in common, 0 across kinds; a compound statement counts its body as well."""
+    """Share of tokens in common, 0 across kinds; a compound statement counts its body as well.
+
+    Statements that log the same name, or delimit the same loop, are alike whatever else they say.
+    """
+    recorded = one.recorded
+    if recorded is not None and recorded == other.recorded:
+        return max(_RECORDED, _likeness(one, other))
     mine, theirs = _GROUPS.get(type(one.node), "simple"), _GROUPS.get(type(other.node), "simple")
     if mine != theirs:
         return 0.8 * _likeness(one, other) if {mine, theirs} <= {"simple", "return"} else 0.0
     header = _likeness(one, other)
     if not one.compound:
-        return header
+        return max(header, _SAME_RESULT) if _same_result(one, other) else header
     body = _dice(_keys_below(one), _keys_below(other))
     return max(0.5 * header + 0.5 * body, 0.9 * header if header > 0.6 else 0.0)
 
 
+def _same_result(one: Item, other: Item) -> bool:
+    """Whether both bind the same names to what the same function returns, its arguments aside."""
+    return _binding(one) is not None and _binding(one) == _binding(other)
+
+
+def _binding(item: Item) -> tuple[bytes, ...] | None:
+    if not isinstance(item.node, ast.Assign) or not isinstance(item.node.value, ast.Call):
+        return None
+    tokens = without_self(item.tokens)
+    at = tokens.index(b"=") if b"=" in tokens else len(tokens)
+    return tokens[: tokens.index(b"(", at)] if b"(" in tokens[at:] else None
+
+
 def token_similarity(tokens: tuple[bytes, ...], other: Item) -> float:
     """Likeness of a text, given by its tokens, to a simple statement."""
+    tokens = without_self(tokens)
     return 0.7 * _dice(_words(tokens), _bag(other, words=True)) + 0.3 * _dice(_counted(tokens), _bag(other))
 
 
@@ -191,7 +213,8 @@ def _likeness(one: Item, other: Item) -> float:
 def _bag(item: Item, *, words: bool = False) -> frozenset[tuple[bytes, int]]:
     bag = item.words if words else item.bag
     if bag is None:
-        bag = _words(item.tokens) if words else _counted(item.tokens)
+        tokens = without_self(item.tokens)
+        bag = _words(tokens) if words else _counted(tokens)
         if words:
             item.words = bag
         else:

@@ -139,10 +139,13 @@ def _is_wrapper(statement: Item, matched: Mapping[Item, Item]) -> bool:
 
 
 def _nearest(siblings: list[Item], matched: Mapping[Item, Item]) -> tuple[Item | None, int]:
-    for skipped, sibling in enumerate(siblings):
+    """The nearest matched sibling, and how many that do more than log stand between."""
+    skipped = 0
+    for sibling in siblings:
         if sibling in matched:
             return matched[sibling], skipped
-    return None, len(siblings)
+        skipped += not is_log(sibling.node)
+    return None, skipped
 
 
 def _target_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> _Block | None:
@@ -275,6 +278,8 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
 _MARGIN = 0.15
 _MARGIN_ALONE = 0.6
 _MARGIN_QUIET = 0.3
+#: What it weighs that the statement reads what the one before it binds.
+_DEFINES = 0.3
 #: With this many new statements between it and what both versions have, a statement belongs to the new code.
 _FAR = 3
 
@@ -286,6 +291,8 @@ def _gap_score(gap: _Gap, cut: int) -> float:
     score = 0.0
     if cut == 0 and gap.follows:
         score += 1.0 if anchored else 0.5
+        if gap.low is not None and uses_of(gap.low.node).writes & uses.reads:
+            score += _DEFINES
     if cut == len(gap.items) and gap.precedes:
         score += 1.1 if anchored else 0.5
     for number, item in enumerate(gap.items):

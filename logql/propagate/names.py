@@ -276,6 +276,23 @@ def parameters(unit: Unit) -> set[str]:
     return set()
 
 
+def attributes_of_self(unit: Unit) -> set[str]:
+    """Attributes that the methods of the class around a method assign to `self`; none outside of methods."""
+    header = unit.parent
+    while header is not None and not isinstance(header.node, ast.ClassDef):
+        header = header.parent
+    if header is None:
+        return set()
+    return {
+        node.attr
+        for node in ast.walk(header.node)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+
+
 def star_imports(outline: Outline) -> set[str]:
     """Modules of which everything is imported at module level."""
     found = set()

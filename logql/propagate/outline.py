@@ -23,6 +23,7 @@ _TOKEN = re.compile(
     rb"|[\w\x80-\xff]+|\\\r?\n|[^\w\s\x80-\xff]",
     re.DOTALL,
 )
+_RECORDING = {b"log": b"log", b"loop": b"loop", b"iteration": b"loop"}
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
 
 
@@ -30,7 +31,8 @@ _WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
 class Item:
     """One statement, or the header of a compound one, in the order of the file.
 
-    `block` is the list of siblings it stands in, `end` the index after its subtree, `unit` the scope that owns it.
+    `block` is the list of siblings it stands in, `end` the index after its subtree, `unit` the scope that owns it;
+    `key` is its text without `self.`.
     """
 
     index: int
@@ -51,6 +53,14 @@ class Item:
     @property
     def kind(self) -> type[Statement]:
         return type(self.node)
+
+    @property
+    def recorded(self) -> tuple[bytes, bytes] | None:
+        """The column that it logs, or the loop whose iterations it delimits: the same in all versions."""
+        for number, token in enumerate(self.tokens[:-2]):
+            if token in _RECORDING and self.tokens[number + 1] == b"(" and self.tokens[number + 2][-1:] in b"\"'":
+                return _RECORDING[token], self.tokens[number + 2]
+        return None
 
     @property
     def compound(self) -> bool:
@@ -206,7 +216,8 @@ class _Reader:
     ) -> None:
         outline = self.outline
         tokens = self._tokens(node)
-        item = Item(len(outline.items), node, parent, slot, block, len(block), tokens, b" ".join(tokens), unit, depth)
+        key = b" ".join(without_self(tokens))
+        item = Item(len(outline.items), node, parent, slot, block, len(block), tokens, key, unit, depth)
         outline.items.append(item)
         unit.items.append(item)
         block.append(item)
@@ -235,6 +246,19 @@ def child_blocks(node: ast.AST) -> Iterator[tuple[str, list[Statement]]]:
         children = getattr(node, slot, None)
         if isinstance(children, list) and children:
             yield slot, children
+
+
+def without_self(tokens: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Tokens without `self.`: code that moves between functions and methods stays alike."""
+    if b"self" not in tokens:
+        return tokens
+    found: list[bytes] = []
+    for token in tokens:
+        if token == b"." and found and found[-1] == b"self":
+            found.pop()
+        else:
+            found.append(token)
+    return tuple(found)
 
 
 _CLOSERS = frozenset((b")", b"]", b"}"))

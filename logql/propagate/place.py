@@ -11,7 +11,7 @@ from logql.propagate.edit import CannotInsert, insert_header, insert_text
 from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
 from logql.propagate.names import uses_of
-from logql.propagate.outline import Item, Outline, collections_paused, normal_tokens, read_outline
+from logql.propagate.outline import Item, Outline, Unit, collections_paused, normal_tokens, read_outline
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal, finish, refused
 from logql.propagate.rewrite import guarded_text, statement_text
@@ -178,7 +178,15 @@ def find_spot(subject: Subject, outlines: Sequence[Outline]) -> Found | Nowhere:
         return Nowhere(
             f"it may belong to `{hosts[0].unit.name or 'the module'}` or to `{hosts[1].unit.name or 'the module'}`"
         )
-    host = hosts[0].unit
+    first = spot_in(subject, hosts[0].unit)
+    if not isinstance(first, Nowhere) or first.candidates:
+        return first
+    others = (spot_in(subject, host.unit) for host in hosts[1:5] if host.shared > 1 and host.score >= _LEAST_SCORE)
+    return next((found for found in others if not isinstance(found, Nowhere)), first)
+
+
+def spot_in(subject: Subject, host: Unit) -> Found | Nowhere:
+    """The place of a statement in one scope of the old files."""
     outer = subject.statement
     for number in range(len(subject.guards) + 1):
         matched = align(_around(outer), host.items)

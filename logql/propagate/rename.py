@@ -159,6 +159,8 @@ class _Walker:
         self.found.append(((new.name,), (old.name,), True))
         mine = [argument.arg for argument in all_arguments(new.args)]
         other = [argument.arg for argument in all_arguments(old.args)]
+        if (mine[:1] == ["self"]) is not (other[:1] == ["self"]):
+            mine, other = [name for name in mine if name != "self"], [name for name in other if name != "self"]
         if len(mine) == len(other):
             for a, b in zip(mine, other, strict=True):
                 self.found.append(((a,), (b,), True))

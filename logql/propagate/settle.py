@@ -14,6 +14,7 @@ from logql.propagate.known import Knowledge, defined_names
 from logql.propagate.locate import Spot
 from logql.propagate.names import (
     Uses,
+    attributes_of_self,
     binding_kind,
     bound_before,
     header_uses,
@@ -152,7 +153,7 @@ class Settler:
             raise Refusal(f"`{name}` is a {theirs} at this place, and a {mine} in the newer version")
 
     def _rename(self, path: Path) -> bool:
-        other = self._renamed(path)
+        other = self._renamed(path) or self._of_object(path)
         if other is None or not self._readable(other):
             return False
         mine = binding_kind(path[0], self.statement.unit)
@@ -161,6 +162,17 @@ class Settler:
             return False
         self.settled.renames[path] = other
         return True
+
+    def _of_object(self, path: Path) -> Path | None:
+        """`self.model` in methods is `model` in functions, and the reverse, where nothing tells otherwise."""
+        mine, theirs = attributes_of_self(self.statement.unit), attributes_of_self(self.spot.unit)
+        other: Path | None = None
+        if path[0] == "self" and len(path) == 2 and path[1] in mine and not self._is_bound("self"):
+            other = path[1:] if binding_kind(path[1], self.spot.unit) == "variable" else None
+        elif len(path) == 1 and path[0] in theirs and binding_kind(path[0], self.statement.unit) == "variable":
+            other = ("self", *path)
+        told = {*self._all_votes.used.get(path, ()), *self._all_votes.defined.get(path, ())}
+        return other if told <= {other} else None
 
     def _readable(self, path: Path) -> bool:
         return is_bound(path[0], self.spot.unit, self.spot.index) and all(

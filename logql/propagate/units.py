@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from logql.propagate.outline import Item, Outline, Unit
 
 _REACH = 12.0
+#: What a statement counts that logs the same name, or delimits the same loop, in other words.
+_RECORDED = 0.7
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ def _surroundings(statement: Item) -> list[tuple[Item, float]]:
         if statement.index <= item.index < statement.end:
             continue
         weight = (0.03 + math.exp(-abs(number - at) / _REACH)) * min(1.0, 0.1 * len(item.tokens))
+        if isinstance(item.node, ast.Import | ast.ImportFrom):
+            weight *= 0.1
         found.append((item, weight))
     return found
 
@@ -63,6 +68,7 @@ def _score(
     same_file: bool,
 ) -> Host:
     present = Counter(item.key for item in unit.items)
+    recorded = {item.recorded for item in unit.items} - {None}
     score = 0.0
     shared = 0
     for item, weight in around:
@@ -70,11 +76,14 @@ def _score(
             present[item.key] -= 1
             score += weight / math.sqrt(max(1, rarity[item.key]))
             shared += 1
+        elif recorded and item.recorded in recorded:
+            score += _RECORDED * weight
+            shared += 1
     score /= total
     kinds = statement.unit.is_function == unit.is_function and (statement.unit.header is None) == (unit.header is None)
     if statement.unit.name == unit.name and kinds:
         score += 0.5 if same_file else 0.25
-    elif _last(statement.unit) == _last(unit) and unit.header is not None and kinds:
+    elif _last(statement.unit) == _last(unit) and unit.header is not None and kinds and shared:
         score += 0.15
     elif not kinds or (unit.header is not None and unit.name in taken):
         score *= 0.7
