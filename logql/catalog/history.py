@@ -23,6 +23,7 @@ class Cells:
     `recorded`: the levels at which the run logged it, none of which has a deeper one below that did. `placed`: the
     levels at which a replay would log it, or has logged it. `unfillable`: the levels whose iterations stand in for
     rows that no replay can give, for `reason`. `known` tells which share of the placed cells replays have settled.
+    `standing` holds all levels at which a replay may log it, the enclosing ones of `placed` too.
     """
 
     recorded: tuple[Level, ...] = ()
@@ -33,6 +34,7 @@ class Cells:
     fingerprint: str | None = None
     once: bool = False
     reason: str | None = None
+    standing: tuple[Level, ...] = ()
 
     @property
     def virtual(self) -> bool:
@@ -173,7 +175,8 @@ class History:
         coverage = self.coverage(name, run.id, status.fingerprint)
         static = deepest(status.levels) or self._main_levels(run)
         known = self._known(run, static, coverage)
-        placed = deepest({*coverage.levels, *(() if known == "all" else static)})
+        standing = {*coverage.levels, *(() if known == "all" else (*status.levels, *static))}
+        placed = deepest(standing)
         failed = coverage.has_failed()
         return Cells(
             placed=placed or static,
@@ -182,6 +185,7 @@ class History:
             failed=failed,
             fingerprint=status.fingerprint,
             once=status.once,
+            standing=tuple(sorted(standing)) or static,
         )
 
     def _main_levels(self, run: Run) -> tuple[Level, ...]:

@@ -10,6 +10,9 @@ from logql.model import RUN_LEVEL, Level, Run, Shape, level_text
 from logql.store.levels import loop_names
 from logql.store.types import unify
 
+#: Type of a virtual column before its first fill: NULL without a type, which DuckDB compares with anything.
+UNKNOWN_TYPE = '"NULL"'
+
 
 @dataclass(frozen=True)
 class Column:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from logql.catalog.made import Made, made_from
-from logql.catalog.schema import Column
+from logql.catalog.schema import UNKNOWN_TYPE, Column
 from logql.catalog.status import OWN, Status
 from logql.errors import StoreError
 from logql.model import Level, LogStatement, Placement, Run, Version
@@ -94,7 +94,7 @@ class ProjectSources:
         found = set(self._made)
         for script in self._scripts:
             found |= {s.name for s in find_statements(self._tree(None, script)) if s.name is not None}
-        return {name: Column(name, "DOUBLE", frozenset(), name not in self._recorded) for name in sorted(found)}
+        return {name: Column(name, UNKNOWN_TYPE, frozenset(), name not in self._recorded) for name in sorted(found)}
 
     def is_stale(self) -> bool:
         """Whether today's source has changed since it was read."""

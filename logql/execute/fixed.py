@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from logql.catalog.history import History
 from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES
+from logql.catalog.schema import UNKNOWN_TYPE
 from logql.execute.runs import timestamp
 from logql.execute.scans import scan
 from logql.execute.sqltext import ident
@@ -78,13 +79,14 @@ def _columns(history: History, comments: Comments) -> Rows:
     found: Rows = []
     for name, column in names.items():
         history.may_miss(name)
+        type_ = column.type if column.type != UNKNOWN_TYPE else None
         for version, runs in first_runs.items():
             row = _column_row(history, name, runs)
             if row is not None:
                 level, statement, file, line, reason = row
                 comment = comments["column"].get(name)
                 counts = (None,) * 6
-                found.append((name, version, level, column.type, comment, *counts, statement, file, line, reason))
+                found.append((name, version, level, type_, comment, *counts, statement, file, line, reason))
     return found
 
 

@@ -141,4 +141,4 @@ def fixed_groups(ref: LogsRef, history: History, source: Source) -> list[Group]:
 def _fixed_cells(history: History, name: str, run: Run, shape: Shape) -> Cells:
     everywhere = tuple(sorted(level for level, names in shape.levels.items() if name in names))
     found = Cells(recorded=everywhere) if everywhere else history.cells(name, run)
-    return replace(found, fingerprint=None, reason=None)
+    return replace(found, placed=found.standing, fingerprint=None, reason=None)

@@ -119,7 +119,7 @@ class Lowering:
         homes = {}
         for name, cells in nodes.group.signature.cells:
             around = sorted(place for place in counting_levels(cells) if place == level[: len(place)])
-            if self.ref.relation != LOGS and cells.recorded:
+            if self.ref.relation != LOGS and (cells.recorded or cells.known == "all"):
                 around = around[-1:]
             homes[name] = sorted(set(around))
         return homes

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from logql.catalog.history import Cells, History
-from logql.catalog.schema import explicit
+from logql.catalog.schema import UNKNOWN_TYPE, explicit
 from logql.execute.groups import Group, counting_levels
 from logql.execute.scans import FRAME_TYPES, misfits, scan
 from logql.execute.settled import coverage_table, reasons_table
@@ -57,7 +57,7 @@ class Nodes:
         """The unified type of a name."""
         bare = explicit(name)[0]
         column = self.history.schema.find(bare) or self.history.virtual(bare)
-        return column.type if column is not None else "DOUBLE"
+        return column.type if column is not None else UNKNOWN_TYPE
 
     def node(self, level: Level, names: Sequence[str]) -> str | None:
         """SQL of the node of `level` with `names`; None where no piece of that level exists."""

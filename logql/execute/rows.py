@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from logql.catalog.history import Cells, History
-from logql.catalog.schema import explicit
+from logql.catalog.schema import UNKNOWN_TYPE, explicit
 from logql.execute.groups import Group, Source, cells_of, counting_levels
 from logql.execute.rowrule import Context, Formed, Key, Position, Value, form_rows
 from logql.execute.scans import FRAME_TYPES, misfits, scan
@@ -202,7 +202,7 @@ class _Former:
     def _type(self, name: str) -> str:
         bare = explicit(name)[0]
         column = self.history.schema.find(bare) or self.history.virtual(bare)
-        return column.type if column is not None else "DOUBLE"
+        return column.type if column is not None else UNKNOWN_TYPE
 
     def table(self) -> pa.Table:
         """All rows as a table; logged values keep the type that they have, for DuckDB to cast."""

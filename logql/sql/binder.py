@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from sqlglot import exp
 
 from logql.catalog.relations import FIXED_NAMES
-from logql.errors import BindError, NotSupportedError, ReadOnlyRelation
+from logql.errors import BindError, NotSupportedError, ParseError, ReadOnlyRelation
 from logql.sql.bound import BoundQuery, LogsRef
 from logql.sql.macros import expand, parse
 from logql.sql.names import at, nearest, span
 from logql.sql.patches import Patches
+from logql.sql.pivots import with_pivot_inside
 from logql.sql.scope import Scope
 from logql.sql.sources import Foreign, Reference, Source
 from logql.sql.world import World
@@ -27,7 +28,14 @@ _DEEPEST = 30
 
 def bind_query(sql: str, world: World) -> BoundQuery:
     """Bind one statement of DuckDB's. Raises ParseError, and BindError for names that mean nothing."""
-    bound, _ = Binder(sql, world).bind(parse(sql))
+    try:
+        tree = parse(sql)
+    except ParseError:
+        spelled = with_pivot_inside(sql)
+        if spelled == sql:
+            raise
+        sql, tree = spelled, parse(spelled)
+    bound, _ = Binder(sql, world).bind(tree)
     return bound
 
 

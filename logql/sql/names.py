@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from sqlglot import exp
@@ -17,8 +18,14 @@ def nearest(name: str, candidates: Iterable[str], limit: int = 5) -> tuple[str, 
         folded.setdefault(candidate.lower(), candidate)
     wanted = name.lower()
     close = difflib.get_close_matches(wanted, folded, n=limit, cutoff=0.6)
-    inside = sorted(c for c in folded if len(wanted) > 2 and wanted in c and c not in close)
-    return tuple(folded[found] for found in [*close, *inside][:limit])
+    inside = sorted(c for c in folded if len(wanted) > 2 and (wanted in c or _near_a_word(wanted, c)))
+    return tuple(folded[found] for found in dict.fromkeys([*close, *inside]))[:limit]
+
+
+def _near_a_word(wanted: str, candidate: str) -> bool:
+    """Whether a word of a name of several is near: `acu` to `val_acc`."""
+    words = re.split(r"[\W_]+", candidate)
+    return len(words) > 1 and bool(difflib.get_close_matches(wanted, words, n=1, cutoff=0.6))
 
 
 def unknown(sql: str, node: exp.Expr, name: str, candidates: Iterable[str], hint: str | None = None) -> BindError:
