@@ -182,12 +182,19 @@ def _add_sharing(commands: Any) -> None:
     parser = _command(
         commands, "publish", _publish, "write a Parquet snapshot of all relations", "logql publish /data/runs"
     )
-    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument("directory", metavar="DIR", help="where; a snapshot that is there already is replaced")
     parser = _command(commands, "serve", _serve, "let BI tools query over MySQL's protocol", "logql serve --port 3306")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=3306)
-    parser.add_argument("--replay", choices=("auto", "off"), default="off")
-    parser.add_argument("--budget", type=float, metavar="SECONDS")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=3306, help="port to listen on (default: 3306; 0: any)")
+    parser.add_argument("--user", metavar="NAME", help="who may connect, with the password in LOGQL_SERVE_PASSWORD")
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate, to offer TLS")
+    parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key")
+    parser.add_argument("--replay", choices=("auto", "off"), default="off", help="whether missing values are replayed")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="most replay time of a query")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="most time of a query (default: 300; 0: any)")
+    parser.add_argument("--max-rows", type=int, metavar="N", help="most rows of a result (default: 1000000)")
+    parser.add_argument("--max-queries", type=int, metavar="N", help="most queries at once (default: 4)")
+    parser.add_argument("--memory", metavar="SIZE", help="most memory that queries use, such as 4GB")
 
 
 def _add_upkeep(commands: Any) -> None:

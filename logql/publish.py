@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from logql import dbapi
 from logql.catalog.relations import FIXED_NAMES
@@ -120,7 +121,7 @@ def _check_target(target: str, store: str) -> None:
         raise OperationalError(f"{target} holds files that logql did not publish", hint="name a new directory")
 
 
-def _manifest(directory: str) -> dict[str, dict[str, int]] | None:
+def _manifest(directory: str) -> dict[str, Any] | None:
     try:
         with open(os.path.join(directory, MANIFEST), encoding="utf-8") as file:
             found = json.load(file)

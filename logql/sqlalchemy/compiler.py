@@ -1,5 +1,8 @@
 """SQLAlchemy's expressions, statements and types as DuckDB's SQL."""
 
+# The signatures are SQLAlchemy's, and so are the parts without types.
+# ruff: noqa: ARG002
+# mypy: disable-error-code="no-untyped-call, no-any-return"
 from __future__ import annotations
 
 from typing import Any
@@ -10,18 +13,17 @@ from sqlalchemy.sql.expression import cast
 
 from logql.sqlalchemy.words import RESERVED_WORDS
 
-
 _NOW = "CAST(now() AS TIMESTAMP)"
 
 
 class QueryCompiler(compiler.SQLCompiler):
     """Queries and DML."""
 
-    def visit_now_func(self, fn: Any, **kw: Any) -> str:  # noqa: ARG002
+    def visit_now_func(self, fn: Any, **kw: Any) -> str:
         """now() without a time zone: what a TIMESTAMP column holds."""
         return _NOW
 
-    def visit_current_timestamp_func(self, fn: Any, **kw: Any) -> str:  # noqa: ARG002
+    def visit_current_timestamp_func(self, fn: Any, **kw: Any) -> str:
         """CURRENT_TIMESTAMP without a time zone."""
         return _NOW
 
@@ -44,7 +46,7 @@ class QueryCompiler(compiler.SQLCompiler):
             text += "\n OFFSET " + self.process(select._offset_clause, **kw)
         return text
 
-    def for_update_clause(self, select: Any, **kw: Any) -> str:  # noqa: ARG002
+    def for_update_clause(self, select: Any, **kw: Any) -> str:
         """Nothing: transactions see a snapshot, and rows cannot be locked."""
         return ""
 
@@ -58,7 +60,7 @@ class QueryCompiler(compiler.SQLCompiler):
         """What a path leads to in a JSON value."""
         return self._json_item(binary, operator, _cast_applied, **kw)
 
-    def _json_item(self, binary: Any, operator: Any, cast_applied: bool, **kw: Any) -> str:  # noqa: ARG002
+    def _json_item(self, binary: Any, operator: Any, cast_applied: bool, **kw: Any) -> str:
         affinity = binary.type._type_affinity
         if affinity in (types.JSON, types.String):
             function = "json_extract" if affinity is types.JSON else "json_extract_string"
@@ -69,7 +71,7 @@ class QueryCompiler(compiler.SQLCompiler):
         left, right = self.process(binary.left, **kw), self.process(binary.right, **kw)
         return f"{function}({left}, {right})"
 
-    def visit_regexp_match_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:  # noqa: ARG002
+    def visit_regexp_match_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
         """A match of a regular expression anywhere in a text."""
         return f"regexp_matches({self._regexp(binary, binary.right, **kw)})"
 
@@ -77,7 +79,7 @@ class QueryCompiler(compiler.SQLCompiler):
         """No match of a regular expression in a text."""
         return f"NOT {self.visit_regexp_match_op_binary(binary, operator, **kw)}"
 
-    def visit_regexp_replace_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:  # noqa: ARG002
+    def visit_regexp_replace_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
         """A replacement of all matches."""
         pattern, replacement = binary.right.clauses
         parts = [self.process(part, **kw) for part in (binary.left, pattern, replacement)]
@@ -89,7 +91,7 @@ class QueryCompiler(compiler.SQLCompiler):
         flags = binary.modifiers.get("flags")
         return ", ".join([*parts, self.render_literal_value(flags, types.STRINGTYPE)] if flags else parts)
 
-    def visit_bitwise_xor_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:  # noqa: ARG002
+    def visit_bitwise_xor_op_binary(self, binary: Any, operator: Any, **kw: Any) -> str:
         """Exclusive or: `^` is a power in DuckDB."""
         return f"xor({self.process(binary.left, **kw)}, {self.process(binary.right, **kw)})"
 
@@ -97,7 +99,7 @@ class QueryCompiler(compiler.SQLCompiler):
         """Texts joined by a separator."""
         return super().visit_aggregate_strings_func(fn, use_function_name="string_agg", **kw)
 
-    def visit_empty_set_expr(self, element_types: Any, **kw: Any) -> str:  # noqa: ARG002
+    def visit_empty_set_expr(self, element_types: Any, **kw: Any) -> str:
         """A subquery without rows, for an IN over no values."""
         nulls = ", ".join(
             f"CAST(NULL AS {self.dialect.type_compiler_instance.process(type_)})"
@@ -109,14 +111,14 @@ class QueryCompiler(compiler.SQLCompiler):
 
     def update_from_clause(
         self, update_stmt: Any, from_table: Any, extra_froms: Any, from_hints: Any, **kw: Any
-    ) -> str:  # noqa: ARG002
+    ) -> str:
         """UPDATE ... FROM other tables."""
         kw["asfrom"] = True
         return "FROM " + ", ".join(table._compiler_dispatch(self, fromhints=from_hints, **kw) for table in extra_froms)
 
     def delete_extra_from_clause(
         self, delete_stmt: Any, from_table: Any, extra_froms: Any, from_hints: Any, **kw: Any
-    ) -> str:  # noqa: ARG002
+    ) -> str:
         """DELETE ... USING other tables."""
         kw["asfrom"] = True
         return "USING " + ", ".join(table._compiler_dispatch(self, fromhints=from_hints, **kw) for table in extra_froms)
@@ -168,11 +170,13 @@ class DdlCompiler(compiler.DDLCompiler):
         name = self.preparer.quote_identifier(f"{table.name}_{column.name}_numbers")
         return f"{self.preparer.quote_schema(table.schema)}.{name}" if table.schema else name
 
-    def visit_create_index(self, create: Any, include_schema: bool = False, **kw: Any) -> str:  # noqa: ARG002
+    def visit_create_index(
+        self, create: Any, include_schema: Any = False, include_table_schema: Any = True, **kw: Any
+    ) -> str:
         """CREATE INDEX: the index lives in the schema of its table."""
-        return super().visit_create_index(create, include_schema=False, **kw)
+        return super().visit_create_index(create, False, include_table_schema, **kw)
 
-    def visit_set_column_comment(self, create: Any, **kw: Any) -> str:  # noqa: ARG002
+    def visit_set_column_comment(self, create: Any, **kw: Any) -> str:
         """A comment on a column of an own table, whose name then always has its table's before it."""
         column = self.preparer.format_column(create.element, use_table=True, use_schema=True)
         text = self.sql_compiler.render_literal_value(create.element.comment, types.STRINGTYPE)

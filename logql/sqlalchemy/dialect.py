@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Engine
 from sqlalchemy.engine.interfaces import ConnectArgsType
 from sqlalchemy.exc import ArgumentError
 
@@ -67,11 +67,18 @@ class LogqlDialect(Reflection):
 
         return dbapi
 
+    @classmethod
+    def engine_created(cls, engine: Engine) -> None:
+        """Count the rows of inserts in batches, too: pandas tells the number."""
+        engine.update_execution_options(preserve_rowcount=True)
+
     def create_connect_args(self, url: URL) -> ConnectArgsType:
         """Arguments of `connect` from a URL: the store's path, relative or absolute, and options."""
         options = {key: value if isinstance(value, str) else value[-1] for key, value in url.query.items()}
         if unknown := sorted(set(options) - _OPTIONS):
-            raise ArgumentError(f"logql knows no option {unknown[0]!r} of a URL; it knows {', '.join(sorted(_OPTIONS))}")
+            raise ArgumentError(
+                f"logql knows no option {unknown[0]!r} of a URL; it knows {', '.join(sorted(_OPTIONS))}"
+            )
         self.reflects_history = options.pop("reflect", "all") != "own"
         arguments: dict[str, Any] = dict(options)
         if "read_only" in arguments:

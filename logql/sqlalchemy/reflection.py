@@ -1,5 +1,7 @@
 """What there is: own tables and views as DuckDB's catalog has them, recorded relations as the history has them."""
 
+# The signatures are SQLAlchemy's.
+# ruff: noqa: ARG002
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,7 @@ class Reflection(default.DefaultDialect):
     def _own(self, connection: Connection, schema: str | None, temporary: bool = False) -> list[str]:
         return _names(connection, "table", schema, temporary)
 
-    def _kind(self, connection: Connection, name: str, schema: str | None, **kw: Any) -> str:
+    def _kind(self, connection: Connection, name: str, schema: str | None) -> str:
         """'own' or 'history', whose a name is. Raises NoSuchTableError."""
         if schema != HISTORY:
             sql = f"SELECT table_name FROM duckdb_columns() WHERE {_HERE} AND table_name = ? AND {_schema(schema)}"
@@ -121,7 +123,7 @@ class Reflection(default.DefaultDialect):
         if kind == "kept":
             cursor = connection.connection.cursor()
             cursor.execute(f"SELECT * FROM {self.identifier_preparer.quote(table_name)} LIMIT 0")
-            return [_column(name, type_) for name, type_, *_ in cursor.description or ()]
+            return [_column(name, str(type_)) for name, type_, *_ in cursor.description or ()]
         session = session_of(connection)
         comments = session.catalog.items("comment")
         columns = session.world().schema.relation(table_name)

@@ -30,7 +30,7 @@ class Nested(types.UserDefinedType[Any]):
         return self.text
 
 
-class Interval(type_api.NativeForEmulated, sqltypes._AbstractInterval):  # type: ignore[name-defined, misc]
+class Interval(type_api.NativeForEmulated, sqltypes._AbstractInterval):
     """DuckDB's INTERVAL, which comes and goes as a timedelta."""
 
     __visit_name__ = "INTERVAL"
@@ -40,9 +40,9 @@ class Interval(type_api.NativeForEmulated, sqltypes._AbstractInterval):  # type:
         self.second_precision, self.day_precision = second_precision, day_precision
 
     @classmethod
-    def adapt_emulated_to_native(cls, interval: types.Interval, **_: Any) -> Interval:
+    def adapt_emulated_to_native(cls, impl: Any, **_: Any) -> Interval:
         """The native type behind a generic Interval."""
-        return cls(interval.second_precision, interval.day_precision)
+        return cls(impl.second_precision, impl.day_precision)
 
     @property
     def python_type(self) -> type[datetime.timedelta]:

@@ -1,0 +1,247 @@
+"""The server over MySQL's protocol, with pymysql as the client, and with clients that behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from logql import dbapi
+from logql.errors import OperationalError, ProgrammingError
+from logql.store.snapshot import forget
+from tests.store.history import epochs, record
+
+pymysql = pytest.importorskip("pymysql")
+pytest.importorskip("mysql_mimic")
+
+from logql.serve import Limits, Server  # noqa: E402
+
+
+class Running:
+    """A server in a thread of its own."""
+
+    def __init__(self, store: str, **options: Any) -> None:
+        self.server = Server(store, port=0, **options)
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self.thread.start()
+        assert self.ready.wait(20)
+
+    async def _serve(self) -> None:
+        self.loop, self.stop = asyncio.get_running_loop(), asyncio.Event()
+        await self.server.start()
+        self.port = self.server.port
+        self.ready.set()
+        await self.server.wait(self.stop)
+
+    def client(self, **options: Any) -> Any:
+        return pymysql.connect(host="127.0.0.1", port=self.port, **{"user": "any", "read_timeout": 20, **options})
+
+    def ask(self, sql: str, **options: Any) -> list[tuple[Any, ...]]:
+        with self.client(**options) as client, client.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.stop.set)
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    found = str(tmp_path_factory.mktemp("served") / ".logql")
+    record(found, "R1", epochs(3, 2), "1" * 12, args={"lr": 0.5})
+    with dbapi.connect(found) as connection:
+        connection.execute("COMMENT ON COLUMN acc IS 'accuracy'")
+        connection.execute("CREATE VIEW best AS SELECT run, max(acc) AS top FROM logs GROUP BY run")
+    yield found
+    forget(found)
+
+
+@pytest.fixture(scope="module")
+def running(store: str) -> Iterator[Running]:
+    found = Running(store, limits=Limits(timeout_s=5, rows=1000, queries=2, connections=60))
+    yield found
+    found.end()
+
+
+def test_queries(running: Running) -> None:
+    assert running.ask("SELECT epoch, acc FROM logs ORDER BY epoch") == [(0, 0.0), (1, 1 / 64), (2, 2 / 64)]
+    assert running.ask("SELECT `epoch` FROM `logql`.`epoch` WHERE logql.epoch.acc > 0.02") == [(2,)]
+    assert running.ask("SELECT top FROM best") == [(2 / 64,)]
+    assert running.ask("SELECT 1") == [(1,)]
+    assert running.ask("SELECT DATABASE()") == [("logql",)]
+
+
+def test_what_only_duckdb_has(running: Running) -> None:
+    assert running.ask("SELECT epoch::VARCHAR FROM epoch QUALIFY row_number() OVER (ORDER BY acc DESC) = 1") == [("2",)]
+
+
+def test_values_of_every_type(running: Running) -> None:
+    (row,) = running.ask(
+        "SELECT TRUE, 12::TINYINT, -5::BIGINT, 12::HUGEINT, 1.25::DECIMAL(5,2), 0.1::DOUBLE, 0.5::FLOAT, 'ü', "
+        "DATE '2026-01-02', TIMESTAMP '2026-01-02 03:04:05.25', TIME '10:11:12', unhex('AB'), [1, 2], "
+        "{'a': 'ä'}, NULL, TIMESTAMPTZ '2026-01-02 00:00:00+02'"
+    )
+    assert [str(value) for value in row[3:5]] == ["12", "1.25"]
+    assert (row[0], row[1], row[2], row[5], row[6], row[7]) == (1, 12, -5, 0.1, 0.5, "ü")
+    assert row[8:10] == (datetime.date(2026, 1, 2), datetime.datetime(2026, 1, 2, 3, 4, 5, 250000))
+    assert row[10:12] == (datetime.timedelta(hours=10, minutes=11, seconds=12), b"\xab")
+    assert row[12:] == ("[1, 2]", '{"a": "ä"}', None, datetime.datetime(2026, 1, 1, 22, 0))
+
+
+def test_what_there_is(running: Running) -> None:
+    assert ("logql",) in running.ask("SHOW DATABASES")
+    tables = {name for (name,) in running.ask("SHOW TABLES")}
+    assert {"logs", "runs", "epoch", "step", "columns", "best"} <= tables
+    columns = {row[0]: row[1] for row in running.ask("SHOW COLUMNS FROM logs")}
+    assert (columns["acc"], columns["epoch"], columns["run"], columns["ts"]) == (
+        "double",
+        "bigint",
+        "text",
+        "datetime(6)",
+    )
+    assert running.ask("DESCRIBE logs") == running.ask("SHOW COLUMNS FROM logs")
+    assert "accuracy" in {row[8] for row in running.ask("SHOW FULL COLUMNS FROM logs")}
+    sql = "SELECT TABLE_NAME, DATA_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'logql'"
+    assert ("logs", "double") in running.ask(sql)
+    ((_, ddl),) = running.ask("SHOW CREATE TABLE logs")
+    assert "`acc` double DEFAULT NULL" in ddl
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+def test_sqlalchemy_over_the_wire(running: Running) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    engine = sqlalchemy.create_engine(f"mysql+pymysql://any@127.0.0.1:{running.port}/logql")
+    with engine.connect() as connection:
+        logs = sqlalchemy.Table("logs", sqlalchemy.MetaData(), autoload_with=connection)
+        found = connection.execute(sqlalchemy.select(logs.c.acc).where(logs.c.epoch == 2)).scalars().all()
+    engine.dispose()
+    assert found == [2 / 64]
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELEC 1", "error in your SQL"),
+        ("SELECT losss FROM logs", "losss"),
+        ("SELECT * FROM nothing", "nothing"),
+        ("CREATE TABLE t (a INT)", "only read"),
+        ("DROP TABLE logs", "only read"),
+        ("INSERT INTO logs VALUES (1)", "only read"),
+        ("SELECT * FROM range(2000)", "at most 1000"),
+        ("SELECT * FROM '/etc/passwd'", "passwd"),
+        ("SELECT * FROM read_text('/etc/passwd')", "disabled"),
+        ("SELECT count(*) FROM information_schema.nothing", "Unknown table"),
+        ("SHOW CREATE TABLE nothing", "doesn't exist"),
+        ("USE other", "Unknown database"),
+    ],
+)
+def test_errors_are_clean(running: Running, sql: str, message: str) -> None:
+    with running.client() as client, client.cursor() as cursor:
+        with pytest.raises(pymysql.err.MySQLError, match=message) as found:
+            cursor.execute(sql)
+        assert "Traceback" not in str(found.value)
+        cursor.execute("SELECT count(*) FROM runs")
+        assert cursor.fetchall() == ((1,),)
+
+
+def test_a_long_query_is_cancelled(running: Running) -> None:
+    begun = time.monotonic()
+    with pytest.raises(pymysql.err.MySQLError, match="longer than 5 s"):
+        running.ask(
+            "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c WHERE a.range + b.range = c.range * 7"
+        )
+    assert time.monotonic() - begun < 15
+
+
+def test_clients_that_misbehave(running: Running) -> None:
+    chance = random.Random(1)
+    patient = running.client()
+    held = []
+    for number in range(100):
+        one = socket.create_connection(("127.0.0.1", running.port), timeout=5)
+        if number % 4 == 0:
+            one.sendall(chance.randbytes(chance.randrange(1, 300)))
+        elif number % 4 == 1:
+            one.sendall(struct.pack("<I", 0xFFFFFF)[:3] + b"\x01" + chance.randbytes(50))
+        elif number % 4 == 2:
+            one.sendall(b"\x05\x00")
+        held.append(one)
+    for one in held:
+        one.close()
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            assert running.ask("SELECT count(*) FROM runs") == [(1,)]
+            break
+        except pymysql.err.MySQLError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    with patient, patient.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM runs")
+        assert cursor.fetchone() == (1,)
+
+
+def test_garbage_after_the_login(running: Running) -> None:
+    chance = random.Random(2)
+    for command in range(0, 30, 3):
+        client = running.client()
+        body = bytes([command]) + chance.randbytes(20)
+        client._sock.sendall(struct.pack("<I", len(body)) + body)
+        client._force_close()
+    assert running.ask("SELECT count(*) FROM runs") == [(1,)]
+
+
+def test_users_and_passwords(store: str) -> None:
+    found = Running(store, users={"ada": "s3cret"})
+    try:
+        assert found.ask("SELECT count(*) FROM runs", user="ada", password="s3cret") == [(1,)]  # noqa: S106
+        for name, password in (("ada", "wrong"), ("ada", ""), ("eve", ""), ("eve", "s3cret")):
+            with pytest.raises(pymysql.err.MySQLError):
+                found.client(user=name, password=password)
+        assert _query_in_spite_of_refusal(found.port) is False
+    finally:
+        found.end()
+
+
+def _query_in_spite_of_refusal(port: int) -> bool:
+    """Log in with a wrong password, ignore the answer, and ask; whether the server answered with rows."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as one:
+        one.recv(4096)
+        login = (
+            struct.pack("<IIB23s", 0x0008AA05, 1 << 24, 45, b"")
+            + b"eve\0"
+            + b"\x14"
+            + b"x" * 20
+            + b"mysql_native_password\0"
+        )
+        one.sendall(struct.pack("<I", len(login) | 1 << 24) + login)
+        one.recv(4096)
+        query = b"\x03SELECT 424242"
+        try:
+            one.sendall(struct.pack("<I", len(query)) + query)
+            return b"424242" in one.recv(4096)
+        except OSError:
+            return False
+
+
+def test_never_open_without_users(store: str) -> None:
+    with pytest.raises(ProgrammingError, match="no users"):
+        Server(store, host="0.0.0.0")  # noqa: S104
+
+
+def test_a_taken_port(store: str, running: Running) -> None:
+    server = Server(store, port=running.port)
+    with pytest.raises(OperationalError, match="cannot listen"):
+        asyncio.run(server.start())
+    server.close()
