@@ -8,6 +8,9 @@ from tests.plan.stand_in import NAMES, VIRTUAL, Cell, History, Unit
 
 VALUES = (None, 0.0, 1.0, 2.0, 3.0, 5.0, float("nan"))
 CONSTANTS = ("0", "1", "2", "3")
+#: Columns that say where a row is, and columns of text: no numbers to compute with.
+PLACES = frozenset({"run", "version", "epoch", "step", "rank"})
+TEXTS = frozenset({"tag", "note"})
 
 
 def history(rng: random.Random, most_missing: int = 40) -> History:
@@ -39,6 +42,8 @@ def _value(rng: random.Random) -> float | None:
 class Queries:
     """Writes random queries; every source offers the columns run, epoch (text and number) and some values."""
 
+    names: tuple[str, ...] = NAMES
+
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.count = 0
@@ -56,7 +61,7 @@ class Queries:
 
     def columns(self) -> tuple[str, ...]:
         """Output names of a derived table."""
-        values = self.rng.sample(NAMES, self.rng.randint(1, 2))
+        values = self.rng.sample(self.names, self.rng.randint(1, 2))
         return ("run", "epoch", *values)
 
     def alias(self) -> str:
@@ -97,7 +102,7 @@ class Queries:
         if self.ctes and roll < 0.55:
             name, _, columns = rng.choice(self.ctes)
             return f"{name} {alias}", alias, columns
-        return f"logs {alias}", alias, ("run", "epoch", *NAMES)
+        return f"logs {alias}", alias, ("run", "epoch", *self.names)
 
     def block(self, columns: tuple[str, ...], depth: int) -> str:
         """SELECT columns FROM one or two sources WHERE ..."""
@@ -153,7 +158,7 @@ class Queries:
     def number(self, scope: dict[str, tuple[str, ...]]) -> str:
         """A numeric column."""
         options = [
-            f"{alias}.{name}" for alias, names in scope.items() for name in names if name not in ("run", "epoch")
+            f"{alias}.{name}" for alias, names in scope.items() for name in names if name not in PLACES | TEXTS
         ]
         return self.rng.choice(options)
 
