@@ -90,13 +90,14 @@ class Backend:
 
         connection = self.connection
         with self._renewing:
-            self._counter = self._catalog.change_counter()
+            counter = self._catalog.change_counter()
             snapshot = read_snapshot(self.store)
             project = connection.session.project
             names = names_of(History(snapshot, ProjectSources(self._catalog, project, snapshot)))
             self._engine = self._engine or engine_names(connection)
             relations, kinds = own_names(connection)
             self.names = _merged(names, relations, kinds, self._engine)
+            self._counter = counter
             self.live_runs = sum(run.status == "running" for run in snapshot.runs)
         self.on_change()
         return self.names

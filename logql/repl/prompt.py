@@ -106,6 +106,7 @@ def _take_names(session: PromptSession[str]) -> None:
         state = buffer.complete_state
         unmoved = state is not None and state.complete_index is None
         if app.is_running and unmoved and buffer.document.get_word_before_cursor():
+            buffer.cancel_completion()
             buffer.start_completion(select_first=False)
         app.invalidate()
 
