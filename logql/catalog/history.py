@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -176,7 +176,7 @@ class History:
         static = deepest(status.levels) or self._main_levels(run)
         known = self._known(run, static, coverage)
         standing = {*coverage.levels, *(() if known == "all" else (*status.levels, *static))}
-        placed = deepest(standing)
+        placed = deepest(standing) if known == "all" else _where_it_may_count(standing, shape)
         failed = coverage.has_failed()
         return Cells(
             placed=placed or static,
@@ -204,6 +204,14 @@ class History:
             if any(coverage.known((loop.loop, loop.entry)) < loop.iterations for loop in mine):
                 return "some"
         return "all"
+
+
+def _where_it_may_count(levels: Collection[Level], shape: Shape) -> tuple[Level, ...]:
+    """Of nested levels each one that the run has: which one logs the name, and so counts, is itself missing."""
+    found = deepest(levels)
+    if len(found) == len(set(levels)):
+        return found
+    return tuple(sorted(level for level in levels if level in shape.levels)) or found
 
 
 def deepest(levels: Iterable[Level]) -> tuple[Level, ...]:
