@@ -186,3 +186,18 @@ def test_no_store_is_an_error(tmp_path: Path, command: str) -> None:
     done = logql(command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "there is no store" in done.stderr
+
+
+def test_sql_draws_its_last_result(project: Path) -> None:
+    done = logql("sql", "SELECT epoch, loss FROM logs", "--plot", "curve.svg", "--format", "csv", cwd=project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("epoch,loss\n")
+    assert (project / "curve.svg").read_text().startswith("<svg")
+    wrong = logql("sql", "SELECT 1", "--plot", "curve.pdf", cwd=project)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+def test_the_prompt_runs_standard_input(project: Path) -> None:
+    done = logql(cwd=project, stdin=".mode csv\nSELECT count(*) AS n FROM runs;\nSELECT oops;\nSELECT 2 AS never;\n")
+    assert (done.stdout, done.returncode) == ("n\n1\n", 1)
+    assert "oops" in done.stderr
