@@ -72,6 +72,8 @@ _PLAIN_VALUES = frozenset((int, str, bool, bytes, type(None)))
 
 def log(name: str, value: "T") -> "T":
     """Record `value` under `name` in the present context, and return it."""
+    if type(name) is not str:
+        name = as_text(name)
     if type(value) is float:
         put((context(), name, value, clock()))
         return value
@@ -82,9 +84,27 @@ def log(name: str, value: "T") -> "T":
     return value
 
 
+def as_text(name: object) -> str:
+    """A name as the store can keep it: some Unicode text; what cannot be told is named after its type."""
+    try:
+        text = name if type(name) is str else "".join((str(name),))
+    except Exception:
+        return f"<{type(name).__name__}>"
+    if text.isascii() and text.isprintable() and text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0") or "_"
+
+
+def _as_tags(tags: "Any") -> "tuple[str, ...]":
+    try:
+        return (tags,) if isinstance(tags, str) else tuple(as_text(tag) for tag in tags)
+    except Exception:
+        return () if tags is None else (as_text(tags),)
+
+
 def arg(name: str, default: "Any" = None) -> "Any":
     """A hyper-parameter of the run: its override where there is one, else `default`; recorded either way."""
-    return get_recorder().arg(name, default)
+    return get_recorder().arg(as_text(name), default)
 
 
 class loop:  # noqa: N801  (used like a function)
@@ -93,7 +113,7 @@ class loop:  # noqa: N801  (used like a function)
     __slots__ = ("_iterable", "_iterator", "_name")
 
     def __init__(self, name: str, iterable: "Iterable[T]") -> None:
-        self._name = name if type(name) is str else str(name)
+        self._name = as_text(name)
         self._iterable = iterable
         self._iterator: Iterator[T] | None = None
 
@@ -193,7 +213,7 @@ class iteration:  # noqa: N801  (used like a function)
     """
 
     def __init__(self, name: str, index: object = None, value: object = None) -> None:
-        self._name = name if type(name) is str else str(name)
+        self._name = as_text(name)
         self._index = index
         self._value = value
         self._entry: Entry | None = None
@@ -225,8 +245,8 @@ class run:  # noqa: N801  (used like a function)
     """Context manager that delimits a run by hand; `id` is the run's once it has begun."""
 
     def __init__(self, name: "str | None" = None, tags: "Iterable[str]" = ()) -> None:
-        self._name = name
-        self._tags = (tags,) if isinstance(tags, str) else tuple(tags)
+        self._name = None if name is None else as_text(name)
+        self._tags = _as_tags(tags)
         self.id: str | None = None
 
     def __enter__(self) -> "run":

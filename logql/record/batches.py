@@ -9,7 +9,7 @@ from operator import itemgetter, not_
 from typing import TYPE_CHECKING, Any
 
 from logql.record import guard
-from logql.record.api import ENTER, INDEX_BITS, LINE, Kind
+from logql.record.api import ENTER, INDEX_BITS, LINE, as_text
 from logql.record.names import NameRules
 from logql.record.values import Deferred, convert
 from logql.store import wal
@@ -29,9 +29,8 @@ class _KindIds(dict[object, int]):
         self.names: list[str] = []
 
     def __missing__(self, kind: object) -> int:
-        name = kind if type(kind) is str else str(kind)
         self[kind] = number = wal.FIRST_NAME + len(self.names)
-        self.names.append(name)
+        self.names.append(as_text(kind))
         return number
 
 
@@ -97,14 +96,11 @@ def _repeat_each(column: array[int], times: int) -> array[int]:
 
 def _column_of_kinds(kinds: Sequence[object], ids: _KindIds) -> tuple[array[int], int]:
     """The column, and the length of the loop's body that it repeats, if it does."""
-    try:
-        period = _period(kinds)
-        if period:
-            head = array("B", map(ids.__getitem__, kinds[:period]))
-            return (head * (len(kinds) // period + 1))[: len(kinds)], period
-        numbers = list(map(ids.__getitem__, kinds))
-    except TypeError:
-        return _column_of_kinds([kind if type(kind) in (str, Kind) else str(kind) for kind in kinds], ids)
+    period = _period(kinds)
+    if period:
+        head = array("B", map(ids.__getitem__, kinds[:period]))
+        return (head * (len(kinds) // period + 1))[: len(kinds)], period
+    numbers = list(map(ids.__getitem__, kinds))
     return array("B" if len(ids.names) < 250 else "I", numbers), 0
 
 

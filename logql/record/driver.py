@@ -74,7 +74,7 @@ class _Replaying:
             self._driver.entered(path_of(context), _stored_item(context[2]))
         elif kind is not api.LINE:
             plain = value[0] if type(value) is tuple else value
-            self._driver.logged(path_of(context), kind if type(kind) is str else str(kind), plain)
+            self._driver.logged(path_of(context), api.as_text(kind), plain)
 
     def open(self) -> None:
         """Nothing to open."""

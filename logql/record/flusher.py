@@ -28,7 +28,9 @@ class Flusher:
         self._rules = rules
         self._seq = first_seq
         self._on_tick = on_tick
-        self._lock = threading.Lock()
+        #: re-entrant, as a signal handler of the script's may flush while the same thread does
+        self._lock = threading.RLock()
+        self._draining = False
         self._wake = threading.Event()
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -55,11 +57,20 @@ class Flusher:
     def drain(self) -> None:
         """Hand everything logged so far to the operating system; what cannot be written is lost, with a warning."""
         with self._lock:
-            while api.events:
-                taken = api.events[: 4 * _TAKEN]
-                del api.events[: len(taken)]
-                for start in range(0, len(taken), 4 * _BATCH):
-                    self._write(taken[start : start + 4 * _BATCH])
+            if self._draining:
+                return
+            self._draining = True
+            try:
+                self._drain()
+            finally:
+                self._draining = False
+
+    def _drain(self) -> None:
+        while api.events:
+            taken = api.events[: 4 * _TAKEN]
+            del api.events[: len(taken)]
+            for start in range(0, len(taken), 4 * _BATCH):
+                self._write(taken[start : start + 4 * _BATCH])
 
     def sync(self) -> None:
         """Return when everything logged so far is on disk."""

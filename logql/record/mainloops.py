@@ -104,6 +104,8 @@ class MainLoops:
             self._end(main, sys._getframe(1), exhausted=False)
             raise
         finally:
+            if not main.finished:
+                main.touch()
             main.finished = True
             main.prologue = main.iterable = None
             api.end_entry(entry)
@@ -123,6 +125,8 @@ class MainLoops:
     def close(self) -> None:
         """Wait for checkpoints that are being written; loops still open end with the run."""
         for main in self._loops:
+            if not main.finished and main.code is not None:
+                main.touch()
             main.finished = True
         self._checkpointer.close()
 

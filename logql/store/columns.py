@@ -160,7 +160,8 @@ def _infer_struct(values: list[dict[Any, Any]]) -> pa.DataType:
     names = list(values[0])
     same = all(value.keys() == values[0].keys() for value in values)
     folded = {str(name).lower() for name in names}
-    if not names or not same or len(folded) < len(names) or not all(isinstance(name, str) and name for name in names):
+    usable = all(isinstance(name, str) and name and name.isprintable() for name in names)
+    if not names or not same or len(folded) < len(names) or not usable:
         return pa.string()
     return pa.struct([pa.field(name, infer([value[name] for value in values])) for name in names])
 

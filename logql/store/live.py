@@ -40,9 +40,9 @@ class _Rank:
 class Live:
     """Pieces by level, shapes by run, and notices, of all runs that are not sealed."""
 
-    pieces: Mapping[str, list[Piece]]
-    shapes: Mapping[str, Shape]
-    notices: tuple[str, ...]
+    pieces: dict[str, list[Piece]]
+    shapes: dict[str, Shape]
+    notices: list[str]
 
 
 class LiveRuns:
@@ -61,18 +61,22 @@ class LiveRuns:
         for chunk in wal.list_chunks(self._catalog.store) if runs else ():
             if chunk.run in chunks:
                 chunks[chunk.run].append(chunk)
-        pieces: dict[str, list[Piece]] = {}
-        shapes, notices = {}, []
+        live = Live({}, {}, [])
         for run in runs:
-            ordinal = ordinals.get(run.version, 0)
-            found = [self._rank(run, rank, own) for rank, own in streams.ranks(chunks[run.id]).items()]
-            tables = [pair for rank in found for pair in self._tables(rank)]
-            shapes[run.id] = merge_shapes([levels.shape_of({level: table}) for level, table in tables], len(found))
-            notices += [rank.damage for rank in found if rank.damage]
-            for level, table in tables:
-                piece = Piece(level, None, table, schema_of(table), table.num_rows, (ordinal, ordinal))
-                pieces.setdefault(level, []).append(piece)
-        return Live(pieces, shapes, tuple(notices))
+            try:
+                self._read_run(run, ordinals.get(run.version, 0), chunks[run.id], live)
+            except (ValueError, TypeError, ArithmeticError, LookupError) as exc:
+                live.notices.append(f"run {run.id} cannot be read: {type(exc).__name__}: {exc}")
+        return live
+
+    def _read_run(self, run: Run, ordinal: int, chunks: list[wal.Chunk], live: Live) -> None:
+        found = [self._rank(run, rank, own) for rank, own in streams.ranks(chunks).items()]
+        tables = [pair for rank in found for pair in self._tables(rank)]
+        live.shapes[run.id] = merge_shapes([levels.shape_of({level: table}) for level, table in tables], len(found))
+        live.notices.extend(rank.damage for rank in found if rank.damage)
+        for level, table in tables:
+            piece = Piece(level, None, table, schema_of(table), table.num_rows, (ordinal, ordinal))
+            live.pieces.setdefault(level, []).append(piece)
 
     def _forget(self, wanted: set[str]) -> None:
         for key in [key for key in self._ranks if key[0] not in wanted]:

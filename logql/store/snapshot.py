@@ -147,7 +147,8 @@ class _Reader:
         if self.catalog.connection.read_only:
             return
         for run in seal.ended_runs(self.catalog):
-            with contextlib.suppress(OSError, StoreError):
+            # what stands in its way is told where its rows are read
+            with contextlib.suppress(OSError, StoreError, ValueError, TypeError, ArithmeticError, LookupError):
                 seal.seal_run(self.catalog.store, run.id, wait=0.0)
         with contextlib.suppress(OSError):
             rename.settle_names(self.catalog)
@@ -187,7 +188,7 @@ class _Reader:
             levels={level: tuple(pieces) for level, pieces in recorded.items()},
             hindsight={level: tuple(pieces) for level, pieces in state.pieces("fill").items()},
             shapes={**state.shapes, **live.shapes},
-            notices=live.notices,
+            notices=tuple(live.notices),
         )
 
     def _checkpoints(self) -> tuple[Checkpoint, ...]:

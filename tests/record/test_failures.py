@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from logql.store import snapshot
 from tests.record.running import read_run, read_runs, read_values, record, run_python, write_script
 
 TRAINING = """
@@ -145,3 +146,80 @@ def test_the_users_errors_are_the_users(tmp_path: Path) -> None:
     assert "KeyError: 'from the iterable'" in done.stderr
     assert read_values(tmp_path / ".logql", "x") == [1]
     assert read_run(tmp_path / ".logql").error == "KeyError: 'from the iterable'"
+
+
+def test_names_of_all_kinds(tmp_path: Path) -> None:
+    done = record(
+        tmp_path,
+        """
+        import logql
+        class Bad:
+            def __str__(self): raise RuntimeError("str")
+            __repr__ = __str__
+            def __eq__(self, other): raise RuntimeError("eq")
+        for name in (5, None, [1], {}, Bad(), "", "\\ud800", "a\\0b", b"bytes", 1.5):
+            assert logql.log(name, 1.0) == 1.0
+            logql.log(name, {"\\ud800": "\\udfff", 1: None})
+            assert logql.arg(name, 1) == 1
+            assert list(logql.loop(name, [1, 2])) == [1, 2]
+            for index in ("abc", -5, 2**70, 1.5, None, Bad()):
+                with logql.iteration(name, index, name):
+                    logql.log("inside", 1)
+        for tags in (None, 5, "one", ["a", 5], Bad()):
+            with logql.run(name=tags, tags=tags):
+                logql.log("z", 1.0)
+        logql.commit(Bad())
+        logql.log("last", 1.0)
+        """,
+    )
+    assert "Traceback" not in done.stderr
+    assert read_values(tmp_path / ".logql", "last") == [1.0]
+    assert len(read_values(tmp_path / ".logql", "inside")) == 60
+    found = snapshot.read_snapshot(str(tmp_path / ".logql"))
+    snapshot.forget()
+    assert found.notices == ()
+    assert {run.status for run in found.runs} == {"finished"}
+
+
+def test_what_a_user_gets_wrong_is_told_by_python(tmp_path: Path) -> None:
+    done = record(
+        tmp_path,
+        """
+        import logql
+        class Broken:
+            def __iter__(self): raise ZeroDivisionError("mine")
+        for wrong in (5, Broken()):
+            for wrapped in (wrong, logql.loop("epoch", wrong)):
+                try:
+                    for x in wrapped: pass
+                except (TypeError, ZeroDivisionError) as exc:
+                    print(repr(exc))
+        """,
+    )
+    lines = done.stdout.splitlines()
+    assert (lines[0], lines[2]) == (lines[1], lines[3])
+    assert done.stderr == ""
+
+
+def test_a_signal_handler_may_flush(tmp_path: Path) -> None:
+    record(
+        tmp_path,
+        """
+        import logql, signal
+        flushed = []
+        def handle(number, frame):
+            logql.log("handled", float(len(flushed)))
+            logql.flush()
+            flushed.append(1)
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        while len(flushed) < 100:
+            logql.log("x", 1.0)
+            logql.flush()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        """,
+    )
+    handled = read_values(tmp_path / ".logql", "handled")
+    assert handled == [float(i) for i in range(len(handled))]
+    assert len(handled) >= 100

@@ -112,7 +112,7 @@ def test_values_and_names_of_all_kinds_are_recorded(tmp_path: Path) -> None:
     expected: list[tuple[str, object]] = []
     for name in ("train/loss", "a.b", 'quo"te', "läß", ""):
         for value in values:
-            expected += [(name, value), ("always", 1.5)]
+            expected += [(name or "_", value), ("always", 1.5)]
     found = [(name, value) for _, name, value in read_logged(tmp_path / ".logql")]
     assert repr(found) == repr([*expected, ("5", 2.5), ("['x']", 3.5)])
 
