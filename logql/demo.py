@@ -33,9 +33,10 @@ def tell(name: str = "digits", directory: str | None = None) -> int:
     place = Path(directory) if directory else Path(tempfile.mkdtemp(prefix="logql-demo-")) / name
     _say(f"{sample.title}: {len(sample.versions)} versions, and each of them is trained now")
     started = time.monotonic()
-    build_project(sample, place, _note)
+    build_project(sample, place, _note, LOGQL_CHECKPOINT_EVERY="1")
     runs = sum(len(version.runs) for version in sample.versions)
     _note(f"{runs} runs recorded in {time.monotonic() - started:.0f} s in {place}")
+    _note("(with LOGQL_CHECKPOINT_EVERY=1: trainings as short as these earn no checkpoints by themselves)")
 
     from logql import dbapi
 

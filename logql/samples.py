@@ -86,9 +86,10 @@ def missing_packages(sample: Sample) -> list[str]:
     return [package for package in sample.needs if importlib.util.find_spec(package) is None]
 
 
-def build_project(sample: Sample, directory: Path, report: Report = lambda _: None) -> None:
+def build_project(sample: Sample, directory: Path, report: Report = lambda _: None, **environment: str) -> None:
     """Make a git repository of the sample's history in `directory`, really training each version as it is committed.
 
+    `environment` is set for the trainings.
     Raises OperationalError where git or a package is missing, the directory is not empty, or a training fails.
     """
     if missing := missing_packages(sample):
@@ -104,7 +105,7 @@ def build_project(sample: Sample, directory: Path, report: Report = lambda _: No
         report(f"{number}/{len(sample.versions)}  {version.message}")
         commit_version(directory, version)
         for arguments in version.runs:
-            train(directory, sample.script, arguments)
+            train(directory, sample.script, arguments, **environment)
 
 
 def commit_version(directory: Path, version: SampleVersion) -> None:
