@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +119,30 @@ def test_own_tables_are_shared_and_transactions_roll_back(store: str) -> None:
         one.commit()
         assert one.execute("SELECT count(*) FROM t").fetchone() == (0,)
         one.execute("DROP TABLE t")
+
+
+def test_a_failed_transaction_says_so_until_it_is_rolled_back(connection: dbapi.Connection) -> None:
+    connection.execute("CREATE TABLE t (a INTEGER PRIMARY KEY)")
+    connection.execute("BEGIN")
+    connection.execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(dbapi.IntegrityError):
+        connection.execute("INSERT INTO t SELECT 1 FROM runs")
+    with pytest.raises(dbapi.DatabaseError, match="ROLLBACK"):
+        connection.execute("SELECT count(*) FROM runs")
+    connection.rollback()
+    assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+
+
+def test_values_come_as_python_has_them(connection: dbapi.Connection) -> None:
+    row = connection.execute(
+        "SELECT 12::HUGEINT, INTERVAL 90 MINUTE, '1c3a7f3e-0000-4000-8000-000000000001'::UUID, MAP {'a': 1}, "
+        "'101'::BIT, TIMESTAMP_NS '2026-01-02 03:04:05.123456789', 1.5::DECIMAL(4, 2)"
+    ).fetchone()
+    assert row == (
+        12, datetime.timedelta(minutes=90), uuid.UUID("1c3a7f3e-0000-4000-8000-000000000001"), {"a": 1},
+        "101", datetime.datetime(2026, 1, 2, 3, 4, 5, 123456), decimal.Decimal("1.5"),
+    )  # fmt: skip
+    assert type(row[0]) is int
 
 
 def test_own_tables_in_a_file(store: str, tmp_path: Path) -> None:

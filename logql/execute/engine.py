@@ -6,8 +6,8 @@ import hashlib
 import os
 import threading
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -112,7 +112,10 @@ class Engine:
             "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' "
             "UNION ALL SELECT view_name FROM duckdb_views() WHERE schema_name = 'main'"
         )
-        return frozenset(str(name).lower() for (name,) in self._connection.execute(sql).fetchall())
+        try:
+            return frozenset(str(name).lower() for (name,) in self._connection.execute(sql).fetchall())
+        except duckdb.Error as error:
+            raise translate(error, rewritten=True) from error
 
     def own_columns(self, relation: str) -> list[str] | None:
         """Columns of what DuckDB finds under `relation` in a FROM."""
@@ -129,7 +132,8 @@ class Engine:
         """Run a bound query."""
         tables: Tables = {}
         sql = self._final(bound, tables)
-        return self.execute(sql, parameters, tables, rewritten=bool(bound.refs))
+        answer = self.execute(sql, parameters, tables, rewritten=bool(bound.refs))
+        return answer if bound.patches is not None else _unqualified(answer, bound)
 
     def sql_of(self, bound: BoundQuery) -> str:
         """The SQL that DuckDB would get, for a person to read."""
@@ -152,16 +156,16 @@ class Engine:
         self, sql: str, parameters: Parameters = None, tables: Tables | None = None, rewritten: bool = False
     ) -> Answer:
         """Run SQL of DuckDB's over registered tables."""
-        with self._lock, self._registered(tables or {}):
-            try:
+        try:
+            with self._lock, self._registered(tables or {}):
                 if parameters:
                     params: Any = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
                     found = self._connection.sql(sql, params=params)
                 else:
                     found = self._connection.sql(sql)
                 return _answer(found, sql)
-            except duckdb.Error as error:
-                raise translate(error, rewritten) from error
+        except duckdb.Error as error:
+            raise translate(error, rewritten) from error
 
     def read(self, sql: str, tables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of a query over registered tables."""
@@ -198,7 +202,8 @@ class Engine:
             yield
         finally:
             for name in tables:
-                self._connection.unregister(name)
+                with suppress(duckdb.Error):  # a transaction that failed drops them by itself
+                    self._connection.unregister(name)
 
     # -- lowering
 
@@ -238,6 +243,13 @@ class Engine:
         return sql
 
     def _reference(self, ref: LogsRef, tables: Tables, planning: bool = False) -> str:
+        sql = self._named_by_relation(ref, tables, planning)
+        if not ref.renames:
+            return sql
+        renames = ", ".join(f"{ident(column)} AS {ident(name)}" for column, name in ref.renames)
+        return f"SELECT * RENAME ({renames}) FROM ({sql})"
+
+    def _named_by_relation(self, ref: LogsRef, tables: Tables, planning: bool) -> str:
         if ref.relation in FIXED_TYPES:
             return self._fixed(ref.relation, ref, tables)
         if ref.relation == "output":
@@ -279,6 +291,15 @@ def _answer(found: duckdb.DuckDBPyRelation | None, sql: str) -> Answer:
         return Answer(table, types)
     counts = table.num_rows == 1 and table.column_names == ["Count"]
     return Answer(pa.table({}), (), table.column(0)[0].as_py() if counts else -1)
+
+
+def _unqualified(answer: Answer, bound: BoundQuery) -> Answer:
+    """Names of columns without the aliases that only the generated text has: `sum(l.acc)` is `sum(acc)` again."""
+    added = [ref.alias for ref in bound.refs if f"{ref.alias}." not in bound.sql.replace('"', "")]
+    names = answer.table.column_names
+    for alias in added:
+        names = [name.replace(f"{ident(alias)}.", "").replace(f"{alias}.", "") for name in names]
+    return replace(answer, table=answer.table.rename_columns(names)) if names != answer.table.column_names else answer
 
 
 def _gives_rows(sql: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 import sqlglot
@@ -21,6 +22,8 @@ from logql.serve.schema import DATABASE, InfoSchema, create_table
 T = TypeVar("T")
 #: A query that could not be read as MySQL's is given to the engine as it was written.
 _AS_WRITTEN = "as_written"
+_AGAIN_S = 0.2
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
 class ClientSession(MimicSession):  # type: ignore[misc]
@@ -83,7 +86,8 @@ class ClientSession(MimicSession):  # type: ignore[misc]
             try:
                 found = [each for each in sqlglot.parse(sql, dialect="duckdb") if each]
             except SqlglotError:
-                raise MysqlError(f"You have an error in your SQL: {error}", ErrorCode.PARSE_ERROR) from error
+                text = _COLOURS.sub("", str(error))
+                raise MysqlError(f"You have an error in your SQL: {text}", ErrorCode.PARSE_ERROR) from error
             if len(found) == 1:
                 found[0].meta[_AS_WRITTEN] = True
             return found
@@ -95,20 +99,28 @@ class ClientSession(MimicSession):  # type: ignore[misc]
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread; when time is up or the client is gone, what it runs is interrupted."""
-        task = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        future = self._executor.submit(work)
+        waiter = asyncio.wrap_future(future)
         try:
-            return await asyncio.wait_for(asyncio.shield(task), self._timeout_s or None)
+            return await asyncio.wait_for(asyncio.shield(waiter), self._timeout_s or None)
         except errors.Error as error:
             raise MysqlError(str(error), _code(error)) from error
-        except (TimeoutError, asyncio.CancelledError) as error:
+        except TimeoutError as error:
+            await self._give_up(future, waiter)
+            raise MysqlError(f"the query took longer than {self._timeout_s:g} s and was cancelled") from error
+        except asyncio.CancelledError:
+            await self._give_up(future, waiter)
+            raise
+
+    async def _give_up(self, future: Future[T], waiter: asyncio.Future[T]) -> None:
+        """Take work back that waits for its turn, else interrupt it until it ends: it may be between two statements."""
+        while not future.cancel() and not future.done():
             if self._opened is not None:
                 self._opened.interrupt()
-            await asyncio.wait([task])
-            if task.done() and not task.cancelled():
-                task.exception()
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise MysqlError(f"the query took longer than {self._timeout_s:g} s and was cancelled") from error
+            await asyncio.wait([waiter], timeout=_AGAIN_S)
+        await asyncio.wait([waiter])
+        if not waiter.cancelled():
+            waiter.exception()
 
 
 def _engine_text(expression: exp.Expr, sql: str) -> str:
