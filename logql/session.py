@@ -13,9 +13,11 @@ from logql.catalog.virtual import ProjectSources
 from logql.errors import BindError, BudgetExceeded, InternalError, Interrupted
 from logql.execute.engine import Answer, Database, Engine
 from logql.filling import Filled, Filler, OnProgress, ReplayFiller, place_demands
+from logql.model import Run
 from logql.options import Options
 from logql.plan.demand import Round, demand
 from logql.plan.segments import FillPlan, plan_fill
+from logql.reach import missing_cells, runs_in_reach
 from logql.sql.binder import bind_query
 from logql.sql.bound import BoundQuery
 from logql.sql.notices import repeated_values
@@ -202,7 +204,7 @@ class Session:
         return True
 
     def _count_missing(self, bound: BoundQuery) -> None:
-        missing = self._runner.missing_cells(bound)
+        missing = missing_cells(bound, self.engine)
         if missing:
             total = sum(missing.values())
             names = ", ".join(sorted(missing))
@@ -227,19 +229,26 @@ class Session:
     def _tell_unfillable(self, bound: BoundQuery) -> None:
         """One notice per name and reason for the versions in which it has no place."""
         found: dict[tuple[str, str], dict[str, None]] = {}
-        names = {explicit(name)[0] for ref in bound.refs for name in ref.virtual}
-        seen: set[tuple[str, str]] = set()
-        for run in self.history.snapshot.runs:
-            if (run.version, run.script) in seen:
-                continue
-            seen.add((run.version, run.script))
-            for name in names:
-                status = self.history.status(name, run)
-                if status.state == "refused":
-                    found.setdefault((name, status.reason or "no place"), {})[run.version] = None
+        for name, run in self._refused(bound):
+            reason = self.history.status(name, run).reason or "no place"
+            found.setdefault((name, reason), {})[run.version] = None
         for (name, reason), versions in found.items():
             which = next(iter(versions)) if len(versions) == 1 else f"{len(versions)} versions"
             self.notices.append(f"{name} cannot be filled in {which}: {reason}")
+
+    def _refused(self, bound: BoundQuery) -> list[tuple[str, Run]]:
+        """Names with runs in whose source they have no place; of the runs that the query's WHERE leaves."""
+        names = {explicit(name)[0] for ref in bound.refs for name in ref.virtual}
+        refused = [
+            (name, run)
+            for name in sorted(names)
+            for run in self.history.snapshot.runs
+            if self.history.status(name, run).state == "refused"
+        ]
+        if not refused:
+            return []
+        reached = runs_in_reach(bound, self.engine)
+        return [(name, run) for name, run in refused if (runs := reached.get(name)) is None or run.id in runs]
 
 
 def _cells(plan: FillPlan) -> set[tuple[str, str | None, int, int | None, tuple[str, str]]]:

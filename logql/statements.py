@@ -10,15 +10,14 @@ import pyarrow as pa
 from sqlglot import exp
 
 from logql.catalog.made import Made
-from logql.catalog.schema import explicit
+from logql.catalog.relations import FIXED_NAMES
 from logql.errors import BindError, NotSupportedError, ProgrammingError
 from logql.execute.engine import Answer
 from logql.execute.fixed import Comments
 from logql.execute.tables import typed
 from logql.explaining import explain_query
-from logql.model import Fill
 from logql.sql.binder import bind_query
-from logql.sql.bound import LOGS, REF_META, BoundQuery, LogsRef
+from logql.sql.bound import LOGS
 from logql.sql.names import nearest
 from logql.sql.parameters import Parameters, write_parameters
 from logql.sql.statements import (
@@ -31,9 +30,11 @@ from logql.sql.statements import (
     FillColumns,
     Query,
     Setting,
+    ShowTables,
     Statement,
     UnfillColumn,
 )
+from logql.unfilling import unfill
 from logql.versions.history import read_worktree
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class StatementRunner:
             return self._explain(statement, parameters)
         if isinstance(statement, Setting):
             return self._setting(statement)
+        if isinstance(statement, ShowTables):
+            return self._show_tables()
         if isinstance(statement, FillColumns):
             return self._fill(statement, parameters)
         if isinstance(statement, Query):
@@ -101,6 +104,13 @@ class StatementRunner:
         else:
             return _table({"name": [statement.name], "value": [session.options.show(statement.name)]})
         return Answer(pa.table({}), ())
+
+    def _show_tables(self) -> Answer:
+        """Relations, views and own tables by name."""
+        world = self.session.world()
+        names = {*FIXED_NAMES, *world.schema.loops, *self.session.catalog.items("view")}
+        own = self.session.engine.execute("SHOW TABLES").table.column("name").to_pylist()
+        return _table({"name": sorted({*names, *own})})
 
     # -- plans
 
@@ -150,7 +160,7 @@ class StatementRunner:
                 self.session.catalog.put_fill(replace(fill, state="cancelled"))
 
     def _unfill(self, statement: UnfillColumn, parameters: Parameters) -> Answer:
-        """Drop hindsight cells: those of whole fills, or of the iterations that WHERE picks."""
+        """Drop hindsight cells: all of a name, or those of the iterations that WHERE picks."""
         session = self.session
         world = session.world()
         column = world.schema.find(statement.name) or world.virtual(statement.name)
@@ -158,13 +168,9 @@ class StatementRunner:
             raise BindError(
                 f'no source logs "{statement.name}"', candidates=nearest(statement.name, world.schema.columns)
             )
-        fills = [f for f in session.history.snapshot.fills if column.name in f.names and f.state in ("done", "failed")]
         picked = self._picked(column.name, statement.where, parameters) if statement.where else None
-        changed = [(fill, _without(fill, column.name, picked)) for fill in fills]
-        changed = [(old, new) for old, new in changed if old != new]
-        for _, new in changed:
-            session.catalog.put_fill(new)
-        return Answer(pa.table({}), (), len(changed))
+        changed = unfill(session.catalog, session.history, session.engine, column.name, picked)
+        return Answer(pa.table({}), (), changed)
 
     def _picked(self, name: str, where: str, parameters: Parameters) -> set[tuple[object, ...]]:
         """Main-loop coordinates of the rows that WHERE picks."""
@@ -174,27 +180,6 @@ class StatementRunner:
         tree.set("expressions", [exp.column(exp.to_identifier(column, quoted=True)) for column in coordinates])
         rows = self.session.engine.fetch(tree).to_pylist()
         return {tuple(row[column] for column in coordinates) for row in rows}
-
-    def missing_cells(self, bound: BoundQuery) -> dict[str, int]:
-        """How many cells of each virtual name are missing in the rows that a query's references have."""
-        found: dict[str, int] = {}
-        for table in bound.tree.find_all(exp.Table):
-            ref = table.meta.get(REF_META)
-            if not isinstance(ref, LogsRef) or not ref.virtual:
-                continue
-            counts = [
-                exp.alias_(
-                    exp.CountIf(this=exp.column(exp.to_identifier(f"{name}$missing", quoted=True))), name, quoted=True
-                )
-                for name in sorted(ref.virtual)
-            ]
-            bare = exp.Table(this=exp.to_identifier("logs"), alias=exp.TableAlias(this=exp.to_identifier("l")))
-            bare.meta[REF_META] = ref
-            (row,) = self.session.engine.fetch(exp.select(*counts).from_(bare)).to_pylist()
-            for name, count in row.items():
-                bare_name = explicit(name)[0]
-                found[bare_name] = max(found.get(bare_name, 0), count or 0)
-        return {name: count for name, count in found.items() if count}
 
     # -- what the store keeps
 
@@ -262,25 +247,6 @@ class StatementRunner:
         else:
             session.catalog.put("comment", key, statement.text)
         return Answer(pa.table({}), ())
-
-
-def _without(fill: Fill, name: str, picked: set[tuple[object, ...]] | None) -> Fill:
-    """The fill without its cells of `name`, or without the picked iterations."""
-    if picked is None:
-        names = {other: print_ for other, print_ in fill.names.items() if other != name}
-        return replace(fill, names=names) if names else replace(fill, state="cancelled")
-    if fill.loop is None:
-        dropped = (fill.run, None, None, None) in picked
-        return replace(fill, state="cancelled") if dropped else fill
-    if fill.first_index is None or fill.last_index is None:
-        return fill
-    covered = fill.covered if fill.covered is not None else tuple(range(fill.first_index, fill.last_index + 1))
-    left = tuple(index for index in covered if (fill.run, fill.loop, fill.entry, index) not in picked)
-    if left == covered:
-        return fill
-    if not left:
-        return replace(fill, state="cancelled")
-    return replace(fill, covered=left, first_index=left[0], last_index=left[-1])
 
 
 def _table(columns: Mapping[str, Sequence[object]], types: Mapping[str, str] | None = None) -> Answer:

@@ -140,12 +140,9 @@ class Binder:
         return found
 
     def _reference(self, node: exp.Table, relation: str) -> Source:
-        alias = node.args.get("alias")
-        if alias is not None and alias.columns:
-            hint = f"rename in a subquery: FROM (SELECT ... FROM {relation}) t(a, b)"
-            raise at(NotSupportedError, "a recorded relation takes no column aliases", self.sql, node, hint)
         self._ids.append(len(self._ids))
         reference = Reference(self._ids[-1], node.alias_or_name, relation, node, self.world)
+        self._rename(reference, node)
         when = node.args.get("when")
         if when is not None:
             reference.versions = self._versions(when)
@@ -155,6 +152,26 @@ class Binder:
             node.set("alias", exp.TableAlias(this=exp.to_identifier(node.name, quoted=True)))
         self._references.append(reference)
         return reference
+
+    def _rename(self, reference: Reference, node: exp.Table) -> None:
+        """Take in the column names of an alias such as `l(a, b)`."""
+        alias = node.args.get("alias")
+        if alias is None or not alias.columns:
+            return
+        names = [column.name for column in alias.columns]
+        logged = reference.rename(names)
+        if logged is not None:
+            hint = f"rename in a subquery: FROM (SELECT ... FROM {reference.relation}) t(a, b)"
+            raise at(
+                NotSupportedError, f'an alias cannot rename logged names, as "{logged}" does', self.sql, node, hint
+            )
+        if len(names) > len(reference.columns or ()):
+            message = (
+                f'"{reference.alias}" has {len(reference.columns or ())} columns, and {len(names)} names are given'
+            )
+            raise at(BindError, message, self.sql, node)
+        alias.set("columns", None)
+        self.patches.give_up()
 
     def _versions(self, when: exp.Expr) -> frozenset[str]:
         revision = when.args.get("expression")

@@ -23,7 +23,7 @@ class LogsRef:
 
     `names` is N (with explicit levels as `loss@epoch`), `loops` is L; `columns` is all that is used, in the relation's
     order, the hidden ones (`loss$origin`) last. `virtual` holds the names of N that may have missing cells.
-    `versions` restricts the runs (AT); None means all.
+    `versions` restricts the runs (AT); None means all. `renames` are pairs of a column and what an alias list calls it.
     """
 
     id: int
@@ -34,6 +34,7 @@ class LogsRef:
     virtual: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     versions: frozenset[str] | None = None
+    renames: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

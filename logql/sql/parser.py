@@ -16,6 +16,7 @@ from logql.sql.statements import (
     FillColumns,
     Query,
     Setting,
+    ShowTables,
     Statement,
     UnfillColumn,
 )
@@ -30,6 +31,10 @@ SETTINGS = (
     "replay_isolation",
     "disabled_rules",
 )
+
+
+#: What follows SHOW where DuckDB lists things.
+_SHOWN_BY_DUCKDB = ("ALL", "DATABASES", "SCHEMAS", "VARIABLES", "TABLES")
 
 
 def parse_statement(sql: str) -> Statement:
@@ -215,8 +220,15 @@ def _reset(reader: Reader) -> Statement | None:
 
 
 def _show(reader: Reader) -> Statement | None:
-    name = reader.name().lower() if not reader.done else ""
-    return Setting(reader.sql, "SHOW", name, None) if name in SETTINGS else None
+    """SHOW of a setting, SHOW TABLES, and SHOW of a relation, which is DESCRIBE; the rest is DuckDB's."""
+    if reader.accept("TABLES"):
+        return ShowTables(reader.sql) if reader.done else None
+    if reader.done or reader.peek() in _SHOWN_BY_DUCKDB:
+        return None
+    text = reader.rest()
+    if text.lower() in SETTINGS:
+        return Setting(reader.sql, "SHOW", text.lower(), None)
+    return Query(f"DESCRIBE {text}")
 
 
 def _comment(reader: Reader) -> Statement | None:

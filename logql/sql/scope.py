@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from logql.catalog.schema import explicit
 from logql.errors import BindError
+from logql.model import level_text
 from logql.sql.bound import LEFT_META, STAR_META
 from logql.sql.macros import expand
 from logql.sql.names import at, span, unknown
@@ -255,8 +257,19 @@ class Scope:
         return any(isinstance(source, Reference) and source.relation == "logs" for source in self.sources)
 
     def _hint(self, name: str) -> str | None:
-        column = self.binder.world.schema.find(name)
-        return f'"{column.name}" is in logs' if column is not None else None
+        """Where a name is that these relations lack."""
+        bare, level = explicit(name)
+        column = self.binder.world.schema.find(bare) or self.binder.world.virtual(bare)
+        if column is None:
+            return None
+        levels = sorted(column.levels)
+        if not levels:
+            return f'"{column.name}" was recorded nowhere: ask logs for it'
+        where = ", ".join(map(level_text, levels))
+        if level is not None and self._sees_logs():
+            return f'"{column.name}" is logged at {where}'
+        relations = ["logs", *dict.fromkeys(found[-1] if found else "runs" for found in levels)]
+        return f'"{column.name}" is logged at {where}: it is in {", ".join(relations)}'
 
     def _ambiguous(self, node: exp.Expr, name: str, hits: list[tuple[Source, str]]) -> BindError:
         start, end = span(node)

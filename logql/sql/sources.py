@@ -112,6 +112,17 @@ class Reference(Source):
         self.starred = False
         self._world = world
         self._used: dict[str, None] = {}
+        self._real: dict[str, str] = {}
+
+    def rename(self, names: Iterable[str]) -> str | None:
+        """Call the first columns by `names`; the first one that cannot be, because it is a logged name, else None."""
+        real = list(self.columns or ())
+        self._real = dict(zip(names, real, strict=False))
+        for name, column in self._real.items():
+            if self.logged(column):
+                return name
+        Source.__init__(self, self.alias, [*self._real, *real[len(self._real) :]])
+        return None
 
     def declared(self, name: str) -> str | None:
         return self.find(name) if self.relation == LOGS else super().declared(name)
@@ -123,7 +134,7 @@ class Reference(Source):
         return found
 
     def use(self, name: str) -> None:
-        self._used[name] = None
+        self._used[self._real.get(name, name)] = None
 
     def star(self) -> list[tuple[str, bool]]:
         self.starred = True
@@ -137,6 +148,7 @@ class Reference(Source):
         """Whether `column` of this relation is a logged name, not one of the system, the loops or the args."""
         schema = self._world.schema
         system = RUN_TYPES if self.relation == RUNS else SYSTEM_TYPES
+        column = self._real.get(column, column)
         return self._has_names and not (column in system or column in schema.args or column in schema.loop_columns)
 
     def _explicit(self, name: str) -> str | None:
@@ -147,20 +159,23 @@ class Reference(Source):
         return f"{column.name}@{level}" if level_named(level, self._world.schema.levels) is not None else None
 
     def _virtual(self, name: str) -> str | None:
-        column = self._world.schema.find(name) if self.relation != LOGS else None
-        column = self._world.virtual(name) or column
+        """A name that a replay may give here, though no run recorded it here."""
+        column = self._world.virtual(name)
+        if column is None and self.relation != LOGS:
+            recorded = self._world.schema.find(name)
+            column = recorded if recorded is not None and self._world.may_miss(recorded.name) else None
         return column.name if column is not None else None
 
     def finish(self) -> LogsRef:
         """The reference with all that was used of it; its node carries it."""
-        order = {name: place for place, name in enumerate(self.columns or ())}
+        order = {self._real.get(name, name): place for place, name in enumerate(self.columns or ())}
         columns = tuple(sorted(self._used, key=lambda name: order.get(name, len(order))))
         names = {bare for column in columns if self.logged(bare := _without_hidden(column))}
         loops = {_loop(name, self._world) for name in columns if name in self._world.schema.loop_columns}
         virtual = {name for name in names if self._world.may_miss(explicit(name)[0])}
         ref = LogsRef(
             self.id, self.alias, self.relation, frozenset(names), frozenset(loops), frozenset(virtual), columns,
-            self.versions,
+            self.versions, tuple((column, name) for name, column in self._real.items() if column in columns),
         )  # fmt: skip
         self.node.meta[REF_META] = ref
         return ref

@@ -74,6 +74,13 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class ShowTables:
+    """SHOW TABLES: relations of logql, views that the store keeps, and own tables."""
+
+    sql: str
+
+
+@dataclass(frozen=True)
 class Comment:
     """COMMENT ON COLUMN|RUN|VERSION x IS '...'; `text` is None where the comment is removed."""
 
@@ -115,6 +122,7 @@ Statement = (
     | CreateVirtual
     | DropVirtual
     | Setting
+    | ShowTables
     | Comment
     | CreateKept
     | DropKept

@@ -66,7 +66,7 @@ def test_own_statements(sql: str, statement: Statement) -> None:
 
 @pytest.mark.parametrize(
     "sql",
-    ["SELECT 1", "SET threads = 2", "SHOW TABLES", "RESET threads", "COMMENT ON TABLE t IS 'x'", "DROP TABLE t",
+    ["SELECT 1", "SET threads = 2", "SHOW DATABASES", "RESET threads", "COMMENT ON TABLE t IS 'x'", "DROP TABLE t",
      "CREATE TABLE t AS SELECT 1", "CREATE TEMP VIEW v AS SELECT 1", "SELECT fill FROM t", "CREATE SECURE VIEW v AS x",
      "CREATE VIEW s.v AS SELECT 1", "COMMENT ON COLUMN t.a IS 'x'", "SET VARIABLE x = 1"],
 )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Which rows of its references a query's own WHERE leaves: for notices, which should not name what nobody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from logql.execute.engine import Engine
+from logql.sql.bound import BoundQuery, LogsRef, ref_of
+
+_ALIAS = "l"
+_RUN = "_lq_run"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A reference, and the part of WHERE above it that depends on nothing that may be missing."""
+
+    ref: LogsRef
+    condition: exp.Expr | None
+
+    def query(self, *projections: exp.Expr) -> exp.Select:
+        """A planning query over the rows in reach."""
+        table = exp.Table(this=exp.to_identifier("logs"), alias=exp.TableAlias(this=exp.to_identifier(_ALIAS)))
+        table.meta["logql"] = self.ref
+        select = exp.select(*projections).from_(table)
+        return select.where(self.condition) if self.condition is not None else select
+
+
+def references_in_reach(bound: BoundQuery) -> Iterator[Reach]:
+    """The references of a query that may have missing cells."""
+    for table in bound.tree.find_all(exp.Table):
+        ref = ref_of(table)
+        if ref is not None and ref.virtual:
+            yield Reach(ref, _condition(table, ref))
+
+
+def missing_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
+    """How many cells of each virtual name are missing in the rows in reach."""
+    found: dict[str, int] = {}
+    for reach in references_in_reach(bound):
+        names = sorted(reach.ref.virtual)
+        counts = [exp.alias_(exp.CountIf(this=_column(f"{name}$missing")), name, quoted=True) for name in names]
+        (row,) = engine.fetch(reach.query(*counts)).to_pylist()
+        for name, count in row.items():
+            bare = name.rpartition("@")[0] or name
+            found[bare] = max(found.get(bare, 0), count or 0)
+    return {name: count for name, count in found.items() if count}
+
+
+def runs_in_reach(bound: BoundQuery, engine: Engine) -> Mapping[str, frozenset[str] | None]:
+    """For each virtual name the runs of which a row is in reach; None for all of them."""
+    found: dict[str, frozenset[str] | None] = {}
+    for reach in references_in_reach(bound):
+        runs: frozenset[str] | None = None
+        if reach.condition is not None or reach.ref.versions is not None:
+            rows = engine.fetch(reach.query(_column(_RUN)).distinct()).to_pylist()
+            runs = frozenset(row[_RUN] for row in rows)
+        for name in reach.ref.virtual:
+            bare = name.rpartition("@")[0] or name
+            known = found.get(bare, frozenset())
+            found[bare] = None if known is None or runs is None else known | runs
+    return found
+
+
+def _condition(table: exp.Table, ref: LogsRef) -> exp.Expr | None:
+    """The conjuncts of WHERE that this reference alone decides, with known values only."""
+    select = table.find_ancestor(exp.Select)
+    where = select.args.get("where") if select is not None else None
+    if where is None or _outer_joined(select):
+        return None
+    parts = [part.copy() for part in _conjuncts(where.this) if _decided(part, ref)]
+    for part in parts:
+        for column in part.find_all(exp.Column):
+            column.set("table", exp.to_identifier(_ALIAS))
+    return exp.and_(*parts) if parts else None
+
+
+def _outer_joined(select: exp.Expr | None) -> bool:
+    joins = select.args.get("joins") or () if select is not None else ()
+    return any(join.args.get("side") for join in joins)
+
+
+def _conjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
+    if isinstance(condition, exp.Paren):
+        yield from _conjuncts(condition.this)
+    elif isinstance(condition, exp.And):
+        yield from _conjuncts(condition.left)
+        yield from _conjuncts(condition.right)
+    else:
+        yield condition
+
+
+def _decided(part: exp.Expr, ref: LogsRef) -> bool:
+    columns = list(part.find_all(exp.Column))
+    mine = all(
+        column.table == ref.alias and column.name in ref.columns and column.name.partition("$")[0] not in ref.virtual
+        for column in columns
+    )
+    return bool(columns) and mine and not list(part.find_all(exp.Query, exp.Placeholder, exp.Parameter))
+
+
+def _column(name: str) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True))
