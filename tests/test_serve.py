@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import random
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import logql
 from logql import dbapi
 from logql.errors import OperationalError, ProgrammingError
 from logql.store.snapshot import forget
 from tests.store.history import epochs, record
+from tests.test_session import NEW, OLD, truth
 
 pymysql = pytest.importorskip("pymysql")
 pytest.importorskip("mysql_mimic")
@@ -245,3 +252,42 @@ def test_a_taken_port(store: str, running: Running) -> None:
     with pytest.raises(OperationalError, match="cannot listen"):
         asyncio.run(server.start())
     server.close()
+
+
+def test_virtual_columns_are_replayed_where_that_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(OLD)
+    environment = {**os.environ, "PYTHONPATH": str(Path(logql.__file__).parent.parent)}
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True, env=environment)
+    (tmp_path / "train.py").write_text(NEW)
+    store, query = str(tmp_path / ".logql"), "SELECT square FROM logs WHERE epoch = 4"
+    for options, expected in ((({}), None), ({"replay": "auto", "budget": 60.0}, truth()[0][4])):
+        found = Running(store, **options)  # type: ignore[arg-type]
+        try:
+            assert found.ask(query) == [(expected,)]
+        finally:
+            found.end()
+    forget(store)
+
+
+def test_the_command(store: str) -> None:
+    command = [sys.executable, "-m", "logql", "--store", store, "serve", "--port", "0", "--max-rows", "5"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=Path(logql.__file__).parent.parent
+    ) as process:
+        assert process.stderr is not None
+        port = int(process.stderr.readline().split(" on 127.0.0.1:")[1].split(";")[0])
+        with pymysql.connect(host="127.0.0.1", port=port, user="any") as client, client.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM runs")
+            assert cursor.fetchone() == (1,)
+            with pytest.raises(pymysql.err.MySQLError, match="at most 5"):
+                cursor.execute("SELECT * FROM range(6)")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+
+
+def test_a_slow_reader_holds_up_nobody(running: Running) -> None:
+    slow = running.client()
+    query = b"\x03SELECT repeat('x', 100000) FROM range(900)"
+    slow._sock.sendall(struct.pack("<I", len(query)) + query)
+    assert running.ask("SELECT count(*) FROM runs") == [(1,)]
+    slow._force_close()
