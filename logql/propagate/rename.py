@@ -62,7 +62,7 @@ def collect_votes(pairs: Mapping[Item, Item]) -> Votes:
     for new, old in pairs.items():
         walker = _Walker(votes)
         walker.statement(new.node, old.node)
-        walker.finish()
+        walker.finish(2 if new.recorded is not None and new.recorded == old.recorded else 1)
     return votes
 
 
@@ -74,13 +74,14 @@ class _Walker:
         self.found: list[tuple[Path, Path, bool]] = []
         self.same_shape = True
 
-    def finish(self) -> None:
+    def finish(self, weight: int) -> None:
+        """Count what was found; what two versions log under one name is one thing, so it counts more."""
         for mine, other, binds in self.found:
             if mine == other:
                 self.votes.kept[mine] += 1
-            (self.votes.defined if binds else self.votes.used)[mine][other] += 1
+            (self.votes.defined if binds else self.votes.used)[mine][other] += weight
             if self.same_shape:
-                self.votes.certain[mine][other] += 1
+                self.votes.certain[mine][other] += weight
 
     def statement(self, new: ast.AST, old: ast.AST) -> None:
         bodies = {id(child) for node in (new, old) for _, block in child_blocks(node) for child in block}
