@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,8 @@ def test_demo_tells_the_whole_story(name: str, tmp_path: Path) -> None:
     sample = load_sample(name)
     if missing := missing_packages(sample):
         pytest.skip(f"needs {', '.join(missing)}")
-    started = time.monotonic()
     done = run_demo(name, tmp_path / "project")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started < 90
     for version in sample.versions:
         assert version.message in done.stdout
     answer = done.stdout.split("Now the query itself")[1].split("The same again")[0]

@@ -192,10 +192,10 @@ def test_checkpoints_beyond_the_limit_go_oldest_run_and_middles_first(store: str
     kept = [a_checkpoint(store, index, os.urandom(1000), run) for run in ("0100", "0101") for index in (0, 1, 2, None)]
     with Catalog.open(store) as catalog:
         assert gc.over_limit(catalog, 1e9) == []
-        assert gc.over_limit(catalog, 6500) == [kept[1], kept[2]]
+        assert gc.over_limit(catalog, 6900) == [kept[1], kept[2]]
         assert gc.over_limit(catalog, 2500) == [kept[1], kept[2], kept[5], kept[6], kept[0], kept[3]]
-    before = gc.collect(store, dry_run=True, limit=6500, grace=0)
-    assert [one.path for one in before] == [one.path for one in gc.collect(store, limit=6500, grace=0)][: len(before)]
+    before = gc.collect(store, dry_run=True, limit=6900, grace=0)
+    assert [one.path for one in before] == [one.path for one in gc.collect(store, limit=6900, grace=0)][: len(before)]
     with Catalog.open(store) as catalog:
         assert catalog.checkpoints() == [one for one in kept if one not in (kept[1], kept[2])]
     for one in (kept[0], kept[3]):
