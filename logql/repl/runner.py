@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
@@ -59,7 +60,8 @@ class Runner:
                     return self._finish(cast("_Done[T]", event))
                 self._handle(event)
             except queue.Empty:
-                continue
+                if self._cancelled.is_set():
+                    self._interrupt()
             except KeyboardInterrupt:
                 self._cancelled.set()
                 self._interrupt()
@@ -100,9 +102,11 @@ class Runner:
 
 
 def _work(call: Callable[[], T], inbox: queue.SimpleQueue[object]) -> None:
+    """Make the call; a failed one lets go of what it held (a replay its processes) before its error is told."""
     done: _Done[T] = _Done()
     try:
         done.value = call()
     except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
         done.error = error
     inbox.put(done)

@@ -98,6 +98,8 @@ class Shell:
                 self.step(step)
             except Quit:
                 return False
+            except BrokenPipeError:
+                raise
             except Exception as error:
                 self.tell_error(error)
                 if not self.interactive:

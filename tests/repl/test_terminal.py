@@ -112,9 +112,24 @@ def test_a_replay_shows_progress_and_is_cancelled(fresh: Path, state: dict[str, 
         shown = terminal.wait_for("Interrupted: the query was cancelled; what was filled is kept")
         assert "replaying [" not in shown
         assert "Traceback" not in shown
+        assert children(terminal.pid) == []
         terminal.type("SET replay = 'off';\r")
         terminal.wait_for("replay off")
         leave(terminal)
+
+
+def children(pid: int) -> list[str]:
+    """Processes that a process has started and that still run."""
+    return [child for task in os.listdir(f"/proc/{pid}/task") for child in started(pid, task)]
+
+
+def started(pid: int, task: str) -> list[str]:
+    """Processes that one thread has started."""
+    try:
+        with open(f"/proc/{pid}/task/{task}/children") as file:
+            return file.read().split()
+    except OSError:
+        return []
 
 
 def test_tables_follow_the_window(terminal: Terminal) -> None:
