@@ -7,6 +7,7 @@ checkpoint before its first wanted iteration and ends with the last.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import sys
 import threading
 import time
@@ -140,10 +141,8 @@ class ReplayDriver:
 
     def ended(self, how: str) -> str | None:
         """The script came to its end; the reason why that is too early, or None."""
-        try:
+        with contextlib.suppress(ReplayError):  # what follows says the same of the whole script
             self._go_on()
-        except ReplayError as exc:
-            return exc.message
         self._flush()
         if self._spec.segment.loop is None:
             return None
@@ -257,9 +256,9 @@ class ReplayDriver:
             return
         loop, index = self._left
         self._left = None
-        self._finish_iteration(loop, index)
         if index < self._route.last:
             raise ReplayError(f"the loop {loop.loop!r} was left in iteration {index}, before the last wanted one")
+        self._finish_iteration(loop, index)
         self._end()
 
     def _check_beyond(self, loop: MainLoop, index: int, items: Iterator[Any], frame: FrameType) -> None:

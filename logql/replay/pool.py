@@ -18,6 +18,8 @@ from logql.replay.process import Outcome, WorkerProcess, sweep_scratch
 
 #: Seconds between two looks at processes, time-outs and claims.
 _POLL_S = 0.2
+#: The same while a worker that has said its last word is ending; and the least time between two looks.
+_END_POLL_S = 0.01
 _PROGRESS_S = 0.5
 #: In place of a GPU: ours are all in use, or all are in somebody else's.
 _WAIT, _BUSY = "wait", "busy"
@@ -47,6 +49,8 @@ class LocalPool:
         self.weak_reason: str | None = None
         self._queue: list[Job] = []
         self._running: list[WorkerProcess] = []
+        #: processes whose results are there; they are on their way out
+        self._leaving: list[WorkerProcess] = []
         self._waiting: list[claims.Waiting] = []
         self._finished: deque[Result] = deque()
         self._trees: dict[tuple[str, str], Tree | ReplayError] = {}
@@ -54,6 +58,7 @@ class LocalPool:
         self._claims = claims.Claims(self.store)
         self._gpus: dict[str, bool] | None = None
         self._started_at = time.monotonic()
+        self._woken_at = 0.0
         self._total = 0
         self._done = 0
 
@@ -87,7 +92,11 @@ class LocalPool:
             process.finish()
             self._claims.release(process.job, "cancelled")
             process.clean()
+        for process in self._leaving:
+            process.finish()
+            process.clean()
         self._running.clear()
+        self._leaving.clear()
         self._queue.clear()
         self._waiting.clear()
         self._claims.close()
@@ -150,11 +159,13 @@ class LocalPool:
 
     def _look(self) -> None:
         """Wait a moment for messages; take what came, notice what ended or ran out of time, and who else is done."""
-        pipes = [process.pipe for process in self._running]
-        if pipes:
-            select.select(pipes, [], [], _POLL_S)
-        elif self._waiting:
-            time.sleep(_POLL_S)
+        pipes = [process.pipe for process in self._running if not process.silent]
+        if self._running or self._waiting:
+            select.select(pipes, [], [], _POLL_S if len(pipes) == len(self._running) else _END_POLL_S)
+            self._doze()
+        for process in [one for one in self._leaving if one.has_ended()]:
+            self._leaving.remove(process)
+            process.clean()
         for process in list(self._running):
             outcome = process.poll()
             if outcome is not None:
@@ -163,6 +174,11 @@ class LocalPool:
         for waiting in [one for one in self._waiting if self._claims.over(one)]:
             self._waiting.remove(waiting)
             self._finished.append(Result(waiting.job.segment, "elsewhere", id=waiting.job.id))
+
+    def _doze(self) -> None:
+        """Wake rarely where iterations are short: each waking takes a core from the scripts."""
+        time.sleep(max(0.0, self._woken_at + _END_POLL_S - time.monotonic()))
+        self._woken_at = time.monotonic()
 
     def _take(self, process: WorkerProcess, outcome: Outcome) -> None:
         """Turn an ended process into a result, or start it anew without a private view where that cannot be had."""
@@ -177,7 +193,8 @@ class LocalPool:
             result = self._judge.judge(job, outcome, notes)
         except (Error, OSError) as exc:
             result = _refused(job, exc)
-        process.clean()
+        process.stop()
+        self._leaving.append(process)
         self._end(job, result)
 
     def _end(self, job: Job, result: Result) -> None:

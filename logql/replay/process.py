@@ -65,6 +65,8 @@ class WorkerProcess:
         self.gpu = gpu
         self.iterations_done = 0
         self.frames: list[Frame] = []
+        #: whether the worker will say no more, though its process may not have ended
+        self.silent = False
         self._stopped: str | None = None
         self._reader = FrameReader()
         self._store = store
@@ -161,9 +163,17 @@ class WorkerProcess:
         self._read()
         if self._stopped is None and time.monotonic() - self._clock > self._patience():
             self.stop(f"it took longer than {self._patience():.0f} s")
-        if self._process.poll() is None:
-            return None
-        return self._outcome()
+        if self._process.poll() is not None or self._is_done():
+            return self._outcome()
+        return None
+
+    def has_ended(self) -> bool:
+        """Whether nothing of it is left; its outcome may have been there before."""
+        return self._process.poll() is not None
+
+    def _is_done(self) -> bool:
+        """Whether the worker did all that was wanted: its end need not be waited for, unless it holds a GPU."""
+        return self.gpu is None and bool(self.frames) and self.frames[-1]["kind"] == "done"
 
     def stop(self, reason: str = "cancelled") -> None:
         """Have the supervisor kill everything; `poll` or `finish` sees the end."""
@@ -210,6 +220,7 @@ class WorkerProcess:
             except BlockingIOError:
                 return
             if not data:
+                self.silent = True
                 return
             for frame in self._reader.feed(data):
                 self.frames.append(frame)
@@ -220,7 +231,7 @@ class WorkerProcess:
             self._read()
         path = os.path.join(self._store, self.log)
         return Outcome(
-            code=self._process.returncode,
+            code=self._process.poll() or 0,
             frames=self.frames,
             seconds=time.monotonic() - self._clock,
             started_at=self.started_at,

@@ -2,7 +2,7 @@
 
 `python -c "..supervise.main()" SPEC LIFELINE RESULTS PARENT`. The chain is supervisor, holder of the namespaces, init
 of the PID namespace, worker; whichever dies takes those after it along. The supervisor runs no user code, so it can be
-trusted to notice that its pool is gone (the lifeline is at its end) and to kill everything.
+trusted to notice that its pool is gone (the lifeline is at its end) and to kill everything; no signal ends it before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _POLL_S = 0.5
 def main() -> None:
     """Entry of the process; never returns."""
     path, lifeline, results, parent = sys.argv[1], *(int(text) for text in sys.argv[2:5])
-    namespaces.die_with_parent(parent)
+    if os.getppid() != parent:
+        os._exit(137)
     with open(path, encoding="utf-8") as file:
         spec = WorkerSpec.from_json(file.read())
     namespaces.adopt_orphans()

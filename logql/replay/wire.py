@@ -46,7 +46,7 @@ class FrameReader:
         del self._buffer[:position]
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | bytearray) -> None:
     """Write all of `data`, however little the pipe takes at once."""
     view = memoryview(data)
     while view:

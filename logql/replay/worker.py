@@ -14,25 +14,34 @@ from types import ModuleType
 from typing import NoReturn
 
 from logql.errors import Error
-from logql.replay import namespaces, private_copy
+from logql.replay import namespaces
 from logql.replay.driver import ReplayDriver
 from logql.replay.sources import Sources
 from logql.replay.spec import WorkerSpec
 from logql.replay.states import ProgramStates
 from logql.replay.wire import encode_frame, write_all
 
+#: What ends an iteration; it is sent with what comes next at once, mostly the beginning of another.
+_ENDING = frozenset(("complete", "covered", "events", "digest"))
+_GATHER_BYTES = 1 << 16
+
 
 class Channel:
-    """Sends frames to the pool; nothing is sent from processes that the script forked."""
+    """Sends frames to the pool, in order; nothing is sent from processes that the script forked."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._pid = os.getpid()
+        self._gathered = bytearray()
 
     def send(self, kind: str, **fields: object) -> None:
-        """Send one frame."""
-        if os.getpid() == self._pid:
-            write_all(self._descriptor, encode_frame(kind, **fields))
+        """Send one frame, an iteration's end with the frame that follows."""
+        if os.getpid() != self._pid:
+            return
+        self._gathered += encode_frame(kind, **fields)
+        if kind not in _ENDING or len(self._gathered) >= _GATHER_BYTES:
+            data, self._gathered = self._gathered, bytearray()
+            write_all(self._descriptor, data)
 
 
 def run(spec: WorkerSpec, results: int, spool: str) -> int:
@@ -41,6 +50,8 @@ def run(spec: WorkerSpec, results: int, spool: str) -> int:
     try:
         script = os.path.normpath(os.path.join(spec.project, spec.run.script))
         if spec.isolation == "weak":
+            from logql.replay import private_copy  # loads what only copies need
+
             private_copy.refuse_writes_outside([spec.scratch])
             private_copy.redirect_opens(spec.origin, spec.project, spec.store)
         sources = Sources(spec)

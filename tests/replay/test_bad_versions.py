@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,8 @@ for item in pool.results():
 @pytest.mark.parametrize("isolation", ["strong", "weak"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_orphans_when_the_asking_process_dies(project: Project, isolation: str, how: signal.Signals) -> None:
-    bad = "subprocess.Popen(['sleep', '601'], start_new_session=True); os.fork(); time.sleep(600)"
+    nap = f"600.{uuid.uuid4().int % 10**9}"
+    bad = f"subprocess.Popen(['sleep', '{nap}'], start_new_session=True); os.fork(); time.sleep(600)"
     project.write("train.py", GOOD.replace("{bad}", bad).replace("import os, sys", "import os, sys, subprocess, time"))
     project.run(every=None, LOGQL_OVERHEAD="0")
     text = ASK.format(root=ROOT, path=str(project.path), isolation=isolation)
@@ -125,16 +127,18 @@ def test_no_orphans_when_the_asking_process_dies(project: Project, isolation: st
     assert asking.stdout is not None
     name = asking.stdout.readline().strip()
     deadline = time.monotonic() + 30
-    while not any("601" in line for line in _commands()) and time.monotonic() < deadline:
+    while (
+        not (_processes(name) and any(f"sleep {nap}" in line for line in _commands())) and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     assert _processes(name)
     asking.send_signal(how)
     asking.communicate(timeout=30)
     deadline = time.monotonic() + 10
-    while (_processes(name) or any("sleep 601" in line for line in _commands())) and time.monotonic() < deadline:
+    while (_processes(name) or any(f"sleep {nap}" in line for line in _commands())) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _processes(name)
-    assert not any("sleep 601" in line for line in _commands())
+    assert not any(f"sleep {nap}" in line for line in _commands())
 
 
 def _processes(job: str) -> list[str]:
