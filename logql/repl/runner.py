@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
@@ -102,11 +101,10 @@ class Runner:
 
 
 def _work(call: Callable[[], T], inbox: queue.SimpleQueue[object]) -> None:
-    """Make the call; a failed one lets go of what it held (a replay its processes) before its error is told."""
+    """Make the call and put what came of it into the inbox."""
     done: _Done[T] = _Done()
     try:
         done.value = call()
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)
         done.error = error
     inbox.put(done)

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -72,24 +71,6 @@ def test_ctrl_c_stops_what_reports() -> None:
     with pytest.raises(Interrupted):
         runner.run(work)
     assert time.monotonic() - started < 10
-
-
-def test_a_failed_call_lets_go_of_what_it_held() -> None:
-    closed = threading.Event()
-
-    def hold() -> Iterator[int]:
-        try:
-            yield from range(10)
-        finally:
-            closed.set()
-
-    def work() -> None:
-        for _ in hold():
-            fail()
-
-    with pytest.raises(ProgrammingError):
-        Runner(lambda: None, ignore, yes).run(work)
-    assert closed.is_set()
 
 
 def test_ctrl_c_at_a_question_cancels() -> None:
