@@ -9,6 +9,7 @@ from typing import TypeVar
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_true, never_null, sql_of
+from logql.plan.filters import filter_parts
 from logql.plan.program import Program, carry_tokens, rename_depends
 from logql.plan.relation import Flags, Relation, Target, Writer, column
 from logql.plan.rules import (
@@ -23,7 +24,7 @@ from logql.plan.rules import (
     top_rows,
 )
 from logql.plan.rules import window_partitions as windows
-from logql.plan.rules.possible_values import filter_parts, value_of
+from logql.plan.rules.possible_values import value_of
 from logql.plan.scopes import (
     Later,
     Opaque,
@@ -131,6 +132,7 @@ class Block:
     sources: dict[str, Relation] = field(default_factory=dict)
     loosened: dict[str, Cond] = field(default_factory=dict)
     precise: bool = True
+    outer: bool = False
     stage: Stage | None = None
     carried: list[Relation] = field(default_factory=list)
     extra_tokens: list[tuple[str, exp.Expr, Target]] = field(default_factory=list)
@@ -139,6 +141,7 @@ class Block:
 
     def __post_init__(self) -> None:
         self.precise = self.program.on("possible_values")
+        self.outer = any(join.side for join in self.select.args.get("joins") or ())
         self._replace_aliases()
 
     # -- reading: Reader of rules/possible_values
@@ -155,7 +158,7 @@ class Block:
             return self.stage.relation.value(key)
         value = self._source_value(alias, node.name)
         loosened = self.loosened.get(alias, False)
-        return Value(value.sql, value.unknown, any_of(value.nullable, loosened), value.depends)
+        return Value(value.sql, value.unknown, any_of(value.nullable, loosened), value.depends, value.blank)
 
     def computed(self, node: exp.Expr) -> Value | None:
         """What an earlier step computed for this very expression."""
@@ -213,7 +216,7 @@ class Block:
             ):
                 return Value(column(alias, name))
             raise Opaque(f"{alias} has no column {name}")
-        return relation.value(found, alias)
+        return relation.value(found, alias, optional=self.outer)
 
     # -- FROM, WHERE
 
@@ -222,9 +225,9 @@ class Block:
         used = self._used_columns()
         source, unsure, passing = self._from(used)
         where = self.select.args.get("where")
-        conditions, open_parts = filter_parts(where.this if where else None, self)
+        conditions, may_fail = filter_parts(where.this if where else None, self)
         passing += conditions
-        unsure += [part.not_true for part in open_parts]
+        unsure += may_fail
         writer = Writer()
         renamed: dict[str, str] = {}
         for alias, relation in self.sources.items():
@@ -286,10 +289,10 @@ class Block:
             unsure.append(self._unsure(alias))
             return
         conditions = join_conditions(join)
-        passing, open_parts = filter_parts(sql_of(all_of(*conditions)) if conditions else None, self)
+        passing, may_fail = filter_parts(sql_of(all_of(*conditions)) if conditions else None, self)
         if conditions:
             node.set("on", sql_of(all_of(*passing)))
-        undecided = any_of(*(part.not_true for part in open_parts))
+        undecided = any_of(*may_fail)
         own = self._unsure(alias)
         if join.side:
             outer_joins.outer_joins(self, join, earlier, any_of(own, undecided), any_of(earlier_unsure, undecided))
@@ -305,7 +308,7 @@ class Block:
 
     def _unsure(self, alias: str) -> Cond:
         relation = self.sources.get(alias)
-        return relation.unsure_in(alias) if relation else False
+        return relation.unsure_in(alias, optional=self.outer) if relation else False
 
     def _source(self, source: exp.Expr, used: Sequence[tuple[str, str]]) -> exp.Expr:
         """A source's planning relation under the source's alias."""
@@ -383,7 +386,7 @@ class Block:
         """QUALIFY and the projection, with hidden columns for ORDER BY."""
         qualify = self.select.args.get("qualify")
         relation = stage.relation
-        passing, open_parts = filter_parts(qualify.this if qualify else None, self)
+        passing, may_fail = filter_parts(qualify.this if qualify else None, self)
         writer = Writer()
         seen: dict[str, int] = {}
         for number, item in enumerate(self.select.expressions):
@@ -403,7 +406,7 @@ class Block:
         for token, key, target in self.extra_tokens:
             writer.carry(token, key, target)
         self.extra_tokens = []
-        writer.unsure = any_of(relation.unsure_in(), *(part.not_true for part in open_parts))
+        writer.unsure = any_of(relation.unsure_in(), *may_fail)
         body = exp.select("1").from_(exp.to_table(relation.name))
         if passing and all_of(*passing) is not True:
             body = body.where(sql_of(all_of(*passing)), copy=False)

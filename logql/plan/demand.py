@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -84,6 +86,11 @@ def demand(
 
     Raises NotSupportedError for volatile functions and samples over missing cells.
     """
+    with _uncollected():
+        return _demand(query, engine, disabled, round_number)
+
+
+def _demand(query: BoundQuery, engine: Engine, disabled: frozenset[str], round_number: int) -> Round:
     refs = _open_references(query.tree)
     missing = _probe(refs, engine) if refs else {}
     if not missing:
@@ -95,6 +102,18 @@ def demand(
     if demands:
         _refuse_volatile(query)
     return Round(demands, not demands, query.tree, "; ".join(reasons) or None)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection while trees are built: it would walk all of them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _traced(

@@ -94,7 +94,7 @@ class Program:
         for used_name in dict.fromkeys(used):
             sql = column(alias, used_name)
             if used_name in missing:
-                writer.add(used_name, Value(sql, missing[used_name], False, frozenset({(token, used_name)})))
+                writer.add(used_name, Value(sql, missing[used_name], False, frozenset({(token, used_name)}), True))
             elif used_name.partition("$")[0] in shaky:
                 writer.add(used_name, Value(sql, False, unsure, frozenset({(token, "*")})))
             else:
@@ -127,7 +127,7 @@ def carry_tokens(program: Program, writer: Writer, relation: Relation, alias: st
 def rename_depends(value: Value, renamed: Mapping[str, str]) -> Value:
     """A value read from a source whose tokens have new names."""
     depends = frozenset((renamed.get(token, token), name) for token, name in value.depends)
-    return Value(value.sql, value.unknown, value.nullable, depends)
+    return Value(value.sql, value.unknown, value.nullable, depends, value.blank)
 
 
 def _token(alias: str, missing: Mapping[str, exp.Expr]) -> exp.Expr:

@@ -65,6 +65,7 @@ class Flags:
     unknown: bool = False
     nullable: bool = False
     depends: frozenset[Dependence] = NOTHING
+    blank: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +77,16 @@ class Relation:
     tokens: Mapping[str, Target] = field(default_factory=dict)
     unsure: bool = False
 
-    def value(self, name: str, table: str | None = None) -> Value:
-        """A column as a value, read through the alias `table`."""
+    def value(self, name: str, table: str | None = None, *, optional: bool = False) -> Value:
+        """A column as a value, read through the alias `table`; `optional` where an outer join may leave rows out."""
         flags, alias = self.columns[name], table or self.name
-        unknown = never_null(column(alias, f"{name}$u")) if flags.unknown else False
-        nullable = never_null(column(alias, f"{name}$n")) if flags.nullable else False
-        return Value(column(alias, name), unknown, nullable, flags.depends)
+        unknown = _flag(alias, f"{name}$u", optional) if flags.unknown else False
+        nullable = _flag(alias, f"{name}$n", optional) if flags.nullable else False
+        return Value(column(alias, name), unknown, nullable, flags.depends, flags.blank)
 
-    def unsure_in(self, table: str | None = None) -> Cond:
+    def unsure_in(self, table: str | None = None, *, optional: bool = False) -> Cond:
         """Whether a row may be absent, repeated or another."""
-        return never_null(column(table or self.name, UNSURE)) if self.unsure else False
+        return _flag(table or self.name, UNSURE, optional) if self.unsure else False
 
     def live(self) -> Cond:
         """Rows whose own presence or content is not settled."""
@@ -114,10 +115,10 @@ class Writer:
         """An output column with the companions that it needs."""
         self.projections.append(aliased(value.sql, name))
         if value.unknown is not False:
-            self.projections.append(aliased(sql_of(value.unknown), f"{name}$u"))
+            self.projections.append(aliased(sql_of(_firm(value.unknown)), f"{name}$u"))
         if value.nullable is not False:
-            self.projections.append(aliased(sql_of(value.nullable), f"{name}$n"))
-        self.columns[name] = Flags(value.unknown is not False, value.nullable is not False, value.depends)
+            self.projections.append(aliased(sql_of(_firm(value.nullable)), f"{name}$n"))
+        self.columns[name] = Flags(value.unknown is not False, value.nullable is not False, value.depends, value.blank)
 
     def carry(self, name: str, value: exp.Expr, target: Target) -> None:
         """A token column."""
@@ -127,8 +128,29 @@ class Writer:
     def finish(self, name: str) -> Relation:
         """The relation, once its CTE is written under that name."""
         if self.unsure is not False:
-            self.projections.append(aliased(sql_of(self.unsure), UNSURE))
+            self.projections.append(aliased(sql_of(_firm(self.unsure)), UNSURE))
         return Relation(name, self.columns, self.tokens, self.unsure is not False)
+
+
+def _flag(table: str, name: str, optional: bool) -> Cond:
+    held = column(table, name)
+    return never_null(held) if optional else held
+
+
+def _firm(condition: Cond) -> Cond:
+    """A flag to store: never NULL, so that whoever reads it need not ask."""
+    return condition if isinstance(condition, bool) or _is_firm(condition) else never_null(condition)
+
+
+def _is_firm(node: exp.Expr) -> bool:
+    """Whether a condition cannot be NULL: flags that are stored already, tests by IS, and what joins them."""
+    while isinstance(node, exp.Paren | exp.Not):
+        node = node.this
+    if isinstance(node, exp.And | exp.Or):
+        return _is_firm(node.this) and _is_firm(node.expression)
+    if isinstance(node, exp.Column):
+        return node.name == UNSURE or node.name.endswith(("$u", "$n", "$missing")) or node.name.startswith("_lq_")
+    return isinstance(node, exp.Is | exp.Exists | exp.Coalesce | exp.NullSafeEQ | exp.Boolean)
 
 
 def exists(table: str, condition: Cond) -> exp.Expr:

@@ -18,13 +18,15 @@ NOTHING: frozenset[Dependence] = frozenset()
 class Value:
     """An expression over planning rows. Where `unknown` it may turn out to be anything, where `nullable` also NULL.
 
-    Elsewhere `sql`, evaluated with NULL for each missing cell, is what it will be.
+    Elsewhere `sql`, evaluated with NULL for each missing cell, is what it will be. `blank` tells that `sql` is NULL
+    wherever it is unknown.
     """
 
     sql: exp.Expr
     unknown: Cond = False
     nullable: Cond = False
     depends: frozenset[Dependence] = NOTHING
+    blank: bool = False
 
     @property
     def open(self) -> Cond:

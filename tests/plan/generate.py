@@ -157,9 +157,7 @@ class Queries:
 
     def number(self, scope: dict[str, tuple[str, ...]]) -> str:
         """A numeric column."""
-        options = [
-            f"{alias}.{name}" for alias, names in scope.items() for name in names if name not in PLACES | TEXTS
-        ]
+        options = [f"{alias}.{name}" for alias, names in scope.items() for name in names if name not in PLACES | TEXTS]
         return self.rng.choice(options)
 
     def scalar(self, scope: dict[str, tuple[str, ...]], depth: int) -> str:

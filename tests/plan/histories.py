@@ -194,4 +194,3 @@ class _Style:
         if self.rng.random() < 0.2:
             return self.rng.choice((None, float("nan"), 5.0))
         return self.rng.randint(0, 12) / 4
-

@@ -66,7 +66,9 @@ class RichQueries(Queries):
             inner = f"(SELECT run, epoch, {rng.choice(NUMBERS)} AS other FROM logs)"
             return f"SELECT run, epoch, {a}.{value}, other FROM logs {a} NATURAL {side} {inner} {b} {where}"
         keys = rng.choice(("run", "run, epoch", "run, epoch, step"))
-        return f"SELECT run, {a}.{value}, {b}.{rng.choice(NUMBERS)} FROM logs {a} {side} logs {b} USING ({keys}) {where}"
+        return (
+            f"SELECT run, {a}.{value}, {b}.{rng.choice(NUMBERS)} FROM logs {a} {side} logs {b} USING ({keys}) {where}"
+        )
 
     def top(self, columns: tuple[str, ...], depth: int) -> str:
         """The first rows by a total order whose leading keys may be known."""
@@ -99,7 +101,9 @@ class RichQueries(Queries):
         tail = f" WINDOW w AS {over}" if named else ""
         quality = ""
         if rng.random() < 0.4:
-            quality = f" QUALIFY {rng.choice(('row_number', 'rank'))}() OVER {'w' if named and not frame else over} <= 2"
+            quality = (
+                f" QUALIFY {rng.choice(('row_number', 'rank'))}() OVER {'w' if named and not frame else over} <= 2"
+            )
         return (
             f"SELECT {alias}.run, {alias}.epoch, {function}({value}) OVER {'w' if named else over} AS {columns[2]} "
             f"FROM {source}{where}{tail}{quality}"

@@ -6,7 +6,7 @@ from sqlglot import exp, parse_one
 
 from logql.plan.conditions import all_of, sql_of
 from logql.plan.demand import demand
-from logql.plan.rules.possible_values import filter_parts
+from logql.plan.filters import filter_parts
 from logql.plan.values import Truth, Value
 from tests.plan.stand_in import History, StandIn, Unit, bind
 

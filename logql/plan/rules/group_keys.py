@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
+from logql.plan.filters import filter_parts
 from logql.plan.program import Program, struct
 from logql.plan.relation import Barrier, Relation, Writer, column, exists
-from logql.plan.rules.possible_values import filter_parts, possible_values, value_of
+from logql.plan.rules.possible_values import possible_values, value_of
 from logql.plan.scopes import Later, blocks_inside
 from logql.plan.values import Value, all_depends
 
@@ -189,13 +190,13 @@ def _having(block: Block, stage: Stage) -> Stage:
     clause = block.select.args.get("having")
     if clause is None:
         return stage
-    passing, open_parts = filter_parts(clause.this, block)
+    passing, may_fail = filter_parts(clause.this, block)
     relation, writer = stage.relation, Writer()
     copy_columns(relation, writer)
     for token, key, target in block.extra_tokens:
         writer.carry(token, key, target)
     block.extra_tokens = []
-    writer.unsure = any_of(relation.unsure_in(), *(part.not_true for part in open_parts))
+    writer.unsure = any_of(relation.unsure_in(), *may_fail)
     body = exp.select("1").from_(exp.to_table(relation.name)).where(sql_of(all_of(*passing)), copy=False)
     block.stage = Stage(block.program.write("h", writer, body), stage.computed)
     return block.stage

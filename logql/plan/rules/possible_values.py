@@ -8,7 +8,6 @@ from typing import Protocol
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_false, is_null, is_true, not_false, not_null, not_true
-from logql.plan.scopes import conjuncts
 from logql.plan.values import Dependence, Truth, Value, all_depends
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
@@ -44,7 +43,7 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
 
     >>> from tests.plan.show import show_possible
     >>> show_possible("gn > 5 AND val_acc < 0.5")
-    '(((gn > 5) IS TRUE) OR "gn$missing") AND (val_acc < 0.5)'
+    '((gn > 5) OR "gn$missing") AND (val_acc < 0.5)'
     """
     node = condition.unnest()
     ready = reader.computed(node)
@@ -73,7 +72,7 @@ def value_of(expression: exp.Expr, reader: Reader) -> Value:
     if reader.precise and type(expression) in _TREATMENTS and not isinstance(expression, exp.Case | exp.If):
         truth = possible_values(expression, reader)
         return Value(reader.as_is(expression), truth.undecided, False, truth.depends)
-    if isinstance(expression, exp.Subquery | exp.Exists) or _holds_query(expression):
+    if isinstance(expression, exp.Subquery | exp.Exists) or holds_query(expression):
         return reader.subquery_value(expression)
     treat = _VALUES.get(type(expression)) if reader.precise else None
     children = [value_of(child, reader) for child in _operands(expression)]
@@ -92,22 +91,7 @@ def truth_of_value(value: Value) -> Truth:
     )
 
 
-def filter_parts(condition: exp.Expr | None, reader: Reader) -> tuple[list[Cond], list[Truth]]:
-    """A filter's conjuncts: the conditions under which a row may pass, and the truths of those that are not settled."""
-    passing: list[Cond] = []
-    open_parts: list[Truth] = []
-    for part in conjuncts(condition):
-        if reader.is_settled(part):
-            passing.append(reader.as_is(part))
-            continue
-        truth = possible_values(part, reader)
-        passing.append(truth.true)
-        if truth.not_true is not False:
-            open_parts.append(truth)
-    return passing, open_parts
-
-
-def _holds_query(expression: exp.Expr) -> bool:
+def holds_query(expression: exp.Expr) -> bool:
     """Whether an operand is a query, or ANY or ALL of one."""
     return any(isinstance(child, (*QUERIES, exp.Any, exp.All)) for child in expression.iter_expressions())
 
@@ -156,7 +140,7 @@ def _boolean(node: exp.Expr, reader: Reader) -> Truth:  # noqa: ARG001
 
 
 def _compare(node: exp.Expr, reader: Reader) -> Truth:
-    if _holds_query(node):
+    if holds_query(node):
         return truth_of_value(reader.subquery_value(node))
     left, right = value_of(node.this, reader), value_of(node.expression, reader)
     return _strict(type(node)(this=left.sql, expression=right.sql), [left, right])
@@ -167,7 +151,7 @@ def _strict(sql: exp.Expr, operands: Sequence[Value]) -> Truth:
     depends = all_depends(operands)
     if all(operand.settled for operand in operands):
         return truth_of_value(Value(sql, False, False, depends))
-    free = any_of(*(_may_be_anything(number, operands) for number in range(len(operands))))
+    free = any_of(*(may_be_anything(number, operands) for number in range(len(operands))))
     null = any_of(*(operand.open for operand in operands))
     return Truth(
         any_of(is_true(sql), free),
@@ -178,7 +162,7 @@ def _strict(sql: exp.Expr, operands: Sequence[Value]) -> Truth:
     )
 
 
-def _may_be_anything(number: int, operands: Sequence[Value]) -> Cond:
+def may_be_anything(number: int, operands: Sequence[Value]) -> Cond:
     """Where one operand is unknown and no other is NULL for sure."""
     others = [operand for index, operand in enumerate(operands) if index != number]
     return all_of(operands[number].unknown, *(_may_be_filled(other) for other in others))
