@@ -44,6 +44,8 @@ REPLAY = """
                 yield item
         def entered(self, path, item):
             self.events.append(["enter", path, item])
+        def left(self, path):
+            pass
         def logged(self, path, name, value):
             self.events.append(["log", path, name, value])
         def finish(self):

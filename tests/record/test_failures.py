@@ -213,6 +213,7 @@ def test_a_signal_handler_may_flush(tmp_path: Path) -> None:
             flushed.append(1)
             signal.setitimer(signal.ITIMER_REAL, 0.001)
         signal.signal(signal.SIGALRM, handle)
+        logql.log("x", 1.0)
         signal.setitimer(signal.ITIMER_REAL, 0.001)
         while len(flushed) < 100:
             logql.log("x", 1.0)

@@ -72,7 +72,7 @@ def test_seconds_are_those_of_the_iterations(tmp_path: Path) -> None:
     )
     first, second = sorted(read_loops(tmp_path / ".logql"), key=lambda loop: loop.ordinal)
     assert 0.19 <= first.seconds < 0.4
-    assert 0.3 <= first.setup_seconds < 2
+    assert 0.3 <= first.setup_seconds < 10
     assert 0.09 <= second.seconds < 0.3
     assert 0.19 <= second.setup_seconds < 0.6
 
