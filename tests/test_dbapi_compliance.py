@@ -14,7 +14,7 @@ from tests.store.history import epochs, record
 dbapi20 = pytest.importorskip("dbapi20", reason="needs dbapi-compliance")
 
 
-class TestCompliance(dbapi20.DatabaseAPI20Test):  # type: ignore[misc]
+class TestCompliance(dbapi20.DatabaseAPI20Test):  # type: ignore[misc, name-defined]
     """All 36 tests; the two that the suite leaves to the driver are below."""
 
     driver = dbapi

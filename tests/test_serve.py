@@ -261,7 +261,7 @@ def test_virtual_columns_are_replayed_where_that_is_allowed(tmp_path: Path) -> N
     (tmp_path / "train.py").write_text(NEW)
     store, query = str(tmp_path / ".logql"), "SELECT square FROM logs WHERE epoch = 4"
     for options, expected in ((({}), None), ({"replay": "auto", "budget": 60.0}, truth()[0][4])):
-        found = Running(store, **options)  # type: ignore[arg-type]
+        found = Running(store, **options)
         try:
             assert found.ask(query) == [(expected,)]
         finally:
