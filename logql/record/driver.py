@@ -35,6 +35,9 @@ class Driver(Protocol):
     def entered(self, path: Path, item: object) -> None:
         """An iteration began, of whatever loop."""
 
+    def left(self, path: Path) -> None:
+        """A `with logql.iteration(...)` block ended."""
+
     def logged(self, path: Path, name: str, value: object) -> None:
         """A value was logged, as it would be stored."""
 
@@ -112,8 +115,12 @@ class _Replaying:
         return block.entry
 
     def leave_iteration(self, entry: Entry | None) -> None:
-        if entry is not None:
-            api.end_entry(entry)
+        if entry is None:
+            return
+        block = self._blocks.find(entry)
+        if block is not None:
+            self._driver.left(path_of((entry[0] << api.INDEX_BITS | block.index, entry, None)))
+        api.end_entry(entry)
 
     def begin_run(self, name: str | None, tags: tuple[str, ...]) -> str | None:  # noqa: ARG002
         api.forget_entries()

@@ -75,6 +75,9 @@ class ReplayDriver:
         self._current: tuple[MainLoop, int] | None = None
         #: the wanted loop and its last iteration, once it was left by `break`, `return` or an exception
         self._left: tuple[MainLoop, int] | None = None
+        #: the main-loop iteration that is a `with logql.iteration(...)` block, and main loops that are iterated
+        self._block: tuple[MainLoop, int] | None = None
+        self._iterated: set[tuple[str, int]] = set()
         states.on_exit = self.behind_loop
         self._guard = Guard(states.digest, lambda path: send("impure", text=path), self.after_inserted)
 
@@ -100,6 +103,7 @@ class ReplayDriver:
     def iterate(self, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
         """Iterate a main loop: the wanted one from a checkpoint, an earlier one not at all or as it was."""
         self._go_on()
+        self._iterated.add((loop, entry))
         frame = _caller(sys._getframe(1))
         self._states.begin_loop(frame, iterable)
         known = self._route.find(loop, entry)
@@ -115,8 +119,24 @@ class ReplayDriver:
 
     def entered(self, path: Path, item: object) -> None:  # noqa: ARG002
         """An iteration began: it has a number in the record."""
+        if len(path) == 1 and path[0][:2] not in self._iterated:
+            self._enter_block(*path[0])
         self._seq += 1
         self._sub = 0
+
+    def left(self, path: Path) -> None:
+        """An iteration that is a block of its own ended; with the last wanted one the replay does."""
+        if self._block is None or len(path) != 1:
+            return
+        loop, index = self._block
+        self._block = None
+        if not self._route.is_target(loop):
+            self._send("complete", loop=loop.loop, entry=loop.entry, index=index)
+            self._flush()
+            return
+        self._finish_iteration(loop, index)
+        if index >= self._route.last:
+            self._end()
 
     def logged(self, path: Path, name: str, value: object) -> None:
         """A value: a wanted one is kept, another one goes to the comparison with the record."""
@@ -221,6 +241,21 @@ class ReplayDriver:
             self._flush()
         if known is not None:
             self._pass_exit(known, _caller(sys._getframe(1)))
+
+    def _enter_block(self, loop: str, entry: int, index: int) -> None:
+        """A main loop's iteration that nothing hands out: it is run as it was, from the beginning of the script."""
+        self._go_on()
+        known = self._route.find(loop, entry)
+        if known is None:
+            return
+        self._block = known, index
+        if not self._route.is_target(known):
+            self._send("executed", loop=loop, entry=entry, index=index)
+            return
+        self._target_reached = True
+        if index > self._route.last:
+            self._end()
+        self._begin(known, index)
 
     def _arrive(self, loop: MainLoop, index: int, restored: Checkpoint | None, frame: FrameType, item: Any) -> Any:
         """At a boundary: restore, or compare with the checkpoint that is there, or take one where there is none."""

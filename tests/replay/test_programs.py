@@ -101,6 +101,45 @@ def test_the_iteration_in_which_a_loop_is_left_is_filled(project: Project, leave
     assert 3 in result.covered
 
 
+BLOCKS = """\
+import random
+import logql
+
+random.seed(3)
+x, step = 0.0, 0
+while x < 40:
+    with logql.iteration("step", step):
+        for part in logql.loop("part", range(2)):
+            x += random.random() * 6
+        logql.log("x", x)
+    step += 1
+for epoch in logql.loop("epoch", range(4)):
+    x += random.random()
+    logql.log("y", x)
+"""
+
+
+def test_a_while_loop_of_iteration_blocks_is_run_from_its_beginning(project: Project) -> None:
+    project.write("train.py", BLOCKS)
+    project.run()
+    edit = before('logql.log("x"', 'logql.log("z", x * 2)')
+    result = _events(project, project.job(edit, ["z"], (1, 3), loop="step"))
+    recorded = _events(project, project.job(edit, ["z"], (0, 1, 2, 3), loop="step"))
+    assert (result.executed, result.fidelity) == (4, "exact")
+    assert values(result.events, "z") == values(recorded.events, "z")
+    assert sorted(values(result.events, "z")) == [(0,), (1,), (2,), (3,)]
+    inner = before("x += random.random() * 6", 'logql.log("w", x)')
+    assert len(_events(project, project.job(inner, ["w"], (2,), loop="step")).events) == 6
+
+
+def test_a_loop_behind_iteration_blocks(project: Project) -> None:
+    project.write("train.py", BLOCKS)
+    project.run()
+    result = _events(project, project.job(before('logql.log("y"', 'logql.log("z", x * 2)'), ["z"], (2,)))
+    assert result.fidelity == "exact"
+    assert list(values(result.events, "z")) == [(2,)]
+
+
 TWO_LOOPS = """\
 import random
 import logql
