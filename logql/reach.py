@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from logql.execute.engine import Engine
-from logql.sql.bound import BoundQuery, LogsRef, ref_of
+from logql.sql.bound import STAR_META, BoundQuery, LogsRef, ref_of
 
 _ALIAS = "l"
 _RUN = "_lq_run"
@@ -63,6 +63,27 @@ def runs_in_reach(bound: BoundQuery, engine: Engine) -> Mapping[str, frozenset[s
             known = found.get(bare, frozenset())
             found[bare] = None if known is None or runs is None else known | runs
     return found
+
+
+def starred_names(bound: BoundQuery) -> frozenset[str]:
+    """Virtual names that only a star brings into the outermost result: no replay fills them."""
+    virtual = {name for ref in bound.refs for name in ref.virtual}
+    return frozenset(
+        column.name
+        for select in _outermost(bound.tree)
+        for column in select.expressions
+        if isinstance(column, exp.Column) and column.meta.get(STAR_META) and column.name in virtual
+    )
+
+
+def _outermost(tree: exp.Expr) -> Iterator[exp.Select]:
+    if isinstance(tree, exp.Select):
+        yield tree
+    elif isinstance(tree, exp.SetOperation):
+        yield from _outermost(tree.left)
+        yield from _outermost(tree.right)
+    elif isinstance(tree, (exp.Subquery, exp.Summarize)) and isinstance(tree.this, exp.Expr):
+        yield from _outermost(tree.this)
 
 
 def _condition(table: exp.Table, ref: LogsRef) -> exp.Expr | None:

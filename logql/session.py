@@ -17,7 +17,7 @@ from logql.model import Run
 from logql.options import Options
 from logql.plan.demand import Round, demand
 from logql.plan.segments import FillPlan, plan_fill
-from logql.reach import missing_cells, runs_in_reach
+from logql.reach import missing_cells, runs_in_reach, starred_names
 from logql.sql.binder import bind_query
 from logql.sql.bound import BoundQuery
 from logql.sql.notices import repeated_values
@@ -72,6 +72,7 @@ class Session:
         self._history: History | None = None
         self._sources: ProjectSources | None = None
         self._pinned: tuple[Snapshot, ...] = ()
+        self._settled: Round | None = None
         self._cancelled = threading.Event()
         self.notices: list[str] = []
 
@@ -107,11 +108,20 @@ class Session:
         if bound.virtual:
             bound = bind_query(write_parameters(sql, parameters), world) if parameters else bound
             parameters = None
-            self.fill(bound)
-        if bound.virtual:
+            if bound.needs_values:
+                self.fill(bound)
+        if bound.virtual and bound.needs_values:
             self._tell_unfillable(bound)
         self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
-        return self.engine.run(bound, parameters)
+        return self._from_settled(bound) or self.engine.run(bound, parameters)
+
+    def _from_settled(self, bound: BoundQuery) -> Answer | None:
+        """The answer from rows without missing cells alone, where there are as many as the query's LIMIT asks for."""
+        round_ = self._settled
+        if round_ is None or round_.settled is None:
+            return None
+        answer = self.engine.run(replace(bound, tree=round_.settled, patches=None))
+        return answer if answer.table.num_rows >= round_.wanted else None
 
     def _foreign(self, sql: str, parameters: Parameters, world: StoreWorld) -> Answer:
         """Run what concerns DuckDB alone; a relation that nobody knows gets logql's candidates."""
@@ -167,6 +177,7 @@ class Session:
         before: FillPlan | None = None
         for number in range(_MOST_ROUNDS):
             round_ = demand(bound, self.engine, self.options.disabled_rules, round_number=number)
+            self._settled = round_ if round_.final else None
             plan = self._plan(round_)
             if not plan.segments:
                 break
@@ -185,6 +196,7 @@ class Session:
             if not filled.fills:
                 break
         self._tell(done)
+        self._count_starred(bound)
         return done
 
     def _plan(self, round_: Round) -> FillPlan:
@@ -209,6 +221,18 @@ class Session:
             total = sum(missing.values())
             names = ", ".join(sorted(missing))
             self.notices.append(f"{total} cells of {names} are missing and stay NULL: replay is {self.options.replay}")
+
+    def _count_starred(self, bound: BoundQuery) -> None:
+        starred = starred_names(bound)
+        if not starred:
+            return
+        missing = {name: count for name, count in missing_cells(bound, self.engine).items() if name in starred}
+        if missing:
+            names = ", ".join(sorted(missing))
+            total = sum(missing.values())
+            self.notices.append(
+                f"{total} cells of {names} are missing under a star and stay NULL: name them to fill them"
+            )
 
     def _tell(self, done: list[Filled]) -> None:
         """Notices of failures, of replays that disagree with the record, and of how they ran."""

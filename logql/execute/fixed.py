@@ -75,9 +75,12 @@ def _columns(history: History, comments: Comments) -> Rows:
     first_runs: dict[str, list[Run]] = {}
     for run in history.snapshot.runs:
         first_runs.setdefault(run.version, []).append(run)
-    names = {**history.schema.columns, **history.sources.names()}
+    names = {**dict.fromkeys(history.sources.names()), **history.schema.columns}
     found: Rows = []
-    for name, column in names.items():
+    for name in names:
+        column = history.schema.columns.get(name) or history.virtual(name)
+        if column is None:
+            continue
         history.may_miss(name)
         type_ = column.type if column.type != UNKNOWN_TYPE else None
         for version, runs in first_runs.items():

@@ -68,6 +68,11 @@ class BoundQuery:
     notices: tuple[str, ...] = ()
 
     @property
+    def needs_values(self) -> bool:
+        """Whether the answer depends on any value: that of DESCRIBE does not."""
+        return not isinstance(self.tree, exp.Describe)
+
+    @property
     def virtual(self) -> bool:
         """Whether any reference may have missing cells, so that planning is worth its time."""
         return any(ref.virtual for ref in self.refs)

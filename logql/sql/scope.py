@@ -14,7 +14,7 @@ from logql.sql.bound import LEFT_META, STAR_META
 from logql.sql.macros import expand
 from logql.sql.names import at, span, unknown
 from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name
-from logql.sql.stars import expand_star
+from logql.sql.stars import choose, expand_star
 
 if TYPE_CHECKING:
     from logql.sql.binder import Binder
@@ -298,8 +298,13 @@ class Scope:
     # -- functions
 
     def columns_call(self, node: exp.Expr) -> None:
-        """COLUMNS(...), or a star inside a function: every column of every source."""
+        """COLUMNS(...), or a star inside a function: every column of every source that it may mean."""
         if isinstance(node.parent, exp.Count):
+            return
+        chosen = choose(self, node) if isinstance(node, exp.Columns) else None
+        if chosen is not None:
+            for source, name, _ in chosen:
+                source.use(name)
             return
         for source in self.sources:
             self._use_all(source)

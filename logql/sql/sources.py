@@ -202,7 +202,8 @@ class Block:
 
 def star_column(name: str, alias: str, starred: bool) -> exp.Column:
     """A column as a star brings it in."""
-    column = exp.column(exp.to_identifier(name, quoted=True), exp.to_identifier(alias, quoted=True))
+    table = exp.to_identifier(alias, quoted=True) if alias else None
+    column = exp.column(exp.to_identifier(name, quoted=True), table)
     if starred:
         column.meta[STAR_META] = True
     return column

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from logql.sql.bound import STAR_META
-from logql.sql.sources import Reference, Source, star_column
+from logql.sql.sources import Derived, Reference, Source, star_column
 
 if TYPE_CHECKING:
     from logql.sql.scope import Scope
@@ -43,6 +42,8 @@ def _expand(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
     """What a projection becomes: itself where it is no star, None where it cannot be written out."""
     if isinstance(part, exp.Columns):
         return _matching(scope, part)
+    if any(isinstance(node, exp.Columns) for node in part.walk()):
+        return _each(scope, part)
     star = part.this if isinstance(part, exp.Column) else part
     if not isinstance(star, exp.Star):
         return [part]
@@ -86,25 +87,49 @@ def _column(scope: Scope, source: Source, name: str, starred: bool, merge: bool)
 
 
 def _matching(scope: Scope, part: exp.Columns) -> list[exp.Expr] | None:
-    """COLUMNS('regex') as the columns whose names it finds, COLUMNS(*) as a star."""
-    pattern = part.this
-    if isinstance(pattern, exp.Star):
-        return _expand(scope, pattern.copy())
-    if not (isinstance(pattern, exp.Literal) and pattern.is_string):
-        return None
-    if not all(isinstance(source, Reference) or source.known for source in scope.sources):
-        return None
-    try:
-        wanted = re.compile(pattern.name)
-    except re.error:
+    """COLUMNS('regex') and COLUMNS(lambda) as the columns whose names they choose, COLUMNS(*) as a star."""
+    if isinstance(part.this, exp.Star):
+        return _expand(scope, part.this.copy())
+    chosen = choose(scope, part)
+    if chosen is None:
         return None
     scope.binder.patches.give_up()
-    return [
-        _column(scope, source, name, starred, False)
-        for source in scope.sources
-        for name, starred in source.star()
-        if wanted.search(name)
-    ]
+    return [_column(scope, source, name, starred, False) for source, name, starred in chosen]
+
+
+def _each(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
+    """An expression around COLUMNS(...), once for each column; [part] where DuckDB alone can write it out."""
+    calls = [node for node in part.walk() if isinstance(node, exp.Columns)]
+    plain = not isinstance(part, exp.Alias) or "\\" not in part.alias
+    chosen = choose(scope, calls[0]) if plain and all(call == calls[0] for call in calls) else None
+    if chosen is None or any(call.find_ancestor(exp.Query) is not part.find_ancestor(exp.Query) for call in calls):
+        return [part]
+    scope.binder.patches.give_up()
+    found = []
+    for source, name, _ in chosen:
+        source.use(name)
+        copy = part.copy()
+        for call in list(copy.find_all(exp.Columns)):
+            call.replace(star_column(name, source.alias, False))
+        found.append(copy if isinstance(copy, exp.Alias) else exp.alias_(copy, name, quoted=True, copy=False))
+    return found
+
+
+def choose(scope: Scope, call: exp.Columns) -> list[tuple[Source, str, bool]] | None:
+    """The columns that COLUMNS(...) stands for, with their sources; None where only DuckDB can know."""
+    for source in scope.sources:
+        source.ask()
+    if not scope.sources or not all(source.known for source in scope.sources):
+        return None
+    if not any(isinstance(source, (Reference, Derived)) for source in scope.sources):
+        return None
+    every = [(source, name, starred) for source in scope.sources for name, starred in source.star()]
+    if isinstance(call.this, exp.Star) and call.this.args.get("except_") is None:
+        return None if any(call.this.args.get(key) for key in ("replace", "rename")) else every
+    names = list(dict.fromkeys(name for _, name, _ in every))
+    nulls = ", ".join(f"NULL AS {exp.to_identifier(name, quoted=True).sql()}" for name in names)
+    wanted = scope.binder.world.own_columns(f"(SELECT {call.sql(dialect='duckdb')} FROM (SELECT {nulls}))")
+    return [item for item in every if item[1] in wanted] if wanted is not None else None
 
 
 def _use_everything(scope: Scope) -> None:

@@ -1,5 +1,7 @@
 """Runs case files: a history as traces, then statements with the rows, errors or notices that they must give.
 
+train              a script, run for real as train.py of a git project (no blank lines in it)
+source             today's train.py, which is not run
 history            a trace in the notation of tests/data/rows.md, up to the next directive
 statement ok       the statement below succeeds
 statement error    it fails, with a message that has every line below `----`
@@ -9,7 +11,10 @@ notice             the query above also gave this notice (a part of it)
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +67,17 @@ def write_history(store: str, text: str) -> None:
     """Record the traces of a `history` directive into a new store."""
     for number, trace in enumerate(parse_traces(text)):
         record(store, trace.run, trace.events[0], f"{number + 1:012d}", args=trace.args)
+
+
+def write_script(project: Path, text: str, train: bool) -> None:
+    """Put a script into the project, which becomes a git repository, and run it if `train`."""
+    if not (project / ".git").exists():
+        subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    (project / "train.py").write_text(text + "\n")
+    if train:
+        root = str(Path(__file__).parent.parent.parent)
+        environment = {**os.environ, "PYTHONPATH": root, "LOGQL_CHECKPOINT_EVERY": "1"}
+        subprocess.run([sys.executable, "train.py"], cwd=project, check=True, env=environment)
 
 
 def run_case(case: Case, connection: Connection, last: Cursor | None) -> Cursor | None:
