@@ -240,7 +240,7 @@ class Block:
         for token, key, target in self.extra_tokens:
             writer.carry(token, key, target)
         self.extra_tokens = []
-        if early_stop.may_stop_early(self):
+        if early_stop.may_stop_early(self.select):
             writer.add(early_stop.PASSES, Value(sql_of(self._passes_now())))
         writer.unsure = any_of(*unsure)
         body = source.where(sql_of(all_of(*passing)), copy=False) if all_of(*passing) is not True else source

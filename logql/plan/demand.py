@@ -70,13 +70,16 @@ class Demand:
 class Round:
     """What to fill now. `final` tells that the query is settled: nothing that is missing can change its answer.
 
-    `answer` is the tree to answer with. `whole` says why the query was demanded whole, if it was.
+    `answer` is the tree to answer with; where there is `settled`, it is tried first: an answer of `wanted` rows from it
+    needs no other cells. `whole` says why the query was demanded whole, if it was.
     """
 
     demands: tuple[Demand, ...]
     final: bool
     answer: exp.Expr
     whole: str | None = None
+    settled: exp.Expr | None = None
+    wanted: int = 0
 
 
 def demand(
@@ -98,10 +101,12 @@ def _demand(query: BoundQuery, engine: Engine, disabled: frozenset[str], round_n
     tree = name_sources(_unwrap(query.tree))
     if "outermost_stars" not in disabled:
         missing = outermost_stars(tree, missing)
-    demands, reasons = _traced(tree, missing, engine, disabled, round_number)
-    if demands:
-        _refuse_volatile(query)
-    return Round(demands, not demands, query.tree, "; ".join(reasons) or None)
+    chosen = early_stop.from_settled(query.tree, missing) if "early_stop" not in disabled else None
+    first = Program(missing, disabled, round_number, chosen is not None)
+    demands, reasons = _traced(tree, first, engine)
+    _refuse_volatile(query, frozenset(missing), anywhere=bool(demands))
+    settled, wanted = chosen or (None, 0)
+    return Round(demands, not demands, query.tree, "; ".join(reasons) or None, settled, wanted)
 
 
 @contextmanager
@@ -116,12 +121,9 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _traced(
-    tree: exp.Expr, missing: Missing, engine: Engine, disabled: frozenset[str], round_number: int
-) -> tuple[tuple[Demand, ...], list[str]]:
+def _traced(tree: exp.Expr, program: Program, engine: Engine) -> tuple[tuple[Demand, ...], list[str]]:
     """What one planning query demands; a query that the engine cannot plan in flags is demanded whole."""
     query = tree.copy()
-    program = Program(missing, disabled, round_number)
     _hoist(query, program)
     if not program.is_open(query):
         return (), []
@@ -132,7 +134,7 @@ def _traced(
         raise
     except (DatabaseError, RecursionError) as error:
         reasons = [f"planned whole: {str(error).splitlines()[0]}"]
-    program = Program(missing, disabled, round_number)
+    program = Program(program.missing, program.disabled, program.round_number)
     query = tree.copy()
     _hoist(query, program)
     program.whole(query)
@@ -265,14 +267,22 @@ def _read(table: pa.Table) -> tuple[Demand, ...]:
     return tuple(Demand(*unit, frozenset(names)) for unit, names in ordered)
 
 
-def _refuse_volatile(query: BoundQuery) -> None:
+def _refuse_volatile(query: BoundQuery, missing: frozenset[int], *, anywhere: bool) -> None:
+    """Refuse what gives other rows each time in a block with missing cells; where cells are demanded, in any block."""
     for node in query.tree.walk():
         name = node.name.lower() if isinstance(node, exp.Anonymous) else node.key
-        sampled = bool(node.args.get("sample"))
-        if name in VOLATILE or sampled or isinstance(node, exp.Rand | exp.TableSample):
-            what = "TABLESAMPLE" if sampled or isinstance(node, exp.TableSample) else f"{name}()"
+        sampled = bool(node.args.get("sample")) or isinstance(node, exp.TableSample)
+        if not (name in VOLATILE or sampled or isinstance(node, exp.Rand)):
+            continue
+        if anywhere or _reads(node.find_ancestor(exp.Select), missing):
+            what = "TABLESAMPLE" if sampled else f"{name}()"
             raise NotSupportedError(
                 f"{what} gives other rows in planning than in answering, so it cannot stand over missing cells",
                 sql=query.sql,
                 hint="store its rows first: CREATE TABLE s AS SELECT ..., then query s",
             )
+
+
+def _reads(block: exp.Expr | None, missing: frozenset[int]) -> bool:
+    refs = [ref_of(table) for table in block.find_all(exp.Table)] if block is not None else []
+    return any(ref is not None and ref.id in missing for ref in refs)

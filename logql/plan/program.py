@@ -17,13 +17,21 @@ class Program:
     """Everything that the blocks of one query share while they are planned.
 
     `missing` holds the names of each reference (by id) that have missing cells at all; a part of the query without any
-    is settled and is used as it stands. `round_number` counts the fills before this one.
+    is settled and is used as it stands. `round_number` counts the fills before this one. `from_settled`: the answer
+    will be taken from rows without missing cells alone.
     """
 
-    def __init__(self, missing: Mapping[int, frozenset[str]], disabled: frozenset[str], round_number: int) -> None:
+    def __init__(
+        self,
+        missing: Mapping[int, frozenset[str]],
+        disabled: frozenset[str],
+        round_number: int,
+        from_settled: bool = False,
+    ) -> None:
         self.missing = missing
         self.disabled = disabled
         self.round_number = round_number
+        self.from_settled = from_settled
         self.ctes: list[tuple[str, exp.Expr]] = []
         self.definitions: dict[str, exp.CTE] = {}
         self.recursive: set[str] = set()

@@ -190,7 +190,7 @@ class _Style:
 
     def _value(self, name: str) -> object:
         if name in ("tag", "note"):
-            return self.rng.choice(("x", "y", "z", None))
+            return self.rng.choice(("x", "y", "z"))
         if self.rng.random() < 0.2:
             return self.rng.choice((None, float("nan"), 5.0))
         return self.rng.randint(0, 12) / 4

@@ -126,7 +126,10 @@ class StandIn:
                 rows.append(f"({', '.join([*key, *values, *flags, str(sure).upper()])})")
         flags = [f'"{name}$missing"' for name in VIRTUAL]
         head = ", ".join([*COLUMNS, *flags, "_lq_sure"])
-        hidden = "run AS _lq_run, 'epoch' AS _lq_loop, 0 AS _lq_entry, epoch AS _lq_index"
+        origins = ", ".join(
+            f"CASE WHEN \"{name}$missing\" THEN 'missing' ELSE 'recorded' END AS \"{name}$origin\"" for name in VIRTUAL
+        )
+        hidden = f"{origins}, run AS _lq_run, 'epoch' AS _lq_loop, 0 AS _lq_entry, epoch AS _lq_index"
         if not rows:
             empty = [*("''", "0", "0"), *["0::DOUBLE"] * 3, *["FALSE"] * 3]
             return f"SELECT *, {hidden} FROM (VALUES ({', '.join(empty)})) t({head}) WHERE FALSE"

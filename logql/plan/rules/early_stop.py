@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from logql.plan.conditions import all_of, negate, sql_of
+from logql.plan.conditions import Cond, all_of, is_null, negate, sql_of
 from logql.plan.relation import Blocker, Relation, Writer, aliased, column
 from logql.plan.rules.group_keys import copy_columns
 from logql.plan.rules.top_rows import literal_count
-from logql.plan.scopes import Later
+from logql.plan.scopes import Later, blocks_inside, sources_of
+from logql.sql.bound import REF_META, ref_of
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block, Stage
@@ -22,11 +25,12 @@ PASSES = "_passes"
 def early_stop(block: Block, stage: Stage) -> Stage:
     """Demand open rows a few at a time, until as many rows as LIMIT asks for are settled.
 
-    A row that is open and yet in the answer as it stands is always filled: the engine may pick it.
+    Where the answer can be taken from rows without missing cells alone, only these count. Elsewhere a row that is open
+    and yet in the answer as it stands is always filled: the engine may pick it.
 
     >>> from tests.plan.show import show_units
-    >>> show_units("SELECT run FROM logs WHERE gn > 10 LIMIT 1")
-    ['A/0']
+    >>> show_units("SELECT run FROM logs WHERE gn > 10 LIMIT 1"), show_units("SELECT run, gn FROM logs LIMIT 2")
+    (['A/0'], ['A/0', 'A/1'])
     """
     select, relation, program = block.select, stage.relation, block.program
     if select.args.get("limit") is None and select.args.get("offset") is None:
@@ -35,7 +39,8 @@ def early_stop(block: Block, stage: Stage) -> Stage:
     if PASSES not in relation.columns or wanted is None or not program.on("early_stop"):
         program.block(relation, relation.live())
         raise Later
-    program.block(relation, all_of(relation.live(), relation.value(PASSES).sql))
+    if not program.from_settled:
+        program.block(relation, all_of(relation.live(), relation.value(PASSES).sql))
     numbered = _number(relation, block)
     settled, position = column(numbered.name, "_settled"), column(numbered.name, "_n")
     lacking = exp.Paren(this=exp.Sub(this=exp.Literal.number(wanted), expression=settled))
@@ -44,9 +49,8 @@ def early_stop(block: Block, stage: Stage) -> Stage:
     raise Later
 
 
-def may_stop_early(block: Block) -> bool:
-    """Whether the block is a plain SELECT with LIMIT and nothing that needs all of its rows."""
-    select = block.select
+def may_stop_early(select: exp.Select) -> bool:
+    """Whether a block is a plain SELECT with LIMIT and nothing that needs all of its rows."""
     limited = isinstance(select.args.get("limit"), exp.Limit) and not select.args.get("offset")
     plain = not any(select.args.get(key) for key in ("group", "having", "qualify", "distinct", "order"))
     inner = all(
@@ -56,15 +60,42 @@ def may_stop_early(block: Block) -> bool:
     return limited and plain and inner and not computed
 
 
+def from_settled(tree: exp.Expr, missing: Mapping[int, frozenset[str]]) -> tuple[exp.Select, int] | None:
+    """The query over rows without missing cells alone, and how many rows it must have to be an answer.
+
+    None where the query has no LIMIT that any rows satisfy, or holds other queries.
+    """
+    if not isinstance(tree, exp.Select) or not may_stop_early(tree) or any(True for _ in blocks_inside(tree)):
+        return None
+    wanted = literal_count(tree.args["limit"])
+    if wanted is None or tree.args.get("with_"):
+        return None
+    answer = tree.copy()
+    for source in sources_of(answer):
+        ref = ref_of(source)
+        hidden = [f"{name}$origin" for name in sorted(missing.get(ref.id, ()))] if ref is not None else []
+        if ref is not None and hidden:
+            source.meta[REF_META] = replace(ref, columns=tuple(dict.fromkeys([*ref.columns, *hidden])))
+        for name in hidden:
+            known = exp.NullSafeNEQ(this=column(source.alias, name), expression=exp.Literal.string("missing"))
+            answer.where(known, copy=False)
+    return answer, wanted
+
+
 def _number(relation: Relation, block: Block) -> Relation:
     """Open rows numbered in the order of their first token, and how many rows are settled."""
     writer, live = Writer(), relation.live()
     copy_columns(relation, writer)
     writer.unsure = relation.unsure_in()
-    order = [exp.Ordered(this=column(relation.name, token)) for token in relation.tokens]
+    passes = relation.value(PASSES).sql
+    order = [exp.Ordered(this=passes, desc=True)] if block.program.from_settled else []
+    order += [exp.Ordered(this=column(relation.name, token)) for token in relation.tokens]
+    settled: Cond = negate(live)
+    if block.program.from_settled:
+        settled = all_of(passes, *(is_null(column(relation.name, token)) for token in relation.tokens))
     number = exp.Window(
         this=exp.RowNumber(), partition_by=[sql_of(live)], order=exp.Order(expressions=order), over="OVER"
     )
-    counted = exp.Window(this=exp.CountIf(this=sql_of(negate(live))), over="OVER")
+    counted = exp.Window(this=exp.CountIf(this=sql_of(settled)), over="OVER")
     writer.projections += [aliased(number, "_n"), aliased(counted, "_settled"), aliased(sql_of(live), "_live")]
     return block.program.write("t", writer, exp.select("1").from_(exp.to_table(relation.name)))
