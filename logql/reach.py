@@ -125,3 +125,18 @@ def _decided(part: exp.Expr, ref: LogsRef) -> bool:
 
 def _column(name: str) -> exp.Column:
     return exp.column(exp.to_identifier(name, quoted=True))
+
+
+def iterations_in_reach(
+    bound: BoundQuery, engine: Engine
+) -> Mapping[str, set[tuple[str, str | None, int, int | None]]]:
+    """For each virtual name the iterations of rows in reach: run, main loop, entry, index; and their runs' level."""
+    found: dict[str, set[tuple[str, str | None, int, int | None]]] = {}
+    places = ("_lq_run", "_lq_loop", "_lq_entry", "_lq_index")
+    for reach in references_in_reach(bound):
+        rows = engine.fetch(reach.query(*map(_column, places)).distinct()).to_pylist()
+        cells = {(row["_lq_run"], row["_lq_loop"], row["_lq_entry"] or 0, row["_lq_index"]) for row in rows}
+        cells |= {(row["_lq_run"], None, 0, None) for row in rows}
+        for name in reach.ref.virtual:
+            found.setdefault(name.rpartition("@")[0] or name, set()).update(cells)
+    return found

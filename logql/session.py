@@ -17,7 +17,7 @@ from logql.model import Run
 from logql.options import Options
 from logql.plan.demand import Round, demand
 from logql.plan.segments import FillPlan, plan_fill
-from logql.reach import missing_cells, runs_in_reach, starred_names
+from logql.reach import iterations_in_reach, missing_cells, runs_in_reach, starred_names
 from logql.sql.binder import bind_query
 from logql.sql.bound import BoundQuery
 from logql.sql.notices import repeated_values
@@ -105,11 +105,12 @@ class Session:
         if not world.concerns(sql):
             return self._foreign(sql, parameters, world)
         bound = bind_query(sql, world)
+        self._settled = None
         if bound.virtual:
             bound = bind_query(write_parameters(sql, parameters), world) if parameters else bound
             parameters = None
-            if bound.needs_values:
-                self.fill(bound)
+            done = self.fill(bound) if bound.needs_values else []
+            self._tell_earlier(bound, {fill.id for filled in done for fill in filled.fills})
         if bound.virtual and bound.needs_values:
             self._tell_unfillable(bound)
         self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
@@ -259,6 +260,32 @@ class Session:
         for (name, reason), versions in found.items():
             which = next(iter(versions)) if len(versions) == 1 else f"{len(versions)} versions"
             self.notices.append(f"{name} cannot be filled in {which}: {reason}")
+
+    def _tell_earlier(self, bound: BoundQuery, told: set[str]) -> None:
+        """Notices of cells in reach whose earlier replay failed or disagreed with the record."""
+        names = {explicit(name)[0] for ref in bound.refs for name in ref.virtual}
+        doubtful = [
+            (name, fill)
+            for fill in self.history.snapshot.fills
+            if fill.id not in told and (fill.state == "failed" or fill.fidelity in ("diverged", "impure"))
+            for name in sorted(names & set(fill.names))
+        ]
+        if not doubtful:
+            return
+        reached = iterations_in_reach(bound, self.engine)
+        found: dict[tuple[str, str, str], None] = {}
+        for name, fill in doubtful:
+            coverage = self.history.coverage(name, fill.run, fill.names[name])
+            run = next(run for run in self.history.snapshot.runs if run.id == fill.run)
+            if self.history.status(name, run).fingerprint != fill.names[name]:
+                continue
+            shown = reached.get(name, set())
+            if any(
+                one.id == fill.id and (fill.run, loop, entry, index) in shown
+                for loop, entry, index, _, one in coverage.rows()
+            ):
+                found[name, fill.version, fill.error or f"the replay is {fill.fidelity}"] = None
+        self.notices += [f"{name} of version {version}: {reason}" for name, version, reason in found]
 
     def _refused(self, bound: BoundQuery) -> list[tuple[str, Run]]:
         """Names with runs in whose source they have no place; of the runs that the query's WHERE leaves."""

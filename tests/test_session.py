@@ -117,6 +117,33 @@ def test_origins_and_columns(session: Session) -> None:
     ]
 
 
+def test_what_failed_or_diverged_before_is_told_again(session: Session, project: Path) -> None:
+    """As long as rows in reach show it, and not where the query looks elsewhere."""
+    session.world()
+    (run,) = session.history.snapshot.runs
+    fingerprint = session.history.status("square", run).fingerprint
+    assert fingerprint is not None
+
+    def keep(index: int, **changes: object) -> None:
+        fill = Fill(
+            new_id(), "", run.id, run.version, {"square": fingerprint}, "epoch", 0, index, index, "done", started_at=1.0
+        )
+        event = Logged((Step("epoch", 0, index),), "square", 1.5, 0, 1, 0.0)
+        events = () if changes.get("state") == "failed" else (event,)
+        write_fill(str(project / ".logql"), replace(fill, **changes), events)  # type: ignore[arg-type]
+
+    keep(1, state="failed", error="no such file: x.npy", covered=(1,))
+    keep(2, fidelity="diverged", levels={"square": (("epoch",),)})
+    for _ in range(2):
+        outcome = session.execute("SELECT epoch, square FROM logs WHERE epoch IN (1, 2) ORDER BY 1")
+        assert outcome.answer.table.column("square").to_pylist() == [None, 1.5]
+        assert sorted(outcome.notices) == [
+            f"square of version {run.version}: no such file: x.npy",
+            f"square of version {run.version}: the replay is diverged",
+        ]
+    assert not session.execute("SELECT epoch, square FROM logs WHERE epoch = 4").notices
+
+
 def test_replay_off_counts_what_is_missing(session: Session) -> None:
     session.execute("SET replay = 'off'")
     outcome = session.execute("SELECT epoch, square FROM logs")
