@@ -47,7 +47,7 @@ class OpenRun:
         self.args: dict[str, object] = {}
         self._saved_args: dict[str, object] = {}
         self._overrides = arguments.read_overrides()
-        self._lock = liveness.hold_run(location.store, run.id)
+        self._locks = [liveness.hold_run(location.store, run.id), liveness.hold_main(location.store, run.id)]
         self._environment = dict(run.environment)
         self._packages_due = True
         rules = NameRules(run, ranks.rank, self.args)
@@ -99,8 +99,8 @@ class OpenRun:
             self._save(status=status, error=error, ended_at=time.time())
         try:
             self.catalog.close()
-            if self._lock is not None:
-                self._lock.release()
+            for lock in filter(None, self._locks):
+                lock.release()
         except Exception as exc:
             guard.failed("store", "the run may appear as killed", exc)
         self._start_sealing()

@@ -1,7 +1,8 @@
 """Whether the process behind a run, a fill or a lease still lives: locks that the system drops at death.
 
 A recorder holds a shared flock on `wal/<run>.lock` for as long as it may write; a sealer holds `wal/<run>.seal`. Forked
-children close the descriptor, so that they never keep a dead parent alive.
+children close the descriptor, so that they never keep a dead parent alive. One that writes events of its own holds
+`wal/<run>.lock` anew, and its rows are sealed when it ends; that the training is dead, `wal/<run>.main` tells.
 """
 
 from __future__ import annotations
@@ -78,6 +79,22 @@ def seal_lock(store: str, run: str) -> str:
 def hold_run(store: str, run: str) -> Lock | None:
     """What a recorder calls before it writes its run to the catalog; None if a sealer just declared the run dead."""
     return Lock.take(run_lock(store, run), shared=True, wait=5.0)
+
+
+def main_lock(store: str, run: str) -> str:
+    """Path of the lock that the process which opened `run` holds (shared, one per rank), and its children do not."""
+    return os.path.join(store, layout.WAL, f"{run}.main")
+
+
+def hold_main(store: str, run: str) -> Lock | None:
+    """What the process that opened a run calls besides `hold_run`: children may outlive it, the training does not."""
+    return Lock.take(main_lock(store, run), shared=True)
+
+
+def has_lost_main(store: str, run: str) -> bool:
+    """Whether the process that opened `run` is gone; False where it never said that it was there."""
+    path = main_lock(store, run)
+    return os.path.exists(path) and not is_held(path)
 
 
 def is_held(path: str) -> bool:

@@ -209,7 +209,7 @@ def _clean_up(catalog: Catalog, run: str) -> None:
     """Remove chunks that were sealed, and the run's lock."""
     kept = {chunk.path for chunk in streams.unsealed(catalog, run)}
     sealed = [chunk.path for chunk in wal.list_chunks(catalog.store, run) if chunk.path not in kept]
-    for path in (*sealed, liveness.run_lock(catalog.store, run)):
+    for path in (*sealed, liveness.run_lock(catalog.store, run), liveness.main_lock(catalog.store, run)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     with catalog.connection.write() as txn:

@@ -17,7 +17,7 @@ from typing import overload
 
 from logql.errors import StoreError
 from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
-from logql.store import layout, leases, rename, seal
+from logql.store import layout, leases, liveness, rename, seal
 from logql.store.catalog import Catalog
 from logql.store.live import Live, LiveRuns
 from logql.store.state import Piece, State
@@ -110,7 +110,8 @@ class _Reader:
         self._state = State(store)
         self._live = LiveRuns(self.catalog)
         self._latest: weakref.ref[Snapshot] | None = None
-        self._seen = (-1, -1)
+        self._dead: frozenset[int] = frozenset()
+        self._seen: tuple[object, ...] = ()
 
     def read(self) -> Snapshot:
         """The present snapshot."""
@@ -154,7 +155,7 @@ class _Reader:
             rename.settle_names(self.catalog)
 
     def _attempt(self) -> Snapshot | None:
-        """A snapshot, or None if a run was sealed while its chunks were read."""
+        """A snapshot, or None if a run was sealed while its chunks were read, or ended while it seemed dead."""
         with self.catalog.connection.read() as db:
             self._state.update(db)
         ordinals = {version.id: version.ordinal for version in self._state.versions.values()}
@@ -162,11 +163,12 @@ class _Reader:
             live = self._live.read(self._state.unsealed.values(), ordinals)
         except FileNotFoundError:
             return None
+        self._dead = frozenset(self._dead_runs())
         with self.catalog.connection.read() as db:
-            (seals,) = db.execute("SELECT seals FROM counters").fetchone()
-        if seals != self._state.seals:
+            seals, changes = db.execute("SELECT seals, changes FROM counters").fetchone()
+        if seals != self._state.seals or (self._dead and changes != self._state.rev):
             return None
-        seen = (self._state.rev, self._live.generation)
+        seen = (self._state.rev, self._live.generation, self._dead)
         last = self._last()
         if last is not None and seen == self._seen:
             return last
@@ -195,12 +197,18 @@ class _Reader:
         with self._lock, self.catalog.connection.read() as db:
             return self._state.checkpoints(db)
 
-    def _runs(self) -> list[Run]:
-        """All runs; one that is dead and cannot be sealed here shows as killed all the same."""
-        runs = self._state.runs
+    def _dead_runs(self) -> Iterator[int]:
+        """Keys of runs that died and are not sealed: not from here, or while a child of theirs still writes."""
+        store = self.catalog.store
         for run in self._state.unsealed.values():
-            if run.status == "running" and seal.is_over(self.catalog.store, run):
-                runs = {**runs, run.key: replace(run, status="killed")}
+            if run.status == "running" and (liveness.has_lost_main(store, run.id) or seal.is_over(store, run)):
+                yield run.key
+
+    def _runs(self) -> list[Run]:
+        """All runs; one that is dead and not sealed shows as killed all the same."""
+        runs = dict(self._state.runs)
+        for key in self._dead:
+            runs[key] = replace(runs[key], status="killed")
         return [run for _, run in sorted(runs.items())]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from logql.store import wal
+from logql.store import snapshot, wal
 from tests.record.running import environment, read_events, read_logged, read_run, read_values, record, write_script
 
 
@@ -100,6 +103,47 @@ def test_children_belong_to_the_run_and_write_nothing_twice(tmp_path: Path, meth
     numbers = [event.seq for event in read_events(store)]
     assert len(set(numbers)) == len(numbers)
     assert len({chunk.writer for chunk in wal.list_chunks(str(store))}) == 7
+
+
+def test_a_killed_training_is_killed_though_a_child_lives(tmp_path: Path) -> None:
+    write_script(
+        tmp_path,
+        """
+        import logql, os, signal, time
+        logql.log("x", 1.0)
+        logql.flush()
+        if os.fork() == 0:
+            logql.log("child", 1.0)
+            logql.flush()
+            print(os.getpid(), flush=True)
+            time.sleep(60)
+            os._exit(0)
+        for i in logql.loop("i", range(600)):
+            time.sleep(0.1)
+        """,
+    )
+    store = str(tmp_path / ".logql")
+    with subprocess.Popen(
+        [sys.executable, "train.py"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        try:
+            assert [run.status for run in snapshot.read_snapshot(store).runs] == ["running"]
+            process.kill()
+            process.wait()
+            assert [run.status for run in snapshot.read_snapshot(store).runs] == ["killed"]
+        finally:
+            os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while wal.list_chunks(store) and time.monotonic() < deadline:
+        snapshot.read_snapshot(store)
+        time.sleep(0.05)
+    found = snapshot.read_snapshot(store)
+    snapshot.forget()
+    assert [run.status for run in found.runs] == ["killed"]
+    assert sum(piece.rows for piece in found.levels["run"]) == 1
+    assert os.listdir(os.path.join(store, "wal")) == []
 
 
 def test_a_child_that_forks_plainly(tmp_path: Path) -> None:
