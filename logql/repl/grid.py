@@ -160,6 +160,14 @@ def cut(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
+def cut_lines(text: str, width: int | None) -> str:
+    """A text whose lines are at most `width` columns wide; a line at its end tells that some are cut."""
+    lines = text.splitlines()
+    if width is None or all(text_width(line) <= width for line in lines):
+        return text
+    return "\n".join([*(cut(line, width) for line in lines), "(lines cut to fit: .output FILE writes them whole)", ""])
+
+
 def pad(text: str, width: int, right: bool) -> str:
     """`text` filled with spaces to `width` columns."""
     space = " " * (width - text_width(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from logql.errors import Error, Interrupted
 from logql.formats import use_colour, write_result
 from logql.repl.backend import Backend
-from logql.repl.grid import View
+from logql.repl.grid import View, cut_lines
 from logql.repl.live import LiveDisplay
 from logql.repl.modes import FITTED, write
 from logql.repl.runner import Runner
@@ -178,7 +179,9 @@ class Shell:
         """Show a result where and how the person wants it."""
         stream = self._file or self.out
         if table.column_names == ["explain_key", "explain_value"]:
-            write_result(table.to_reader(), "table", stream)
+            plans = io.StringIO()
+            write_result(table.to_reader(), "table", plans)
+            stream.write(cut_lines(plans.getvalue(), self.view(stream).width))
         elif self.look.pager and self.out.isatty() and stream is self.out:
             self.page(table, types)
         else:

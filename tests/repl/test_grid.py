@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logql.repl.grid import View, cut, draw, text_width
+from logql.repl.grid import View, cut, cut_lines, draw, text_width
 
 
 def lines(table: pa.Table, style: str = "duckbox", **view: object) -> list[str]:
@@ -66,6 +66,14 @@ def test_no_rows_and_one_long_text() -> None:
     (row,) = [line for line in lines(pa.table({"t": ["x" * 500_000]}), width=40) if "xx" in line]
     assert text_width(row) == 40
     assert "…" in row
+
+
+def test_plans_are_cut_and_say_so() -> None:
+    assert cut_lines("short\na much longer line\n", 10) == (
+        "short\na much lo…\n(lines cut to fit: .output FILE writes them whole)\n"
+    )
+    assert cut_lines("short\n", 10) == "short\n"
+    assert cut_lines("a much longer line\n", None) == "a much longer line\n"
 
 
 @given(st.text(), st.integers(1, 30))
