@@ -83,3 +83,16 @@ def test_recursive_ctes_demand_whole_and_answer_right() -> None:
     outcome = ask(sql, example())
     assert len(outcome.filled) == 4
     assert len(outcome.rows) == 3
+
+
+def test_a_limit_fills_no_more_rows_than_it_shows() -> None:
+    units = tuple(Unit("A", n, 1, (("val_acc", 0.5), ("gn", float(n)))) for n in range(100))
+    outcome = ask("SELECT gn FROM logs LIMIT 5", History(units, {(u.run, u.epoch, "gn") for u in units}))
+    assert len(outcome.filled) == len(outcome.rows) == 5
+
+
+def test_a_limit_over_enough_known_rows_fills_nothing() -> None:
+    units = tuple(Unit("A", n, 1, (("val_acc", 0.5), ("gn", float(n)))) for n in range(10))
+    outcome = ask("SELECT gn FROM logs LIMIT 3", History(units, {("A", n, "gn") for n in range(7)}))
+    assert outcome.filled == set()
+    assert sorted(outcome.rows) == ["[7.0]", "[8.0]", "[9.0]"]
