@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from logql.model import RUN_LEVEL, Level
 from logql.propagate.locate import Spot
 from logql.propagate.loops import Project
+from logql.propagate.outline import Item
 from logql.propagate.statements import MODULE, read_outlines
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -25,19 +26,22 @@ def levels_of(spot: Spot, old_files: Mapping[str, str]) -> tuple[Level, ...]:
 
 
 def runs_once(spot: Spot, added: ast.AST | None) -> bool:
-    """Whether the place runs at most once per iteration: straight in a main loop's body, or once per run.
+    """Whether the place runs at most once per iteration of its level, or once per run.
 
-    Nothing may be around it up to the named loop (or the module) but `if`, `with` and `try`.
+    Nothing but `if`, `with` and `try` may be around it up to the named loop, or, at run level, up to the module.
     """
-    if spot.unit.header is not None or (added is not None and isinstance(added, _LOOPS)):
+    if added is not None and isinstance(added, _LOOPS):
         return False
     project = Project([spot.unit.outline])
-    item = spot.parent
-    while item is not None:
-        if isinstance(item.node, _LOOPS) and project.loop_name(item) is None:
+    item: Item | None = spot.parent
+    slot = spot.slot
+    while item is not None and item is not spot.unit.header:
+        if slot == "body" and project.loop_name(item) is not None:
+            return True
+        if isinstance(item.node, _LOOPS) and (slot == "body" or project.loop_name(item) is None):
             return False
-        item = item.parent
-    return True
+        slot, item = item.slot, item.parent
+    return spot.unit.header is None
 
 
 def fingerprint_of(texts: list[str], spot: Spot) -> str:

@@ -63,6 +63,26 @@ def test_a_feeding_line_comes_along() -> None:
     assert result.once
 
 
+@pytest.mark.parametrize(
+    ("old", "mark", "once"),
+    [
+        ("def f():\n    for epoch in logql.loop('epoch', r):\n        with g():\n            a()\n", "a()", True),
+        ("def f():\n    for fold in r:\n        for epoch in logql.loop('epoch', r):\n            a()\n", "a()", True),
+        ("while x:\n    with logql.iteration('epoch', x):\n        a()\n", "a()", True),
+        ("def f():\n    for epoch in logql.loop('epoch', r):\n        for b in r:\n            a()\n", "a()", False),
+        ("def f():\n    for epoch in logql.loop('epoch', r):\n        b()\n    else:\n        a()\n", "a()", False),
+        ("def f():\n    a()\nfor epoch in logql.loop('epoch', r):\n    f()\n", "a()", False),
+        ("for epoch in logql.loop('epoch', r):\n    b()\na()\n", "a()", True),
+    ],
+)
+def test_whether_a_place_runs_once_in_an_iteration(old: str, mark: str, once: bool) -> None:
+    old = "import logql\n" + old
+    line = next(number for number, text in enumerate(old.splitlines()) if mark in text)
+    indent = " " * old.splitlines()[line].index(mark)
+    new = [*old.splitlines()[: line + 1], f"{indent}logql.log('v', 1)", *old.splitlines()[line + 1 :]]
+    assert place("\n".join(new), line + 2, old).once is once
+
+
 def test_a_variable_is_not_renamed_to_a_function() -> None:
     """Regression 15: `scale` is a variable in the new source and a function in the old one."""
     result = put(
