@@ -50,8 +50,11 @@ QUERIES = (
     (
         "steps beside epochs",
         "SELECT version, sum(loss), max(acc) FROM logs WHERE epoch > 10 GROUP BY version",
-        "SELECT s.version, sum(loss), max(acc) FROM {epoch.step} s LEFT JOIN {epoch} e USING (run, epoch_index, "
-        + "epoch_entry) WHERE s.epoch > 10 GROUP BY s.version",
+        (
+            "SELECT version, sum(loss), max(acc) FROM {epoch.step} "
+            "LEFT JOIN (SELECT run, epoch_index, epoch_entry, acc FROM {epoch}) USING (run, epoch_index, epoch_entry) "
+            "WHERE epoch > 10 GROUP BY version"
+        ),
     ),
     (
         "by an arg",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from logql.world import StoreWorld
 Ask = Callable[[FillPlan], bool]
 ASK_ABOVE_S = 10.0
 _MOST_ROUNDS = 10_000
+#: AT (VERSION => ?): which runs a reference reads is known when it is bound.
+_VERSION_PARAMETER = re.compile(r"\bVERSION\s*=>\s*[?$]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,8 +21,8 @@ from logql.execute.errors import translate
 from logql.execute.fixed import Comments, fixed_table, output_sql
 from logql.execute.lower import Lowered, lower
 from logql.execute.origins import count_origins
-from logql.execute.runs import RUNS_TABLE, runs_table
-from logql.execute.sqltext import ident
+from logql.execute.runs import RUNS_TABLE, RunColumns
+from logql.execute.sqltext import ident, texts
 from logql.execute.tables import Tables
 from logql.sql.bound import REF_META, BoundQuery, LogsRef
 from logql.sql.split import tokens
@@ -76,7 +76,7 @@ class Engine:
         self._any: dict[Hashable, bool] = {}
         self._history: History | None = None
         self._comments: Comments = {"run": {}, "version": {}, "column": {}}
-        self._runs: pa.Table | None = None
+        self._runs: RunColumns | None = None
         self._repeats: dict[str, frozenset[tuple[str, str]]] = {}
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class Engine:
         """Names of all tables and views that DuckDB knows, in lower case."""
         sql = (
             "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' "
-            "UNION ALL SELECT view_name FROM duckdb_views() WHERE schema_name = 'main'"
+            "UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'"
         )
         try:
             return frozenset(str(name).lower() for (name,) in self._connection.execute(sql).fetchall())
@@ -191,7 +191,7 @@ class Engine:
     def any_row(self, key: Hashable, sql: str, tables: Mapping[str, Any]) -> bool:
         """Whether a query has any row; remembered under `key` for as long as the history is the same."""
         if key not in self._any:
-            self._any[key] = bool(self.read(sql, {**tables, RUNS_TABLE: self._runs_table()}))
+            self._any[key] = bool(self.read(sql, {**tables, RUNS_TABLE: self.runs_table()}))
         return self._any[key]
 
     @contextmanager
@@ -253,19 +253,21 @@ class Engine:
         if ref.relation in FIXED_TYPES:
             return self._fixed(ref.relation, ref, tables)
         if ref.relation == "output":
-            return output_sql(self.history, tables)
+            return f"SELECT * FROM ({output_sql(self.history, tables)}){_of_versions(ref)}"
         key = (ref, planning)
         if key not in self._lowered:
             self._lowered[key] = lower(ref, self.history, self, planning)
         found = self._lowered[key]
         tables.update(found.tables)
-        tables[RUNS_TABLE] = self._runs_table()
+        known = tables[RUNS_TABLE].column_names if RUNS_TABLE in tables else ()
+        tables[RUNS_TABLE] = self.runs_table([*known, *ref.columns])
         return found.sql
 
-    def _runs_table(self) -> pa.Table:
+    def runs_table(self, columns: Iterable[str] = ()) -> pa.Table:
+        """The runs, with those of `columns` that a run has."""
         if self._runs is None:
-            self._runs = runs_table(self.history, self._comments["run"])
-        return self._runs
+            self._runs = RunColumns(self.history, self._comments["run"])
+        return self._runs.table([*columns, "started_at"])
 
     def _fixed(self, relation: str, ref: LogsRef, tables: Tables) -> str:
         name = f"_lq_{relation}"
@@ -273,7 +275,11 @@ class Engine:
             table = fixed_table(relation, self.history, self._comments)
             tables[name] = count_origins(table, self) if relation == "columns" and _counts(ref) else table
         columns = ", ".join(map(ident, ref.columns)) or "1 AS _lq_one"
-        return f"SELECT {columns} FROM {name}"
+        return f"SELECT {columns} FROM {name}{_of_versions(ref)}"
+
+
+def _of_versions(ref: LogsRef) -> str:
+    return "" if ref.versions is None else f" WHERE version IN {texts(sorted(ref.versions))}"
 
 
 def _counts(ref: LogsRef) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -52,18 +52,26 @@ class Source(Protocol):
 
 def group_runs(ref: LogsRef, history: History, source: Source) -> list[Group]:
     """The groups of the runs that `ref` reads, in the order of their first runs."""
-    found: dict[Signature, list[Run]] = {}
-    by_shape: dict[int, Signature] = {}
+    return _gather(ref, history, lambda run, shape: _signature(ref, history, run, shape, source))
+
+
+def _gather(ref: LogsRef, history: History, find: Callable[[Run, Shape], Signature | None]) -> list[Group]:
+    """Groups by signature; runs of one shape share it, unless cells that may be missing tell them apart."""
+    by_shape: dict[int, Signature | None] = {}
+    alike: dict[int, tuple[Signature, list[Run]]] = {}
     for run in history.snapshot.runs:
         if ref.versions is not None and run.version not in ref.versions:
             continue
         shape = history.shape(run.id)
-        signature = by_shape.get(id(shape)) if not ref.virtual else None
-        if signature is None:
-            signature = _signature(ref, history, run, shape, source)
-            by_shape[id(shape)] = signature
-        found.setdefault(signature, []).append(run)
-    every = len(found) == 1 and ref.versions is None
+        if ref.virtual or id(shape) not in by_shape:
+            by_shape[id(shape)] = find(run, shape)
+        signature = by_shape[id(shape)]
+        if signature is not None:
+            alike.setdefault(id(signature), (signature, []))[1].append(run)
+    found: dict[Signature, list[Run]] = {}
+    for signature, runs in alike.values():
+        found.setdefault(signature, []).extend(runs)
+    every = len(found) == 1 and sum(map(len, found.values())) == len(history.snapshot.runs)
     return [Group(signature, tuple(runs), every) for signature, runs in found.items()]
 
 
@@ -124,18 +132,14 @@ NO_GROUP = Group(Signature((), (), frozenset(), False), (), True)
 
 def fixed_groups(ref: LogsRef, history: History, source: Source) -> list[Group]:  # noqa: ARG001
     """Groups for a relation of fixed grain: the levels that end in its loop, and every level that has a name."""
-    found: dict[Signature, list[Run]] = {}
-    for run in history.snapshot.runs:
-        if ref.versions is not None and run.version not in ref.versions:
-            continue
-        shape = history.shape(run.id)
+
+    def find(run: Run, shape: Shape) -> Signature | None:
         levels = tuple(sorted(level for level in shape.levels if level and loop_names(level)[-1] == ref.relation))
         cells = tuple((name, _fixed_cells(history, name, run, shape)) for name in sorted(ref.names))
         parted = frozenset(level for level in shape.levels if shape.repeats.get(level))
-        if levels or ref.relation == RUNS:
-            found.setdefault(Signature(cells, levels, parted, False), []).append(run)
-    every = len(found) == 1 and sum(map(len, found.values())) == len(history.snapshot.runs)
-    return [Group(signature, tuple(runs), every) for signature, runs in found.items()]
+        return Signature(cells, levels, parted, False) if levels or ref.relation == RUNS else None
+
+    return _gather(ref, history, find)
 
 
 def _fixed_cells(history: History, name: str, run: Run, shape: Shape) -> Cells:

@@ -35,7 +35,7 @@ def _counts_of(name: str, engine: Engine) -> dict[tuple[str, str], int]:
     columns = ("version", name, f"{name}$origin")
     ref = LogsRef(_ID, "l", names=frozenset([name]), virtual=virtual, columns=columns)
     lowered = lower(ref, engine.history, engine)
-    tables = {**lowered.tables, RUNS_TABLE: engine._runs_table()}
+    tables = {**lowered.tables, RUNS_TABLE: engine.runs_table()}
     quoted = f'"{name}$origin"'
     sql = f"SELECT version, {quoted} AS origin, count(*) AS n FROM ({lowered.sql}) GROUP BY ALL"
     return {(row["version"], row["origin"]): row["n"] for row in engine.read(sql, tables)}

@@ -165,11 +165,14 @@ class _Former:
     ) -> None:
         context, values = formed.context, formed.values
         loops = dict(zip(loop_column_names(context.level), context.loops, strict=True))
+        open_ = self._open_names(context, cells, fills) if self.wanted.planning else frozenset()
         system = {"run": run.id, "version": run.version, "rank": context.rank, "ts": _ts(context, values)}
         for column, into in self.out.items():
             bare, mark, what = column.rpartition("$")
             if column in self.ref.names:
-                into.append(values[column].value if column in values else None)
+                into.append(values[column].value if column in values and column not in open_ else None)
+            elif mark and what == "missing" and bare in self.ref.names:
+                into.append(bare in open_)
             elif column in system:
                 into.append(system[column])
             elif mark and bare in self.ref.names:
@@ -177,12 +180,23 @@ class _Former:
             elif not column.startswith("_lq_"):
                 into.append(loops.get(column))
         if self.wanted.planning:
-            self._put_planning(run, context, values)
+            self._put_planning(run, context, sure=not open_)
+
+    def _open_names(
+        self, context: Context, cells: Mapping[str, Cells], fills: Mapping[str, Mapping[object, tuple[bool, Fill]]]
+    ) -> frozenset[str]:
+        """Names of which a replay may still log values in the context or around it: into any of its rows."""
+        found = set()
+        for name, held in cells.items():
+            for level in held.placed:
+                place = _place(context) if level != RUN_LEVEL else (None, 0, None)
+                around = level == context.level[: len(level)] and level not in held.recorded
+                if around and place not in fills[name]:
+                    found.add(name)
+        return frozenset(found)
 
     def _hidden(self, what: str, value: Value | None, cells: Cells, settled: tuple[bool, Fill] | None) -> object:
         origin = value.origin if value is not None else "not_logged"
-        if what == "missing":
-            return origin == "missing"
         if what == "origin":
             return origin
         if what == "fidelity":
@@ -192,12 +206,12 @@ class _Former:
             return cells.reason if settled is None else settled[1].error
         return None
 
-    def _put_planning(self, run: Run, context: Context, values: Mapping[str, Value]) -> None:
+    def _put_planning(self, run: Run, context: Context, *, sure: bool) -> None:
         place = _place(context)
         self.out["_lq_run"].append(run.id)
         for column, part in zip(("_lq_loop", "_lq_entry", "_lq_index"), place, strict=True):
             self.out[column].append(part if context.level else None)
-        self.out["_lq_sure"].append(all(value.origin != "missing" for value in values.values()))
+        self.out["_lq_sure"].append(sure)
 
     def _type(self, name: str) -> str:
         bare = explicit(name)[0]

@@ -1,8 +1,8 @@
-"""The runs of a snapshot as one table, which every reference that uses a column of the run joins."""
+"""The runs of a snapshot as a table, which every reference that uses a column of the run joins."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -15,15 +15,29 @@ from logql.model import Run
 RUNS_TABLE = "_lq_runs"
 
 
-def runs_table(history: History, comments: Mapping[str, object]) -> pa.Table:
-    """One row per run: the columns of `runs` without names logged at run level, then the args."""
-    runs = history.snapshot.runs
-    rows: dict[str, list[object]] = {}
-    for column in RUN_TYPES:
-        rows[column] = [_value(run, column, comments) for run in runs]
-    for arg in history.schema.args:
-        rows[arg] = [_arg(run.args.get(arg), history.schema.args[arg]) for run in runs]
-    return typed(rows, {**RUN_TYPES, **history.schema.args})
+class RunColumns:
+    """The columns of `runs` without names logged at run level, and the args; each is made when it is first asked."""
+
+    def __init__(self, history: History, comments: Mapping[str, object]) -> None:
+        self._history = history
+        self._comments = comments
+        self._types = {**RUN_TYPES, **history.schema.args}
+        self._made: dict[str, pa.ChunkedArray] = {}
+
+    def table(self, columns: Iterable[str]) -> pa.Table:
+        """One row per run, with `run` and those of `columns` that there are."""
+        names = [name for name in self._types if name == "run" or name in set(columns)]
+        for name in names:
+            if name not in self._made:
+                self._made[name] = typed({name: self._values(name)}, self._types).column(0)
+        return pa.table({name: self._made[name] for name in names})
+
+    def _values(self, name: str) -> list[object]:
+        runs = self._history.snapshot.runs
+        if name in self._history.schema.args:
+            type_ = self._types[name]
+            return [_arg(run.args.get(name), type_) for run in runs]
+        return [_value(run, name, self._comments) for run in runs]
 
 
 def _value(run: Run, column: str, comments: Mapping[str, object]) -> object:

@@ -18,7 +18,7 @@ from logql.sql.names import at, nearest, span
 from logql.sql.patches import Patches
 from logql.sql.pivots import with_pivot_inside
 from logql.sql.scope import Scope
-from logql.sql.sources import Foreign, Reference, Source
+from logql.sql.sources import Derived, Foreign, Reference, Source
 from logql.sql.world import World
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Drop, exp.Alter, exp.TruncateTable)
@@ -73,6 +73,8 @@ class Binder:
             return self._set_operation(node, scope)
         if isinstance(node, exp.Subquery):
             return self._subquery(node, scope)
+        if isinstance(node, (exp.Describe, exp.Summarize)):
+            return self._described(node, scope)
         if isinstance(node, exp.Pivot):
             scope.add(node.this)
             scope.pivot(node)
@@ -248,16 +250,25 @@ class Binder:
         if isinstance(tree, _WRITES):
             self._refuse_write(tree)
         scope = Scope(self, None, self._with(tree, {}, None))
-        if isinstance(tree, (exp.Describe, exp.Summarize)) and isinstance(tree.this, exp.Table):
-            self.patches.whole_statement()
-            source = self.source(tree.this, scope)
-            for name, _ in source.star():
-                source.use(name)
-            return source
+        if isinstance(tree, (exp.Describe, exp.Summarize)):
+            return self._described(tree, scope)
         target = tree.this if isinstance(tree, (*_WRITES, exp.Create)) else None
         for part in list(tree.iter_expressions()):
             if part is not target:
                 self._descend(part, scope)
+        return Source("", None)
+
+    def _described(self, node: exp.Expr, scope: Scope) -> Source:
+        """DESCRIBE or SUMMARIZE of a query, or of a relation as if it were SELECT * FROM it."""
+        if isinstance(node.this, exp.Table):
+            with self.patches.as_query():
+                source = self.source(node.this, scope)
+            for name, _ in source.star():
+                source.use(name)
+            if isinstance(source, (Reference, Derived)):
+                node.set("this", exp.select("*").from_(node.this))
+        elif isinstance(node.this, exp.Expr):
+            self._descend(node.this, scope)
         return Source("", None)
 
     def _descend(self, node: exp.Expr, scope: Scope) -> None:

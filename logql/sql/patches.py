@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sqlglot import exp
@@ -26,9 +28,12 @@ class Patches:
         """The statement must be generated from its tree."""
         self._possible = False
 
-    def whole_statement(self) -> None:
-        """The statement names a relation where only a query can stand in its stead (DESCRIBE, SUMMARIZE)."""
+    @contextmanager
+    def as_query(self) -> Iterator[None]:
+        """Relations named meanwhile stand where only a query can be in their stead (DESCRIBE, SUMMARIZE)."""
         self._prefix = "SELECT * FROM "
+        yield
+        self._prefix = ""
 
     def table(self, reference: Reference, node: exp.Table, aliased: bool, when: bool) -> None:
         """A reference in a FROM: its name, and the AT clause behind it."""
@@ -39,7 +44,7 @@ class Patches:
         if when:
             end = self._parenthesis(end)
         suffix = "" if aliased else f' AS "{node.name}"'
-        self._of[reference.id] = Patch(start, end, suffix=suffix)
+        self._of[reference.id] = Patch(start, end, prefix=self._prefix, suffix=suffix)
 
     def reference(self, reference: Reference, ref: LogsRef) -> None:
         """What the reference turned out to deliver; a star over it must not see more than its columns."""
@@ -48,7 +53,7 @@ class Patches:
             self._possible = False
         patch = self._of.get(reference.id)
         if patch is not None:
-            self._found.append(replace(patch, ref=ref, prefix=self._prefix))
+            self._found.append(replace(patch, ref=ref))
 
     def view(self, node: exp.Table, bound: BoundQuery, aliased: bool) -> None:
         """A view of the store's, in place of its name."""
@@ -56,7 +61,9 @@ class Patches:
         if start is None or end is None or isinstance(node.this, exp.Anonymous):
             self._possible = False
             return
-        self._found.append(Patch(start, end, view=bound, suffix="" if aliased else f' AS "{node.name}"'))
+        self._found.append(
+            Patch(start, end, view=bound, prefix=self._prefix, suffix="" if aliased else f' AS "{node.name}"')
+        )
 
     def call(self, node: exp.Expr, text: str) -> None:
         """A function call that becomes `text`."""

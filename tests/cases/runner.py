@@ -1,6 +1,7 @@
 """Runs case files: a history as traces, then statements with the rows, errors or notices that they must give.
 
 train              a script, run for real as train.py of a git project (no blank lines in it)
+commit             everything in the project is committed, with this message
 source             today's train.py, which is not run
 history            a trace in the notation of tests/data/rows.md, up to the next directive
 statement ok       the statement below succeeds
@@ -69,15 +70,31 @@ def write_history(store: str, text: str) -> None:
         record(store, trace.run, trace.events[0], f"{number + 1:012d}", args=trace.args)
 
 
-def write_script(project: Path, text: str, train: bool) -> None:
-    """Put a script into the project, which becomes a git repository, and run it if `train`."""
+def change_project(project: Path, kind: str, text: str) -> None:
+    """What a `train`, `source` or `commit` directive does to the project, which becomes a git repository."""
     if not (project / ".git").exists():
         subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    if kind == "commit":
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "add", "-A"], cwd=project, check=True)
+        subprocess.run(["git", *who, "commit", "-q", "-m", text], cwd=project, check=True)
+        return
     (project / "train.py").write_text(text + "\n")
-    if train:
+    if kind == "train":
         root = str(Path(__file__).parent.parent.parent)
         environment = {**os.environ, "PYTHONPATH": root, "LOGQL_CHECKPOINT_EVERY": "1"}
         subprocess.run([sys.executable, "train.py"], cwd=project, check=True, env=environment)
+
+
+def prepare(case: Case, project: Path) -> bool:
+    """Do what a directive that asks nothing does; whether the case is one."""
+    if case.kind == "history":
+        write_history(str(project / ".logql"), case.text)
+    elif case.kind in ("train", "source", "commit"):
+        change_project(project, case.kind, case.text)
+    else:
+        return False
+    return True
 
 
 def run_case(case: Case, connection: Connection, last: Cursor | None) -> Cursor | None:

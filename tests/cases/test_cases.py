@@ -8,7 +8,7 @@ import pytest
 
 from logql import dbapi
 from logql.store.snapshot import forget
-from tests.cases.runner import FILES, read_cases, run_case, write_history, write_script
+from tests.cases.runner import FILES, prepare, read_cases, run_case
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -17,11 +17,7 @@ def test_file(path: Path, tmp_path: Path) -> None:
     connection, last = None, None
     try:
         for case in read_cases(path):
-            if case.kind == "history":
-                write_history(store, case.text)
-                continue
-            if case.kind in ("train", "source"):
-                write_script(tmp_path, case.text, case.kind == "train")
+            if prepare(case, tmp_path):
                 continue
             connection = connection or dbapi.connect(store)
             try:
@@ -35,4 +31,7 @@ def test_file(path: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_many_cases() -> None:
-    assert sum(case.kind not in ("history", "train", "source") for path in FILES for case in read_cases(path)) >= 150
+    assert (
+        sum(case.kind not in ("history", "train", "source", "commit") for path in FILES for case in read_cases(path))
+        >= 150
+    )
