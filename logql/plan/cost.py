@@ -9,11 +9,12 @@ from typing import Protocol
 
 from logql.model import Checkpoint, MainLoop
 
-#: Seconds that a worker takes before the script's first line: spawning, isolation, checkout.
-WORKER_START_S = 0.4
+#: Seconds that a worker takes before the script's first line, beyond those that the recorder took there: setting up a
+#: recorder (part of a run's `setup_seconds`) and setting up a worker take about as long.
+WORKER_START_S = 0.05
 #: Seconds per byte of a checkpoint that is read, decompressed and written in place.
-SECONDS_PER_BYTE = 1 / 400e6
-RESTORE_FLOOR_S = 0.02
+SECONDS_PER_BYTE = 1 / 600e6
+RESTORE_FLOOR_S = 0.004
 
 
 class Timings(Protocol):
