@@ -24,6 +24,8 @@ ABANDONED = 201
 DISK_FULL = 202
 TOO_MANY_PROCESSES = 203
 _POLL_S = 0.5
+#: CPU seconds that this process's ancestors in the chain had used when it was forked
+_cpu_before = 0.0
 
 
 def main() -> None:
@@ -100,12 +102,14 @@ def _work(spec: WorkerSpec, results: int, spool: int) -> int:
     from logql.replay import worker
 
     path = f"/proc/self/fd/{spool}" if spec.isolation == "strong" else os.path.join(spec.scratch, "spool")
-    return worker.run(spec, results, path)
+    return worker.run(spec, results, path, _cpu_before)
 
 
 def _fork(body: Callable[[], int]) -> int:
     """Start a child that dies with us, runs `body` and exits with what it returns."""
+    global _cpu_before
     parent = os.getpid()
+    _cpu_before += time.process_time()
     child = os.fork()
     if child:
         return child

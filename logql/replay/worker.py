@@ -29,8 +29,9 @@ _GATHER_BYTES = 1 << 16
 class Channel:
     """Sends frames to the pool, in order; nothing is sent from processes that the script forked."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, cpu_before: float = 0.0) -> None:
         self._descriptor = descriptor
+        self._cpu_before = cpu_before
         self._pid = os.getpid()
         self._gathered = bytearray()
 
@@ -43,10 +44,18 @@ class Channel:
             data, self._gathered = self._gathered, bytearray()
             write_all(self._descriptor, data)
 
+    def cpu_seconds(self) -> float:
+        """What this replay has used of CPUs so far: its start, this process, and children that have ended."""
+        used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return self._cpu_before + sum(one.ru_utime + one.ru_stime for one in used)
 
-def run(spec: WorkerSpec, results: int, spool: str) -> int:
-    """Replay the segment; the exit code is 0 where everything wanted was done. Checkpoints are left in `spool`."""
-    channel = Channel(results)
+
+def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
+    """Replay the segment; the exit code is 0 where everything wanted was done. Checkpoints are left in `spool`.
+
+    `cpu_before` counts the CPU seconds of this process's start, to tell what the whole segment took.
+    """
+    channel = Channel(results, cpu_before)
     try:
         script = os.path.normpath(os.path.join(spec.project, spec.run.script))
         if spec.isolation == "weak":
@@ -108,8 +117,7 @@ def leave(channel: Channel) -> NoReturn:
         except (OSError, ValueError, AttributeError):
             continue
     namespaces.flush_c_output()
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    channel.send("done", cpu_s=usage.ru_utime + usage.ru_stime)
+    channel.send("done", cpu_s=channel.cpu_seconds())
     os._exit(0)
 
 

@@ -1,0 +1,172 @@
+"""How well replays are predicted: `python -m bench.estimates`. Prints predicted seconds against actual ones.
+
+Programs of several shapes are recorded, and parts of them replayed: first, middle and last epochs, with gaps, with and
+without checkpoints, several main loops. DESIGN section 9 asks for 9 of 10 within 25 %: of the wall clock on an idle
+machine; on a shared one of the CPU time, with the recorded times scaled by the share of a CPU that a calibration of
+50 ms got before and after the recording.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from logql.model import Checkpoint, MainLoop, Segment
+from logql.plan.cost import RunCost
+from logql.replay.job import Job, Options, Result
+from logql.replay.pool import LocalPool
+from logql.store.catalog import Catalog
+from logql.versions import history
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCRIPT = """\
+import numpy as np
+import logql
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=({rows}, 64))
+
+
+def train(epochs, w):
+    for epoch in logql.loop("epoch", range(epochs)):
+        for step in range({steps}):
+            w = 0.99 * w + 0.01 * np.tanh(x @ w[:64])[:64].mean() * w
+        norm = float(np.abs(w).sum())
+        logql.log("loss", norm)
+
+
+for fold in range({folds}):
+    train({epochs}, rng.normal(size=({width}, 64)))
+end = 1.0
+logql.log("end", end)
+"""
+INSERTED = ('        logql.log("loss", norm)\n', 'logql.log("norm", norm * 2)')
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A program: its size, and whether checkpoints are taken."""
+
+    name: str
+    epochs: int
+    steps: int
+    rows: int = 256
+    width: int = 64
+    folds: int = 1
+    every: int = 1
+
+
+SHAPES = (
+    Shape("long epochs", 10, 400),
+    Shape("short epochs", 60, 20),
+    Shape("no checkpoints", 20, 60, every=0),
+    Shape("every 5th", 20, 60, every=5),
+    Shape("large state", 8, 60, width=20_000),
+    Shape("folds", 6, 80, folds=3),
+)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded program, and the share of a CPU that could be had around its recording."""
+
+    project: str
+    loops: tuple[MainLoop, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    share: float
+
+    @property
+    def main_loops(self) -> dict[str, tuple[MainLoop, ...]]:
+        """As the cost model reads it."""
+        return {self.loops[0].run: self.loops}
+
+    @property
+    def checkpoints_of(self) -> dict[str, tuple[Checkpoint, ...]]:
+        """Checkpoints by run."""
+        return {self.loops[0].run: self.checkpoints}
+
+
+class _Timings:
+    def __init__(self, recorded: Recorded) -> None:
+        self.main_loops = recorded.main_loops
+        self.checkpoints = recorded.checkpoints_of
+
+
+def main() -> None:
+    """Print a line per replay, then how many were within 25 %."""
+    wall, cpu = [], []
+    print(f"{'shape':16} {'wanted':24} {'predicted':>9} {'wall s':>8} {'cpu s':>8}")
+    for shape in SHAPES:
+        with tempfile.TemporaryDirectory() as project:
+            recorded = _record(project, shape)
+            for entry, wanted in _choices(shape):
+                predicted = RunCost(recorded.loops[0].run, _Timings(recorded)).segment("epoch", entry, wanted).seconds
+                result = _replay(recorded, entry, wanted)
+                wall.append(result.actual_s / predicted)
+                cpu.append(result.cpu_s / (predicted * recorded.share))
+                text = f"{entry}: {wanted[0]}..{wanted[-1]} ({len(wanted)})"
+                print(
+                    f"{shape.name:16} {text:24} {predicted:9.2f} {result.actual_s:8.2f} {result.cpu_s:8.2f}", flush=True
+                )
+    for name, ratios in (("wall clock", wall), ("CPU time, calibrated", cpu)):
+        good = sum(0.75 <= ratio <= 1.25 for ratio in ratios)
+        print(f"{name}: {good} of {len(ratios)} within 25 %, median ratio {statistics.median(ratios):.2f}")
+
+
+def _choices(shape: Shape) -> Iterator[tuple[int, Sequence[int]]]:
+    last = shape.epochs - 1
+    for entry in range(shape.folds):
+        yield entry, [0]
+        yield entry, [last // 2]
+        yield entry, [last]
+        if shape.folds == 1:
+            yield entry, [0, 1, 2]
+            yield entry, [1, last]
+            yield entry, [last - 2, last - 1, last]
+            yield entry, list(range(0, shape.epochs, 3))
+            yield entry, list(range(shape.epochs // 2))
+        yield entry, list(range(shape.epochs))
+
+
+def _record(project: str, shape: Shape) -> Recorded:
+    with open(os.path.join(project, "train.py"), "w", encoding="utf-8") as file:
+        file.write(SCRIPT.format(**vars(shape)))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ROOT}
+    environment |= {"LOGQL_CHECKPOINT_EVERY": str(shape.every)} if shape.every else {"LOGQL_OVERHEAD": "0"}
+    before = _calibrate()
+    subprocess.run([sys.executable, "train.py"], cwd=project, env=environment, check=True)
+    with Catalog.open(os.path.join(project, ".logql")) as catalog:
+        return Recorded(project, tuple(catalog.main_loops()), tuple(catalog.checkpoints()), (before + _calibrate()) / 2)
+
+
+def _replay(recorded: Recorded, entry: int, wanted: Sequence[int]) -> Result:
+    store = os.path.join(recorded.project, ".logql")
+    with Catalog.open(store) as catalog:
+        run, version = catalog.runs()[0], catalog.versions()[0]
+    source = history.read_files(store, recorded.project, version)["train.py"]
+    place, inserted = INSERTED
+    files = {"train.py": source.replace(place, f"        {inserted}\n{place}")}
+    segment = Segment(run.id, version.id, "epoch", entry, tuple(wanted), {"norm": "bench"})
+    pool = LocalPool(store, recorded.project, Options(workers=1))
+    pool.submit(Job(segment, run, version, recorded.loops, recorded.checkpoints, files))
+    (result,) = [item for item in pool.results() if isinstance(item, Result)]
+    assert result.state == "done", result.error
+    return result
+
+
+def _calibrate() -> float:
+    """The share of a CPU that a busy process gets now, from 50 ms of its CPU time."""
+    began, worked = time.perf_counter(), time.process_time()
+    while time.process_time() - worked < 0.05:
+        pass
+    return (time.process_time() - worked) / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
