@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from logql.execute.nodes import Wanted
 
 _BATCH = 200
+#: What stands in for the value of a name that a replay may still log.
+MISSING = Value((0.0, 0, 0), "", None, "missing")
 
 
 def slow_rows(group: Group, history: History, ref: LogsRef, wanted: Wanted, source: Source) -> pa.Table:
@@ -164,22 +166,23 @@ class _Former:
         fills: Mapping[str, Mapping[object, tuple[bool, Fill]]],
     ) -> None:
         context, values = formed.context, formed.values
-        loops = dict(zip(loop_column_names(context.level), context.loops, strict=True))
-        open_ = self._open_names(context, cells, fills) if self.wanted.planning else frozenset()
+        loops, planning = dict(zip(loop_column_names(context.level), context.loops, strict=True)), self.wanted.planning
+        open_ = self._open_names(context, cells, fills)
         system = {"run": run.id, "version": run.version, "rank": context.rank, "ts": _ts(context, values)}
         for column, into in self.out.items():
             bare, mark, what = column.rpartition("$")
             if column in self.ref.names:
-                into.append(values[column].value if column in values and column not in open_ else None)
+                into.append(values[column].value if column in values and not (planning and column in open_) else None)
             elif mark and what == "missing" and bare in self.ref.names:
                 into.append(bare in open_)
             elif column in system:
                 into.append(system[column])
             elif mark and bare in self.ref.names:
-                into.append(self._hidden(what, values.get(bare), cells[bare], fills[bare].get(_place(context))))
+                value = values.get(bare) or (MISSING if bare in open_ else None)
+                into.append(self._hidden(what, value, cells[bare], fills[bare].get(_place(context))))
             elif not column.startswith("_lq_"):
                 into.append(loops.get(column))
-        if self.wanted.planning:
+        if planning:
             self._put_planning(run, context, sure=not open_)
 
     def _open_names(
