@@ -43,6 +43,10 @@ class Placed(NoSources):
             for name in (*RECORDED, *PLACES)
         }
 
+    def is_stale(self) -> bool:
+        """Never: there is no source to change."""
+        return False
+
     def status(self, name: str, version: str, script: str) -> Status:  # noqa: ARG002
         if name in self.levels and version in self.lacking:
             return Status("placed", levels=self.levels[name], fingerprint=FINGERPRINT, once=name in self.once)

@@ -1,0 +1,101 @@
+"""Lazily filled == logged from the start, through a session on real stores: recorded, sealed, filled by sidecars."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from logql import session as session_module
+from logql.catalog.history import History
+from logql.errors import BindError, DataError
+from logql.filling import Filled
+from logql.model import Segment
+from logql.options import Options
+from logql.session import Session
+from logql.store import seal
+from logql.store.catalog import Catalog
+from logql.store.fills import write_fill
+from logql.store.snapshot import forget
+from tests.execute.traces import Trace
+from tests.plan.histories import Past, fill_of, make_past
+from tests.plan.oracle import bag
+from tests.plan.rich import RichQueries
+from tests.store.history import record
+
+EXAMPLES = int(os.environ.get("LOGQL_END_TO_END_EXAMPLES", "6"))
+QUERIES = 4
+
+
+class LooksUp:
+    """A filler that looks values up and writes them as replays do."""
+
+    def __init__(self, store: str, past: Past) -> None:
+        self.store = store
+        self.past = past
+        self.count = 0
+
+    def fill(self, segments: Sequence[Segment], history: History, query: str, options: Options) -> Filled:  # noqa: ARG002
+        found = []
+        for segment in segments:
+            self.count += 1
+            fill, events = fill_of(segment, self.past.hidden[segment.run], self.count)
+            write_fill(self.store, fill, events)
+            found.append(fill)
+        return Filled(tuple(found))
+
+
+def _store(path: Path, traces: list[Trace], rng: random.Random) -> str:
+    """A store with these runs, most of them sealed."""
+    store = str(path)
+    for trace in traces:
+        record(store, trace.run, trace.events[0], trace.version)
+        with Catalog.open(store) as catalog:
+            for loop in trace.main_loops:
+                catalog.put_main_loop(loop)
+        if rng.random() < 0.7:
+            seal.seal_run(store, trace.run)
+    return store
+
+
+def _past(rng: random.Random) -> Past:
+    while True:
+        past = make_past(rng)
+        if all(len(trace.events) == 1 for trace in past.full):
+            return past
+
+
+@pytest.fixture
+def stores() -> Iterator[list[str]]:
+    found: list[str] = []
+    yield found
+    for store in found:
+        forget(store)
+
+
+@pytest.mark.parametrize("seed", range(EXAMPLES))
+def test_a_store_filled_lazily_answers_as_a_full_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: list[str], seed: int
+) -> None:
+    rng = random.Random(f"end to end {seed}")
+    past = _past(rng)
+    monkeypatch.setattr(session_module, "ProjectSources", lambda *_: past.sources)
+    full = _store(tmp_path / "full" / ".logql", past.full, rng)
+    lacking = _store(tmp_path / "lacking" / ".logql", past.recorded, rng)
+    stores += [full, lacking]
+    everything, lazily = Session(full, str(tmp_path)), Session(lacking, str(tmp_path), filler=LooksUp(lacking, past))
+    try:
+        everything.execute("SET replay = 'off'")
+        for _ in range(QUERIES):
+            sql = RichQueries(rng).query()
+            try:
+                expected = bag(everything.execute(sql).answer.table)
+            except (BindError, DataError):
+                continue
+            assert bag(lazily.execute(sql).answer.table) == expected, sql
+    finally:
+        everything.close()
+        lazily.close()
