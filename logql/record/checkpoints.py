@@ -51,7 +51,9 @@ class Checkpointer:
         self._every = settings.checkpoint_every()
         self._overhead = settings.overhead()
         self._writer = _BackgroundWriter()
+        #: what checkpoints took of the training thread, and of the writer's
         self._spent = 0.0
+        self._written = 0.0
         self._trained = 0.0
         self._cost = _FIRST_GUESS_S
         self._stall = 0.0
@@ -137,7 +139,7 @@ class Checkpointer:
 
     def _earned(self, main: Main) -> float:
         """Seconds that checkpoints may still take."""
-        return self._overhead * (self._trained + self._training_time(main)) - self._spent
+        return self._overhead * (self._trained + self._training_time(main)) - self._spent - self._written
 
     @staticmethod
     def _training_time(main: Main) -> float:
@@ -181,7 +183,7 @@ class Checkpointer:
         except Exception as exc:
             guard.failed("store", "a checkpoint could not be written", exc)
         writing = time.thread_time() - began
-        self._spent += writing
+        self._written += writing
         self._cost = stall + writing
 
     def _add(
