@@ -41,6 +41,7 @@ class _Report:
     notes: list[str] = field(default_factory=list)
     impure: str | None = None
     error: str | None = None
+    changed: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
     done: bool = False
 
@@ -76,7 +77,7 @@ class Judge:
             log=outcome.log,
             actual_s=outcome.seconds,
             covered=wanted,
-            notes=(*notes, *report.notes, *_explain(job, tally)),
+            notes=(*notes, *report.notes, *_explain(job, tally, report.changed)),
             started_at=outcome.started_at,
             id=job.id,
             cpu_s=report.cpu_s,
@@ -135,7 +136,7 @@ def _read(outcome: Outcome) -> _Report:
         elif kind == "error":
             report.error = report.error or frame["text"]
         elif kind == "done":
-            report.done, report.cpu_s = True, frame["cpu_s"]
+            report.done, report.cpu_s, report.changed = True, frame["cpu_s"], frame["changed"]
     return report
 
 
@@ -177,7 +178,7 @@ def _reason(outcome: Outcome) -> str:
     return f"the script ended its process with exit code {outcome.code}{tail}"
 
 
-def _explain(job: Job, tally: Tally) -> list[str]:
+def _explain(job: Job, tally: Tally, changed: Sequence[str]) -> list[str]:
     """What to tell of a replay that does not agree with its record."""
     if tally.impure is not None:
         return [f"the inserted statement changed the state: {tally.impure}"]
@@ -185,10 +186,12 @@ def _explain(job: Job, tally: Tally) -> list[str]:
         return []
     found = [f"{tally.first}"]
     differences = environment.differences(job.run)
+    if tally.worst == "far":
+        differences += [f"{path} changed since the run" for path in changed]
     if differences:
         found.append("likely because of: " + "; ".join(differences))
     elif tally.worst == "far":
-        found.append("likely because of randomness that is not seeded, or data that changed since")
+        found.append("likely because of randomness that is not seeded")
     return found
 
 

@@ -16,6 +16,7 @@ from typing import NoReturn
 from logql.errors import Error
 from logql.replay import namespaces
 from logql.replay.driver import ReplayDriver
+from logql.replay.opened import OpenedFiles
 from logql.replay.sources import Sources
 from logql.replay.spec import WorkerSpec
 from logql.replay.states import ProgramStates
@@ -67,11 +68,16 @@ def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
         sources.install()
         _resemble(spec, script)
         states = ProgramStates(spec, sources, spool, channel.send)
-        driver = ReplayDriver(spec, states, channel.send, lambda: leave(channel))
+        opened = OpenedFiles(spec.run, frozenset(os.path.join(spec.project, path) for path in spec.files))
+        opened.install()
+        driver = ReplayDriver(spec, states, channel.send, lambda: leave(channel, opened))
     except (Error, OSError) as exc:
         channel.send("error", text=exc.message if isinstance(exc, Error) else str(exc))
         return 1
-    return _execute(spec, script, sources, driver, channel)
+    code = _execute(spec, script, sources, driver, channel)
+    if code == 0:
+        leave(channel, opened)
+    return code
 
 
 def _execute(spec: WorkerSpec, script: str, sources: Sources, driver: ReplayDriver, channel: Channel) -> int:
@@ -104,12 +110,12 @@ def _ended(driver: ReplayDriver, channel: Channel, how: str) -> int:
     """The script ran to its end: right where code outside of main loops was wanted."""
     reason = driver.ended(how)
     if reason is None:
-        leave(channel)
+        return 0
     channel.send("error", text=reason)
     return 1
 
 
-def leave(channel: Channel) -> NoReturn:
+def leave(channel: Channel, opened: OpenedFiles) -> NoReturn:
     """End this process at once, with everything that it printed in the log; exit handlers do not run."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -117,7 +123,8 @@ def leave(channel: Channel) -> NoReturn:
         except (OSError, ValueError, AttributeError):
             continue
     namespaces.flush_c_output()
-    channel.send("done", cpu_s=channel.cpu_seconds())
+    changed = opened.changed()
+    channel.send("done", cpu_s=channel.cpu_seconds(), changed=changed)
     os._exit(0)
 
 

@@ -44,6 +44,21 @@ def test_unseeded_code_diverges_and_says_so(project: Project) -> None:
     assert "not seeded" in result.notes[1]
 
 
+def test_changed_data_is_told_as_the_cause(project: Project) -> None:
+    project.write("data/scale.txt", "2.0")
+    project.write("data/other.txt", "1.0")
+    project.write(
+        "train.py",
+        "import logql\n\nscale = float(open('data/scale.txt').read())\nopen('data/other.txt').close()\n"
+        "for epoch in logql.loop('epoch', range(3)):\n    logql.log('x', scale * epoch)\n",
+    )
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    project.write("data/scale.txt", "3.0")
+    (result,) = project.replay(project.job(after("logql.log", "logql.log('y', scale + epoch)"), ["y"], (2,)))
+    assert (result.state, result.fidelity) == ("done", "diverged")
+    assert result.notes[1] == "likely because of: data/scale.txt changed since the run"
+
+
 def test_unseeded_code_from_a_checkpoint_is_exact(project: Project) -> None:
     project.write("train.py", UNSEEDED)
     project.run()
