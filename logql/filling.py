@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from logql.catalog.coverage import covered
 from logql.catalog.history import History
 from logql.catalog.virtual import ProjectSources
 from logql.model import RUN_LEVEL, Fill, Run, Segment
@@ -16,6 +17,7 @@ from logql.replay.job import Job, Progress, Result, new_id, to_fill
 from logql.replay.job import Options as PoolOptions
 from logql.replay.pool import LocalPool
 from logql.store.fills import write_fill
+from logql.store.snapshot import read_snapshot
 
 OnProgress = Callable[[Progress], None]
 
@@ -26,6 +28,8 @@ class Filled:
 
     fills: tuple[Fill, ...]
     notes: tuple[str, ...] = ()
+    #: segments of which another query has filled cells meanwhile: what is missing must be asked again
+    elsewhere: int = 0
 
 
 class Filler(Protocol):
@@ -49,7 +53,9 @@ class ReplayFiller:
         done: list[Fill] = []
         notes: dict[str, None] = {}
         jobs: dict[str, Job] = {}
-        for segment in segments:
+        open_segments = self._still_open(segments, history)
+        elsewhere = len(segments) - len(open_segments)
+        for segment in open_segments:
             job = self._job(segment, history, query)
             if isinstance(job, Fill):
                 done.append(job)
@@ -61,11 +67,19 @@ class ReplayFiller:
             fill = to_fill(jobs[result.id], result)
             if result.state == "failed":
                 fill = _failed(fill, result.segment)
-            if result.state != "elsewhere":
+            if result.state == "elsewhere":
+                elsewhere += 1
+            else:
                 write_fill(self._store, fill, result.events if result.state == "done" else ())
                 done.append(fill)
             notes.update(dict.fromkeys(result.notes))
-        return Filled(tuple(done), tuple(notes))
+        return Filled(tuple(done), tuple(notes), elsewhere)
+
+    def _still_open(self, segments: Sequence[Segment], history: History) -> list[Segment]:
+        """Those of the segments that no other query has filled since they were planned."""
+        known = {fill.id for fill in history.snapshot.fills}
+        since = [f for f in read_snapshot(self._store).fills if f.id not in known and f.state == "done"]
+        return [segment for segment in segments if not (since and _filled(segment, since))]
 
     def _results(self, pool: LocalPool) -> Iterator[Result]:
         for item in pool.results():
@@ -96,6 +110,16 @@ class ReplayFiller:
             recorded_names=frozenset(name for names in history.shape(run.id).levels.values() for name in names),
             query=query,
         )
+
+
+def _filled(segment: Segment, fills: Iterable[Fill]) -> bool:
+    """Whether fills have all that a segment wants, under the same fingerprints."""
+    found: set[tuple[str, int | None]] = set()
+    for fill in fills:
+        if (fill.run, fill.loop) == (segment.run, segment.loop) and fill.entry == segment.entry:
+            names = [name for name, print_ in segment.names.items() if fill.names.get(name) == print_]
+            found.update((name, index) for name in names for index in covered(fill))
+    return all((name, index) in found for name in segment.names for index in segment.wanted or (None,))
 
 
 def _once(segment: Segment, history: History, run: Run) -> bool:

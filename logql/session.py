@@ -187,7 +187,6 @@ class Session:
                 break
             if before is not None and _cells(plan) <= _cells(before):
                 raise InternalError("cells that were just filled are demanded again; the fills are kept")
-            before = plan
             if not self._may_replay(plan, budget, first=number == 0):
                 self._count_missing(bound)
                 break
@@ -196,8 +195,9 @@ class Session:
             filled = self._filler.fill(plan.segments, self.history, bound.sql, self.options)
             done.append(filled)
             budget -= plan.seconds
+            before = plan if not filled.elsewhere else None
             self._settle()
-            if not filled.fills:
+            if not filled.fills and not filled.elsewhere:
                 break
         self._tell(done)
         self._count_starred(bound)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from sqlglot import exp
 
 from logql.catalog.made import Made
 from logql.catalog.relations import FIXED_NAMES
-from logql.errors import BindError, NotSupportedError, ProgrammingError
+from logql.errors import BindError, Error, NotSupportedError, ProgrammingError
 from logql.execute.engine import Answer
 from logql.execute.fixed import Comments
 from logql.execute.tables import typed
@@ -137,7 +138,9 @@ class StatementRunner:
         columns = ", ".join(f'"{name}"' for name in statement.names)
         where = f" WHERE {statement.where}" if statement.where else ""
         sql = write_parameters(f"SELECT {columns} FROM history.logs{where}", parameters)
-        filled = session.fill(replace(bind_query(sql, world), sql=statement.sql))
+        with pointing_into(statement.sql, statement.where, sql):
+            bound = bind_query(sql, world)
+        filled = session.fill(replace(bound, sql=statement.sql))
         fills = [fill for each in filled for fill in each.fills]
         return _table(
             {
@@ -168,14 +171,15 @@ class StatementRunner:
             raise BindError(
                 f'no source logs "{statement.name}"', candidates=nearest(statement.name, world.schema.columns)
             )
-        picked = self._picked(column.name, statement.where, parameters) if statement.where else None
+        picked = self._picked(column.name, statement, parameters) if statement.where else None
         changed = unfill(session.catalog, session.history, session.engine, column.name, picked)
         return Answer(pa.table({}), (), changed)
 
-    def _picked(self, name: str, where: str, parameters: Parameters) -> set[tuple[object, ...]]:
+    def _picked(self, name: str, statement: UnfillColumn, parameters: Parameters) -> set[tuple[object, ...]]:
         """Main-loop coordinates of the rows that WHERE picks."""
-        sql = write_parameters(f'SELECT "{name}" FROM history.logs WHERE {where}', parameters)
-        tree = bind_query(sql, self.session.world()).tree
+        sql = write_parameters(f'SELECT "{name}" FROM history.logs WHERE {statement.where}', parameters)
+        with pointing_into(statement.sql, statement.where, sql):
+            tree = bind_query(sql, self.session.world()).tree
         coordinates = ("_lq_run", "_lq_loop", "_lq_entry", "_lq_index")
         tree.set("expressions", [exp.column(exp.to_identifier(column, quoted=True)) for column in coordinates])
         rows = self.session.engine.fetch(tree).to_pylist()
@@ -247,6 +251,18 @@ class StatementRunner:
         else:
             session.catalog.put("comment", key, statement.text)
         return Answer(pa.table({}), ())
+
+
+@contextmanager
+def pointing_into(sql: str, where: str | None, written: str) -> Iterator[None]:
+    """Let errors of a query `written` around the WHERE of `sql` point into the statement that a person wrote."""
+    try:
+        yield
+    except Error as error:
+        if error.start is not None and error.end is not None and where and written.endswith(where):
+            shift = sql.rindex(where) + len(where) - len(written)
+            error.sql, error.start, error.end = sql, error.start + shift, error.end + shift
+        raise
 
 
 def _table(columns: Mapping[str, Sequence[object]], types: Mapping[str, str] | None = None) -> Answer:

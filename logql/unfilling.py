@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
+from logql.catalog.coverage import covered
 from logql.catalog.history import History
 from logql.execute.scans import FRAME_TYPES, scan
 from logql.execute.sqltext import ident, key_columns, text
@@ -34,7 +35,7 @@ def unfill(catalog: Catalog, history: History, reader: Reader, name: str, picked
         if name not in fill.names or fill.state not in ("done", "failed"):
             continue
         left = _left(fill, picked)
-        if left == _covered(fill):
+        if left == tuple(covered(fill)):
             continue
         changed += 1
         if left and len(fill.names) > 1:
@@ -44,22 +45,12 @@ def unfill(catalog: Catalog, history: History, reader: Reader, name: str, picked
     return changed
 
 
-def _covered(fill: Fill) -> tuple[int | None, ...]:
-    if fill.loop is None:
-        return (None,)
-    if fill.covered is not None:
-        return fill.covered
-    if fill.first_index is None or fill.last_index is None:
-        return ()
-    return tuple(range(fill.first_index, fill.last_index + 1))
-
-
 def _left(fill: Fill, picked: Collection[Place] | None) -> tuple[int | None, ...]:
     """The iterations that keep their cells."""
     if picked is None:
         return ()
     place = (fill.run, fill.loop, fill.entry) if fill.loop is not None else (fill.run, None, None)
-    return tuple(index for index in _covered(fill) if (*place, index) not in picked)
+    return tuple(index for index in covered(fill) if (*place, index) not in picked)
 
 
 def _without(fill: Fill, name: str) -> Fill:

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,3 +236,36 @@ def test_only_what_the_question_needs(project: Path, sql: str, wanted: set[int] 
     finally:
         session.execute("UNFILL square")
         session.close()
+
+
+def test_unfill_where_keeps_what_else_the_segment_gave(session: Session) -> None:
+    squares, halves, _ = truth()
+    rows(session, "SELECT square, half FROM logs WHERE epoch BETWEEN 2 AND 4")
+    session.execute("UNFILL square WHERE epoch = 3")
+    session.execute("SET replay = 'off'")
+    found = rows(session, "SELECT epoch, square FROM logs WHERE epoch BETWEEN 2 AND 4 ORDER BY 1")
+    assert found == [(2, squares[2]), (3, None), (4, squares[4])]
+    assert rows(session, "SELECT half FROM logs WHERE epoch = 3 ORDER BY step") == [(v,) for v in halves[9:12]]
+    session.execute("SET replay = 'auto'")
+    session.execute("UNFILL half WHERE step = 1 AND epoch = 2")
+    assert rows(session, "SELECT square FROM logs WHERE epoch = 3") == [(squares[3],)]
+    assert rows(session, "SELECT half FROM logs WHERE epoch = 2 ORDER BY step") == [(v,) for v in halves[6:9]]
+
+
+def test_two_connections_ask_for_the_same_cells(session: Session, project: Path) -> None:
+    other = Session(str(project / ".logql"), str(project))
+    try:
+        sql = "SELECT sum(square) FROM logs"
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda one: rows(one, sql), (session, other)))
+    finally:
+        other.close()
+    assert answers[0] == answers[1] == [(pytest.approx(sum(truth()[0])),)]
+    done = [fill for fill in fills(session) if fill.query == sql]
+    assert sum(fill.executed for fill in done) == 6, "no epoch is executed twice"
+
+
+def test_notices_name_only_what_was_asked_for(session: Session) -> None:
+    session.execute("SET replay = 'off'")
+    outcome = session.execute("SELECT square FROM logs WHERE epoch > 3 AND acc > 0")
+    assert any("2 cells of square" in notice for notice in outcome.notices), outcome.notices

@@ -27,7 +27,7 @@ class Coverage:
         """Take in a finished fill; one that is not `trusted` counts as failed."""
         place: Place = (fill.loop, fill.entry if fill.loop is not None else 0)
         good = fill.state == "done" and trusted
-        for index in _indices(fill):
+        for index in covered(fill):
             self._put(place, index, fill, good)
         if good:
             self.levels.update(fill.levels.get(name, ()))
@@ -57,7 +57,8 @@ class Coverage:
                     yield loop, entry, index, good, fill
 
 
-def _indices(fill: Fill) -> Iterable[int | None]:
+def covered(fill: Fill) -> Iterable[int | None]:
+    """The iterations that a fill covers; None stands for the code outside of main loops."""
     if fill.loop is None:
         return (None,)
     if fill.covered is not None:

@@ -113,6 +113,8 @@ class Binder:
     def _named(self, node: exp.Table, scope: Scope) -> Source | None:
         schema, name = node.text("db").lower(), node.name
         if not schema and name.lower() in scope.ctes:
+            if self._relation(name, True) is not None:
+                self._notices.append(f'"{name}" is a CTE here; the recorded relation is history."{name}"')
             return scope.ctes[name.lower()].renamed(node.alias_or_name)
         relation = self._relation(name, schema == "history") if schema in ("", "history") else None
         if relation is not None:

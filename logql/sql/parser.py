@@ -236,6 +236,8 @@ def _comment(reader: Reader) -> Statement | None:
         return None
     word = reader.expect("COLUMN", "RUN", "VERSION")
     target = reader.string() if reader.peek().startswith("'") else reader.name()
+    if word == "COLUMN" and target.lower() in ("logs", "history") and reader.accept("."):
+        target = reader.name()
     if reader.peek() == ".":
         return None
     reader.expect("IS")
