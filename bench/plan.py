@@ -15,7 +15,9 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import sqlglot
 
 from logql.plan.demand import demand
 from tests.plan.generate import Queries, history
@@ -117,6 +119,31 @@ def planning_time(runs: list[int]) -> None:
         engine.connection.close()
 
 
+def long_queries(runs: list[int]) -> None:
+    """Print the CPU time of a round for long filters, beside that of answering and of parsing the same query."""
+    print(f"{'bytes':>8} {'versions':>8} {'plan, ms':>9} {'answer':>7} {'parse':>6} {'plan / (answer + parse)':>24}")
+    for parts in (3, 45, 430):
+        terms = (f"(gn > {i} AND epoch = {i % 10} AND val_acc < 0.{i % 9 + 1})" for i in range(parts))
+        sql = "SELECT run, epoch, gn FROM logs WHERE " + " OR ".join(terms)
+        query = bind(sql)
+        for count in runs:
+            with StandIn(_versions(count)) as engine:
+                plan = _cpu_ms(lambda: demand(query, engine))  # noqa: B023
+                answer = _cpu_ms(lambda: engine.run(query.tree))  # noqa: B023
+                parse = _cpu_ms(lambda: sqlglot.parse_one(sql, read="duckdb"))  # noqa: B023
+            ratio = plan / (answer + parse)
+            print(f"{len(sql):8} {count:8} {plan:9.0f} {answer:7.0f} {parse:6.0f} {ratio:24.1f}")
+
+
+def _cpu_ms(act: Callable[[], object], repeats: int = 3) -> float:
+    times = []
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        act()
+        times.append(time.process_time() - start)
+    return statistics.median(times[1:]) * 1000
+
+
 def _versions(count: int) -> History:
     units = [
         Unit(f"R{n:05}", epoch, n, (("val_acc", (n * 7 + epoch) % 100 / 100), ("gn", 1.0)))
@@ -145,6 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     minimality(options.queries, options.cells, options.seed)
     planning_time(options.runs)
+    long_queries(options.runs)
 
 
 if __name__ == "__main__":

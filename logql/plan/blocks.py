@@ -133,6 +133,7 @@ class Block:
     loosened: dict[str, Cond] = field(default_factory=dict)
     precise: bool = True
     outer: bool = False
+    nested: bool = True
     stage: Stage | None = None
     carried: list[Relation] = field(default_factory=list)
     extra_tokens: list[tuple[str, exp.Expr, Target]] = field(default_factory=list)
@@ -141,6 +142,7 @@ class Block:
 
     def __post_init__(self) -> None:
         self.precise = self.program.on("possible_values")
+        self.nested = any(True for _ in blocks_inside(self.select))
         self.outer = any(join.side for join in self.select.args.get("joins") or ())
         self._replace_aliases()
 
@@ -190,7 +192,7 @@ class Block:
         return self.memo[key][0]  # type: ignore[return-value]
 
     def _is_settled(self, node: exp.Expr) -> bool:
-        if self.program.is_open(node):
+        if self.nested and self.program.is_open(node):
             return False
         parts = [node]
         while parts:
