@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
+from logql.model import Fill
 from logql.replay.job import Job, claim_of
 from logql.store.catalog import Catalog
 
@@ -27,6 +29,8 @@ class Claims:
         self._store = store
         self._catalog: Catalog | None = None
         self._held: dict[str, Job] = {}
+        with Catalog.open(store) as catalog:
+            self._known = frozenset(fill.id for fill in catalog.fills() if fill.state != "running")
 
     def take(self, job: Job) -> bool:
         """Claim a job's cells; False, and nothing claimed, where others hold some of them."""
@@ -54,6 +58,20 @@ class Claims:
             self.release(waiting.job, "another query filled these cells")
         return free
 
+    def settled(self, job: Job) -> bool:
+        """Whether others have filled all of a job's cells, or failed to, since this pool was made."""
+        segment = job.segment
+        place = segment.run, segment.loop, segment.entry
+        left = set(segment.wanted)
+        for fill in self._open().fills():
+            if fill.id in self._known or fill.state not in ("done", "failed"):
+                continue
+            if (fill.run, fill.loop, fill.entry) == place and segment.names.items() <= fill.names.items():
+                left.difference_update(_covered(fill))
+                if not left:
+                    return True
+        return False
+
     def close(self) -> None:
         """Give back claims on what nobody wrote a fill for, and close the catalog; a later call opens it again."""
         if self._held:
@@ -69,3 +87,9 @@ class Claims:
         if self._catalog is None:
             self._catalog = Catalog.open(self._store)
         return self._catalog
+
+
+def _covered(fill: Fill) -> Iterable[int]:
+    if fill.covered is not None or fill.first_index is None or fill.last_index is None:
+        return fill.covered or ()
+    return range(fill.first_index, fill.last_index + 1)

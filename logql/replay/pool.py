@@ -111,6 +111,9 @@ class LocalPool:
             if not self._claims.take(job):
                 self._waiting.append(claims.Waiting(job))
                 continue
+            if self._claims.settled(job):
+                self._end(job, Result(job.segment, "elsewhere", error="another query filled these cells", id=job.id))
+                continue
             try:
                 if gpu == _BUSY:
                     raise ReplayError("every GPU here is busy with other work")
@@ -173,7 +176,7 @@ class LocalPool:
                 self._take(process, outcome)
         for waiting in [one for one in self._waiting if self._claims.over(one)]:
             self._waiting.remove(waiting)
-            self._finished.append(Result(waiting.job.segment, "elsewhere", id=waiting.job.id))
+            self._queue.append(waiting.job)
 
     def _doze(self) -> None:
         """Wake rarely where iterations are short: each waking takes a core from the scripts."""

@@ -110,6 +110,23 @@ def test_two_queries_at_once_replay_each_cell_once(project: Project) -> None:
     _check_truth(project)
 
 
+def test_a_query_takes_over_what_another_was_killed_in(project: Project) -> None:
+    _history(project, 0.3)
+    first = subprocess.Popen(_command(project, QUERY), stdout=subprocess.DEVNULL, env=_environment())
+    deadline = time.monotonic() + 60
+    while not _workers(project) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = subprocess.Popen(_command(project, QUERY), stdout=subprocess.PIPE, text=True, env=_environment())
+    time.sleep(1.0)
+    first.kill()
+    first.wait()
+    answer, _ = second.communicate(timeout=120)
+    assert second.returncode == 0
+    assert len(answer.splitlines()) == 6 * RUNS + 1
+    assert not any(line.endswith(",") for line in answer.splitlines())
+    _check_truth(project)
+
+
 def test_ctrl_c_at_a_terminal_keeps_what_is_filled(project: Project) -> None:
     _history(project, 0.3)
     master, slave = pty.openpty()
