@@ -83,6 +83,7 @@ def _plan(query: exp.Expr, program: Program) -> Relation:
 
 
 def _plan_select(select: exp.Select, program: Program) -> Relation:
+    windows.spell_out_named(select)
     _refuse_unknown(select)
     semi_joins_as_exists(select)
     block = Block(select, program)
@@ -98,7 +99,7 @@ def _plan_select(select: exp.Select, program: Program) -> Relation:
 
 _UNDERSTOOD = {
     "expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct", "order", "limit", "offset",
-    "with_", "windows",
+    "with_",
 }  # fmt: skip
 
 
@@ -106,8 +107,6 @@ def _refuse_unknown(select: exp.Select) -> None:
     strange = [key for key, value in select.args.items() if value and key not in _UNDERSTOOD]
     if strange:
         raise Opaque(", ".join(strange))
-    if select.args.get("windows"):
-        raise Opaque("named windows")
     if any(isinstance(p, exp.Star) or p.is_star for p in select.expressions):
         raise Opaque("a star")
     for inner in select.walk():

@@ -96,3 +96,10 @@ def test_a_limit_over_enough_known_rows_fills_nothing() -> None:
     outcome = ask("SELECT gn FROM logs LIMIT 3", History(units, {("A", n, "gn") for n in range(7)}))
     assert outcome.filled == set()
     assert sorted(outcome.rows) == ["[7.0]", "[8.0]", "[9.0]"]
+
+
+def test_named_windows_demand_the_partitions_of_the_rows_that_matter() -> None:
+    sql = "SELECT t.m FROM (SELECT run, max(gn) OVER w AS m FROM logs WINDOW w AS (PARTITION BY run)) t"
+    outcome = ask(f"{sql} WHERE t.run = 'A'", example())
+    assert outcome.whole is None
+    assert outcome.filled == {("A", 0), ("A", 1)}

@@ -13,7 +13,7 @@ from logql.plan.relation import Barrier, Relation, Writer, column, exists
 from logql.plan.rules.correlate import substitute
 from logql.plan.rules.group_keys import copy_columns
 from logql.plan.rules.possible_values import value_of
-from logql.plan.scopes import Later, blocks_inside
+from logql.plan.scopes import Later, Opaque, blocks_inside
 from logql.plan.values import Value, all_depends
 
 if TYPE_CHECKING:
@@ -48,6 +48,23 @@ def window_partitions(block: Block, stage: Stage) -> Stage:
     body = exp.select("1").from_(exp.to_table(relation.name))
     block.stage = Stage(block.program.write("w", writer, body), computed)
     return block.stage
+
+
+def spell_out_named(select: exp.Select) -> None:
+    """Write the definitions of a WINDOW clause where they are used."""
+    named = {window.name.lower(): window for window in select.args.get("windows") or ()}
+    select.set("windows", None)
+    for node in list(select.find_all(exp.Window)) if named else []:
+        alias = node.args.get("alias")
+        found = named.get(alias.name.lower()) if alias is not None else None
+        if found is None:
+            continue
+        parts = [key for key in ("partition_by", "order", "spec") if found.args.get(key)]
+        if found.args.get("alias") or any(node.args.get(key) for key in parts):
+            raise Opaque("a named window that another one changes")
+        for key in parts:
+            node.set(key, found.copy().args[key])
+        node.set("alias", None)
 
 
 def _window(node: exp.Expr, block: Block, relation: Relation, writer: Writer) -> Value:
