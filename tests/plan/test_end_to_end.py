@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -96,6 +97,11 @@ def test_a_store_filled_lazily_answers_as_a_full_one(
             except (BindError, DataError):
                 continue
             assert bag(lazily.execute(sql).answer.table) == expected, sql
+        sql = "SELECT run, epoch, hn, val_acc FROM logs"
+        whole = Counter(bag(everything.execute(sql).answer.table))
+        part = Counter(bag(lazily.execute(f"{sql} LIMIT 3").answer.table))
+        assert part <= whole
+        assert part.total() == min(3, whole.total())
     finally:
         everything.close()
         lazily.close()
