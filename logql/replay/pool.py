@@ -83,6 +83,7 @@ class LocalPool:
                     yield self._progress()
         finally:
             self.cancel()
+            sweep_scratch(self.store)
 
     def cancel(self) -> None:
         """Kill what runs with everything that it started, and give its claims back."""

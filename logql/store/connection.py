@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from logql.errors import CorruptFile, StoreError
 from logql.store import layout, schema
@@ -136,12 +136,9 @@ def create(store: str) -> None:
     path = os.path.join(store, layout.CATALOG)
     lock = Lock.take(os.path.join(store, layout.SCRATCH, "create.lock"), wait=30.0)
     try:
-        connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            schema.create(connection)
-        finally:
-            connection.close()
+        if not os.path.exists(path) or os.path.getsize(path) == 0:
+            _create_at(path + ".new")
+            os.replace(path + ".new", path)
     except sqlite3.OperationalError as exc:
         raise StoreError(f"cannot create {path}: {exc}", hint=_hint(str(exc))) from exc
     except sqlite3.DatabaseError as exc:
@@ -149,6 +146,19 @@ def create(store: str) -> None:
     finally:
         if lock is not None:
             lock.release()
+
+
+def _create_at(path: str) -> None:
+    """Make a whole catalog under a name that nobody opens, so that one with its own name has all tables."""
+    for left in (path, path + "-wal", path + "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(left)
+    connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        schema.create(connection)
+    finally:
+        connection.close()
 
 
 def _connect(path: str, read_only: bool) -> sqlite3.Connection:
