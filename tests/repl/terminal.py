@@ -39,6 +39,8 @@ class Terminal:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             values = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **(environment or {})}
+            for name in ("COLUMNS", "LINES"):  # would count for more than the window's size
+                values.pop(name, None)
             os.chdir(cwd)
             os.execve(sys.executable, [sys.executable, "-m", "logql", *arguments], values)
         self.resize(columns, lines)
