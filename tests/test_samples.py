@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from logql import dbapi
-from logql.samples import Sample, load_sample, put_files, run_git, sample_names, train
+from logql.samples import (
+    Sample,
+    build_project,
+    load_sample,
+    missing_packages,
+    put_files,
+    run_git,
+    sample_names,
+    train,
+)
 
 Build = Callable[[str], tuple[Sample, Path]]
 
@@ -119,10 +129,14 @@ def _last_main_loop_end(lines: list[str]) -> int:
     return len(lines)
 
 
-def values(store: Path, run: str, name: str, place: str, inner: str) -> list[tuple[object, str]]:
+def values(
+    store: Path, run: str, name: str, place: str, inner: str, workers: int | None = None
+) -> list[tuple[object, str]]:
     order = ORDER[place].format(name=name, inner=inner)
     with dbapi.connect(str(store)) as connection:
         cursor = connection.cursor()
+        if workers is not None:
+            cursor.execute(f"SET replay_workers = {workers}")
         cursor.execute(f"SELECT {name}, origin({name}) FROM logs WHERE run = ? ORDER BY {order}", [run])
         return [(value, origin) for value, origin in cursor.fetchall()]
 
@@ -134,36 +148,73 @@ def runs_of(store: Path) -> list[str]:
         return [run for (run,) in cursor.fetchall()]
 
 
-@pytest.fixture(scope="module")
-def inner_loop() -> dict[str, str]:
-    return {"digits": "step", "sgd": "chunk", "torch_mlp": "step"}
+INNER = {"digits": "step", "sgd": "chunk", "torch_mlp": "step"}
+
+
+def train_by_hand(
+    sample: Sample, folder: str, arguments: Mapping[str, object], project: Path, into: Path, **environment: str
+) -> Path:
+    """Train a version with the statements put in by hand, in a project of its own; returns that one's store."""
+    version = next(version for version in sample.versions if version.folder.name == folder)
+    into.mkdir(parents=True, exist_ok=True)
+    run_git(into, "init", "-q")
+    put_files(version.folder, into)
+    (into / "data").symlink_to(project / "data")
+    add_by_hand(into / sample.script, hand_statements(sample.name, folder))
+    train(into, sample.script, arguments, **environment)
+    return into / ".logql"
+
+
+def check_truth(
+    sample: Sample, folder: str, store: Path, recorded: str, truth: Path, workers: int | None = None
+) -> None:
+    """Compare what `store` answers for a recorded run with what the run by hand logged, or refuses where it may."""
+    (by_hand,) = runs_of(truth)
+    for place, column in sample.new.items():
+        expected = values(truth, by_hand, column, place, INNER[sample.name])
+        found = values(store, recorded, column, place, INNER[sample.name], workers)
+        assert expected, column
+        if (sample.name, folder) in MAY_REFUSE and {origin for _, origin in found} == {"unfillable"}:
+            assert [value for value, _ in found] == [None] * len(found), column
+            continue
+        assert [origin for _, origin in found] == ["hindsight"] * len(expected), column
+        assert [value for value, _ in found] == [value for value, _ in expected], column
 
 
 @pytest.mark.parametrize(("name", "folder"), CASES)
 def test_hindsight_equals_the_statement_put_in_by_hand(
-    name: str, folder: str, sample_project: Build, inner_loop: dict[str, str], tmp_path: Path
+    name: str, folder: str, sample_project: Build, tmp_path: Path
 ) -> None:
     sample, project = sample_project(name)
     version = next(version for version in sample.versions if version.folder.name == folder)
     skipped = sum(len(each.runs) for each in sample.versions[: sample.versions.index(version)])
     recorded = runs_of(project / ".logql")[skipped]
+    truth = train_by_hand(sample, folder, version.runs[0], project, tmp_path)
+    check_truth(sample, folder, project / ".logql", recorded, truth)
 
-    run_git(tmp_path, "init", "-q")
-    put_files(version.folder, tmp_path)
-    (tmp_path / "data").symlink_to(project / "data")
-    add_by_hand(tmp_path / sample.script, hand_statements(name, folder))
-    train(tmp_path, sample.script, version.runs[0])
-    (truth,) = runs_of(tmp_path / ".logql")
 
-    for place, column in sample.new.items():
-        expected = values(tmp_path / ".logql", truth, column, place, inner_loop[name])
-        found = values(project / ".logql", recorded, column, place, inner_loop[name])
-        assert expected, column
-        if (name, folder) in MAY_REFUSE and {origin for _, origin in found} == {"unfillable"}:
-            assert [value for value, _ in found] == [None] * len(found), column
-            continue
-        assert [origin for _, origin in found] == ["hindsight"] * len(expected), column
-        assert [value for value, _ in found] == [value for value, _ in expected], column
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", sample_names())
+def test_truth_of_every_run_whatever_threads_and_workers(name: str, threads: int, tmp_path: Path) -> None:
+    """All runs of all versions at all levels, recorded with so many threads, filled by 1, 2 and 4 workers."""
+    sample, project = load_sample(name), tmp_path / "project"
+    if missing := missing_packages(sample):
+        pytest.skip(f"needs {', '.join(missing)}")
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    build_project(sample, project, lambda _: None, **environment)
+    started = [(version.folder.name, arguments) for version in sample.versions for arguments in version.runs]
+    cases = [(number, *run) for number, run in enumerate(started) if (name, run[0]) in CASES]
+    truths = [
+        train_by_hand(sample, folder, arguments, project, tmp_path / f"truth-{number}", **environment)
+        for number, folder, arguments in cases
+    ]
+    for workers in (1, 2, 4):
+        copy = tmp_path / f"workers-{workers}"
+        shutil.copytree(project, copy, symlinks=True)
+        runs = runs_of(copy / ".logql")
+        for (number, folder, _), truth in zip(cases, truths, strict=True):
+            check_truth(sample, folder, copy / ".logql", runs[number], truth, workers)
 
 
 @pytest.mark.parametrize("name", sample_names())
