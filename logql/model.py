@@ -116,13 +116,42 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Input:
+    """A file that a run opened for reading and that a training had written; `path` is relative to the project.
+
+    It had these bytes (the blob `digest`) from the event `seq` on, until the next one with that path. `digest` is None
+    where they were not kept; `reason` says why.
+    """
+
+    path: str
+    seq: int
+    size: int
+    mtime_ns: int
+    digest: str | None = None
+    reason: str | None = None
+
+
+def inputs_of(run: Run) -> list[Input]:
+    """What the recorder kept of a run's inputs, in the order of reading."""
+    found = run.environment.get("inputs")
+    return [Input(*row) for row in found] if isinstance(found, (list, tuple)) else []
+
+
+def training_since(run: Run) -> float | None:
+    """When the run's first main loop began; None where there was none (yet)."""
+    found = run.environment.get("training_since")
+    return float(found) if isinstance(found, (int, float)) else None
+
+
+@dataclass(frozen=True)
 class MainLoop:
     """One execution of an outermost loop of a run.
 
     `line` is that of its `for` statement in `file` (relative to the project) of the version's own source, or None where
     the loop cannot be entered anew (an `iteration`, a comprehension). `iterations` counts the begun ones; `first_seq`
     and `last_seq` bound its events. `seconds` is the time spent in all of them, `setup_seconds` that from the start of
-    the process (or the previous loop's end) to the first iteration.
+    the process (or the previous loop's end) to the first iteration: both without waiting for a processor, opening the
+    run and taking checkpoints, as a replay on an idle machine takes them.
     """
 
     run: str

@@ -7,16 +7,14 @@ LOGQL_CHECKPOINT_EVERY forces every k-th boundary, whatever it costs.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from logql import settings
 from logql.model import Checkpoint, Run
 from logql.record import api, guard
+from logql.record.background import Background
 from logql.record.clock import work_time
 from logql.record.flusher import Flusher
 from logql.record.forloops import find_for_loop
@@ -50,7 +48,7 @@ class Checkpointer:
         self._flusher = flusher
         self._every = settings.checkpoint_every()
         self._overhead = settings.overhead()
-        self._writer = _BackgroundWriter()
+        self._writer = Background("logql-checkpoints", _QUEUE)
         #: what checkpoints took of the training thread, and of the writer's
         self._spent = 0.0
         self._written = 0.0
@@ -144,7 +142,7 @@ class Checkpointer:
     @staticmethod
     def _training_time(main: Main) -> float:
         """Seconds that the loop has worked, checkpoints left out; called in the thread that runs it."""
-        return max(0.0, work_time() - main.work_began - main.work_stalled)
+        return max(0.0, work_time() - main.started_at - main.stalled)
 
     def _schedule(self, main: Main) -> None:
         """Set when a boundary is of interest again: when the next checkpoint will have been earned."""
@@ -170,8 +168,7 @@ class Checkpointer:
         else:
             self._writer.put(lambda: self._write(main, index, seq, saved, stall))
         if index is not None:
-            main.stalled += time.perf_counter() - began
-            main.work_stalled += work_time() - work_began
+            main.stalled += work_time() - work_began
 
     def _write(self, main: Main, index: int | None, seq: int, saved: Saved, stall: float) -> None:
         from logql.store.blobs import Blobs
@@ -213,40 +210,6 @@ class Checkpointer:
             self._catalog.add_checkpoint(checkpoint)
         except Exception as exc:
             guard.failed("store", "the catalog lacks checkpoints", exc)
-
-
-class _BackgroundWriter:
-    """One thread that writes one checkpoint after another, started when first needed."""
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._slots = threading.Semaphore(_QUEUE)
-        self.pending = 0
-
-    def put(self, job: Callable[[], None]) -> None:
-        """Do `job` on the thread; waits while too many others do."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="logql-checkpoints", daemon=True)
-            self._thread.start()
-        self._slots.acquire()
-        self.pending += 1
-        self._jobs.put(job)
-
-    def close(self) -> None:
-        """Return when all jobs are done."""
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join()
-            self._thread = None
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            finally:
-                self.pending -= 1
-                self._slots.release()
 
 
 def _frame_of(main: Main, frame: FrameType) -> FrameType:

@@ -7,14 +7,16 @@ import threading
 from time import monotonic
 
 
-def work_time() -> float:
+def work_time(thread: int | None = None) -> float:
     """Seconds like `time.monotonic`, less those in which this thread was ready to run and got no processor.
 
     On a crowded machine the wall's clock runs on while the training does not: a share of it would be too much. Only
-    differences within one thread mean something. Where the system does not tell (Linux does), it is the wall's clock.
+    differences within one thread mean something; `thread` is the native id of one other than the caller's. Where the
+    system does not tell (Linux does), it is the wall's clock.
     """
     try:
-        descriptor = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        name = f"/proc/self/task/{thread or threading.get_native_id()}/schedstat"
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return monotonic()
     try:

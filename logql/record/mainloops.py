@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from time import monotonic
@@ -39,12 +40,12 @@ class Main:
         self.ordinal = ordinal
         self.iterations = 0
         self.finished = False
-        #: when whatever came before ended, the first iteration began, and the last one ended
+        #: when whatever came before ended, the first iteration began, and the last one ended; what checkpoints took of
+        #: it: all by the clock of the thread that runs the loop, so that no other process's work counts
+        self.thread = threading.get_native_id()
         self.since = since
-        self.started_at = self.ended_at = monotonic()
+        self.started_at = self.ended_at = work_time()
         self.stalled = 0.0
-        #: the same by the clock of the thread that runs the loop, for the bound of checkpoints
-        self.work_began = self.work_stalled = 0.0
         self.saved: MainLoop | None = None
         #: the `for` statement: its code, the instruction that asks for the next item, and the frame that runs it
         self.place: ForLoop | None = None
@@ -62,12 +63,11 @@ class Main:
 
     def start(self) -> None:
         """The first iteration begins."""
-        self.started_at = self.ended_at = monotonic()
-        self.work_began = work_time()
+        self.started_at = self.ended_at = work_time()
 
     def touch(self) -> None:
         """Note that the loop ran until now."""
-        self.ended_at = monotonic()
+        self.ended_at = work_time(self.thread)
 
 
 class MainLoops:
@@ -109,6 +109,10 @@ class MainLoops:
             main.finished = True
             main.prologue = main.iterable = None
             api.end_entry(entry)
+
+    def leave_out(self, seconds: float) -> None:
+        """Have what the recorder itself took before the next loop not count as the script's."""
+        self._last_end += seconds
 
     def begin_unreachable(self, entry: Entry) -> Main:
         """A main loop made of `iteration` blocks: it cannot be entered anew, so it has no checkpoints."""
@@ -157,6 +161,7 @@ class MainLoops:
             main.finished = True
             self._last_end = main.ended_at
             self._checkpointer.exit(main, frame, exhausted)
+            self._last_end = work_time()
         except Exception as exc:
             guard.failed("checkpoint", f"the loop {main.loop!r} has no checkpoint at its exit", exc)
 
@@ -164,7 +169,7 @@ class MainLoops:
         if main.code is not None and main.place is None:
             main.place = find_for_loop(main.code, main.instruction, self._project)
         place = main.place or ForLoop(None, None, None, None)
-        ended = main.ended_at if main.finished or main.code is None else monotonic()
+        ended = main.ended_at if main.finished or main.code is None else work_time(main.thread)
         row = MainLoop(
             run=self._run.id,
             loop=main.loop,
@@ -192,10 +197,10 @@ def _is_passing(frame: FrameType) -> bool:
 
 
 def _process_start() -> float:
-    """When this process began, as `time.monotonic` counts; now, where the system does not tell."""
+    """When this process began, as `work_time` of its main thread counts; now, where the system does not tell."""
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
-        return monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+        return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError, IndexError, AttributeError):
-        return monotonic()
+        return work_time()

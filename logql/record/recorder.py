@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from logql import settings
 from logql.record import api, arguments, guard, identity, processes
 from logql.record.blocks import Blocks
+from logql.record.clock import work_time
 from logql.record.ending import ending
 from logql.record.open_run import OpenRun, Wanted, open_run
 from logql.record.processes import ChildRun
@@ -132,6 +133,7 @@ class Recorder:
         return self._run if isinstance(self._run, OpenRun) else None
 
     def _open(self, name: str | None, tags: tuple[str, ...], *, explicit: bool) -> None:
+        began = work_time()
         try:
             run = None if self._exited else self._make_run(name, tags, explicit)
             if run is None:
@@ -142,6 +144,8 @@ class Recorder:
             run.start()
             processes.tell_children(run)
             ending.watch()
+            if isinstance(run, OpenRun):
+                run.main_loops.leave_out(work_time() - began)
         except Exception as exc:
             self._run = None
             api.send_events_to(api.discard)
