@@ -46,8 +46,8 @@ def _first_round(session: Session, bound: BoundQuery) -> tuple[FillPlan, str | N
     if not bound.virtual:
         return plan_fill((), session.history), None
     found = demand(bound, session.engine, session.options.disabled_rules)
-    placed = place_demands(found.demands, session.history)
-    return plan_fill(placed, session.history, session.options.replay_workers), found.whole
+    placed, options = place_demands(found.demands, session.history), session.options
+    return plan_fill(placed, session.history, options.replay_workers, options.replay_threads), found.whole
 
 
 def _rows(session: Session, plan: FillPlan) -> list[dict[str, object]]:

@@ -204,7 +204,8 @@ class Session:
         return done
 
     def _plan(self, round_: Round) -> FillPlan:
-        return plan_fill(place_demands(round_.demands, self.history), self.history, self.options.replay_workers)
+        demands, options = place_demands(round_.demands, self.history), self.options
+        return plan_fill(demands, self.history, options.replay_workers, options.replay_threads)
 
     def _may_replay(self, plan: FillPlan, budget: float, first: bool) -> bool:
         """Whether to go on; BudgetExceeded where the estimate says that it would take too long."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from logql.model import Checkpoint, MainLoop
 
-#: Seconds that a worker takes before the script's first line, beyond those that the recorder took there: setting up a
-#: recorder (part of a run's `setup_seconds`) and setting up a worker take about as long.
-WORKER_START_S = 0.05
-#: Seconds per byte of a checkpoint that is read, decompressed and written in place.
-SECONDS_PER_BYTE = 1 / 600e6
-RESTORE_FLOOR_S = 0.004
+#: Seconds that a worker takes beyond those of its script up to the loop when it was recorded, the pool's included:
+#: loading a worker takes about as long as loading a recorder did.
+WORKER_START_S = 0.045
+#: Seconds of restoring a checkpoint (read, decompress, write in place), and of comparing the state with one, which the
+#: first execution of an inserted statement does twice over.
+RESTORE_FLOOR_S = 0.006
+RESTORE_PER_BYTE = 3e-9
+COMPARE_FLOOR_S = 0.003
+COMPARE_PER_BYTE = 1e-9
 
 
 class Timings(Protocol):
@@ -47,10 +51,13 @@ class RunCost:
         self.loops = history.main_loops.get(run, ())
         usable = [c for c in history.checkpoints.get(run, ()) if c.manifest is not None and c.rank == 0]
         self._exits = {(c.loop, c.entry): c for c in usable if c.index is None}
-        self._inside: dict[tuple[str, int], dict[int, Checkpoint]] = {}
+        self._inside: dict[tuple[str, int], list[tuple[int, Checkpoint]]] = {}
         for checkpoint in usable:
             if checkpoint.index is not None:
-                self._inside.setdefault((checkpoint.loop, checkpoint.entry), {})[checkpoint.index] = checkpoint
+                place = checkpoint.loop, checkpoint.entry
+                self._inside.setdefault(place, []).append((checkpoint.index, checkpoint))
+        for found in self._inside.values():
+            found.sort(key=lambda item: item[0])
 
     def segment(self, loop: str | None, entry: int, wanted: Sequence[int]) -> Estimate:
         """Cost of replaying the wanted iterations in one process; of the whole script's outside where loop is None."""
@@ -62,30 +69,26 @@ class RunCost:
             seconds += earlier.setup_seconds + self._pass(earlier)
         if target is None:
             return Estimate(seconds, 0, None)
-        each = iteration_seconds(target)
-        at, executed, start = 0, 0, None
         seconds += target.setup_seconds
+        at, executed, start = 0, 0, None
+        inside = self._inside.get((target.loop, target.entry), [])
+        if inside:
+            seconds += 2 * compare_seconds(inside[0][1])
         for position, index in enumerate(wanted):
-            checkpoint = self.checkpoint_before(target, index)
-            jump = checkpoint is not None and checkpoint.index is not None and checkpoint.index > at
-            if checkpoint is not None and checkpoint.index is not None and jump:
-                saved = (checkpoint.index - at) * each
-                if position == 0 or restore_seconds(checkpoint) < saved:
-                    seconds += restore_seconds(checkpoint)
-                    at = checkpoint.index
-                    start = at if position == 0 else start
+            last = bisect_right(inside, index, key=_index)
+            if last and inside[last - 1][0] > at:
+                at, checkpoint = inside[last - 1]
+                seconds += restore_seconds(checkpoint)
+                start = at if position == 0 else start
+            elif last and inside[last - 1][0] == at:
+                seconds += compare_seconds(inside[last - 1][1])
             executed += max(0, index + 1 - at)
             at = index + 1
-        return Estimate(seconds + executed * each, executed, start)
-
-    def checkpoint_before(self, loop: MainLoop, index: int) -> Checkpoint | None:
-        """The last usable checkpoint at or before an iteration."""
-        found = [k for k in self._inside.get((loop.loop, loop.entry), {}) if k <= index]
-        return self._inside[loop.loop, loop.entry][max(found)] if found else None
+        return Estimate(seconds + executed * iteration_seconds(target), executed, start)
 
     def starts(self, loop: str, entry: int) -> list[int]:
         """Iterations at which a segment can start afresh."""
-        return sorted(self._inside.get((loop, entry), {}))
+        return [index for index, _ in self._inside.get((loop, entry), ())]
 
     def _loop(self, loop: str | None, entry: int) -> MainLoop | None:
         return next((item for item in self.loops if item.loop == loop and item.entry == entry), None)
@@ -102,7 +105,16 @@ def iteration_seconds(loop: MainLoop) -> float:
 
 def restore_seconds(checkpoint: Checkpoint) -> float:
     """Time to read a checkpoint and write its state back."""
-    return RESTORE_FLOOR_S + checkpoint.bytes * SECONDS_PER_BYTE
+    return RESTORE_FLOOR_S + checkpoint.bytes * RESTORE_PER_BYTE
+
+
+def compare_seconds(checkpoint: Checkpoint) -> float:
+    """Time to compare the state of a program with a checkpoint of it."""
+    return COMPARE_FLOOR_S + checkpoint.bytes * COMPARE_PER_BYTE
+
+
+def _index(item: tuple[int, Checkpoint]) -> int:
+    return item[0]
 
 
 def wall_seconds(costs: Iterable[float], workers: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Protocol
 from logql.model import Run, Segment
 from logql.plan.cost import Estimate, RunCost, Timings, wall_seconds
 from logql.plan.demand import Demand
+from logql.threads import replays_beside
 
 #: A segment is split only where the longer part takes at most this share of the whole.
 WORTH_SPLITTING = 0.8
@@ -58,11 +58,18 @@ class _Work:
     names: Mapping[str, str]
 
 
-def plan_fill(demands: Sequence[Demand], history: PlannedHistory, workers: int | None = None) -> FillPlan:
-    """Group demands by run and main loop entry into segments; split them where idle workers could help."""
-    count = workers or os.cpu_count() or 1
+def plan_fill(
+    demands: Sequence[Demand], history: PlannedHistory, workers: int | None = None, threads: int | None = None
+) -> FillPlan:
+    """Group demands by run and main loop entry into segments; split them where idle workers could help.
+
+    Without a number of `workers`, there are as many as the processors serve, given the recorded (or forced) `threads`.
+    """
     costs: dict[str, RunCost] = {}
     work = [item for group in _grouped(demands).items() for item in _works(*group, history)]
+    count = workers or min(
+        (replays_beside(run, threads) for run in {i.run.id: i.run for i in work}.values()), default=1
+    )
     for item in work:
         costs.setdefault(item.run.id, RunCost(item.run.id, history))
     parts = _split([(item, _estimate(item, costs)) for item in work], costs, count)

@@ -8,15 +8,8 @@ from collections.abc import Mapping
 
 from logql.model import Run
 from logql.settings import RECORDED_ENVIRONMENT
+from logql.threads import THREAD_VARIABLES, recorded_variables, thread_counts
 
-#: Variables that libraries read their thread count from, at import.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 #: What keeps known trackers from telling anyone of a replay.
 SILENCED = {
     "WANDB_MODE": "disabled",
@@ -56,35 +49,6 @@ def worker_environment(
     if scratch is not None:
         environment["TMPDIR"] = os.path.join(scratch, "tmp")
     return {name: value for name, value in environment.items() if value != ""}
-
-
-def recorded_variables(run: Run) -> dict[str, str]:
-    """The environment variables that were recorded with a run."""
-    found = run.environment.get("variables")
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
-
-
-def thread_counts(run: Run) -> dict[str, int]:
-    """Thread count per variable: as recorded, where a variable was set; else what the libraries took by themselves."""
-    effective = _effective(run)
-    cpus = effective.get("cpus")
-    common = effective.get("omp") or effective.get("torch") or cpus
-    own = {"MKL_NUM_THREADS": effective.get("mkl"), "OPENBLAS_NUM_THREADS": effective.get("openblas")}
-    set_then = {name: int(text) for name, text in recorded_variables(run).items() if text.isdigit()}
-    found = {name: set_then.get(name) or own.get(name) or common for name in THREAD_VARIABLES}
-    return {name: count for name, count in found.items() if count}
-
-
-def recorded_threads(run: Run) -> int | None:
-    """How many threads a run's numbers were computed with, at most; None where that was not recorded."""
-    return max(thread_counts(run).values(), default=None)
-
-
-def _effective(run: Run) -> dict[str, int]:
-    found = run.environment.get("threads")
-    if not isinstance(found, Mapping):
-        return {}
-    return {str(name): count for name, count in found.items() if isinstance(count, int) and count > 0}
 
 
 def interpreter(run: Run) -> str:

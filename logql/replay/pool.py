@@ -11,10 +11,13 @@ from typing import Protocol
 
 from logql.errors import Error, ReplayError
 from logql.model import Version
-from logql.replay import claims, environment, gpus, judge
-from logql.replay.checkout import Tree, prepare_tree
+from logql.replay import claims, gpus, judge
+from logql.replay.artifacts import Artifacts
+from logql.replay.checkout import Tree, hide, prepare_tree
 from logql.replay.job import Job, Options, Progress, Result
 from logql.replay.process import Outcome, WorkerProcess, sweep_scratch
+from logql.threads import replays_beside
+from logql.versions.history import noted_files
 
 #: Seconds between two looks at processes, time-outs and claims.
 _POLL_S = 0.2
@@ -54,6 +57,7 @@ class LocalPool:
         self._waiting: list[claims.Waiting] = []
         self._finished: deque[Result] = deque()
         self._trees: dict[tuple[str, str], Tree | ReplayError] = {}
+        self._artifacts: dict[str, Artifacts] = {}
         self._judge = judge.Judge(self.store, self.options)
         self._claims = claims.Claims(self.store)
         self._gpus: dict[str, bool] | None = None
@@ -139,14 +143,22 @@ class LocalPool:
             return self.options.workers
         if gpus.uses_gpu(job.run) and self._gpus:
             return len(self._gpus)
-        threads = self.options.threads or environment.recorded_threads(job.run) or 1
-        return max(1, _cpu_count() // threads)
+        return replays_beside(job.run, self.options.threads)
 
     def _start(self, job: Job, gpu: str | None) -> WorkerProcess:
         project = job.run.project if os.path.isdir(job.run.project) else self.project
-        tree = self._tree(project, job.version, job.run.script)
+        tree = self._hide_later(self._tree(project, job.version, job.run.script), project, job)
         weak = self.options.isolation == "weak" or self.weak_reason is not None
         return WorkerProcess(self.store, project, tree, job, self.options, "weak" if weak else "strong", gpu)
+
+    def _hide_later(self, tree: Tree, project: str, job: Job) -> Tree:
+        """The tree without what the job's run did not find at its start, because trainings wrote it."""
+        if project not in self._artifacts:
+            self._artifacts[project] = Artifacts(self.store, project)
+        later, own = self._artifacts[project].later(job.run)
+        noted = noted_files(self.store, job.version)
+        found = {path for path in later & noted.keys() if noted[path][1] / 1e9 < job.run.started_at}
+        return hide(tree, later - found, own - found)
 
     def _tree(self, project: str, version: Version, script: str) -> Tree:
         """The version's files, prepared once per pool; a failure too is found out once."""
@@ -220,10 +232,3 @@ class LocalPool:
 def _refused(job: Job, exc: Exception) -> Result:
     reason = exc.message if isinstance(exc, Error) else str(exc)
     return Result(job.segment, "failed", error=reason, started_at=time.time(), id=job.id)
-
-
-def _cpu_count() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

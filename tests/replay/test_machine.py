@@ -9,6 +9,7 @@ import pytest
 
 from logql.model import Run
 from logql.replay import environment, gpus
+from logql.threads import recorded_threads
 
 
 def _run(**recorded: object) -> Run:
@@ -31,7 +32,9 @@ def test_threads_that_libraries_took_by_themselves_are_set() -> None:
     found = environment.worker_environment(_run(variables={}, threads={"cpus": 6}))
     assert found["OMP_NUM_THREADS"] == "6"
     assert environment.worker_environment(_run(threads={"cpus": 6}), threads=2)["OMP_NUM_THREADS"] == "2"
-    assert environment.recorded_threads(_run()) is None
+    assert recorded_threads(_run()) is None
+    assert recorded_threads(_run(threads={"cpus": 6})) == 1
+    assert recorded_threads(_run(threads={"cpus": 6, "openblas": 6})) == 6
 
 
 def test_the_recorded_interpreter_is_used_where_it_is() -> None:
