@@ -1,7 +1,7 @@
 """The private view of the file system that a replay runs in, built inside new namespaces.
 
 The project's own path, $HOME and the temporary directories become overlays whose writes go to the segment's scratch
-directory; everything else is read-only, but /dev and /proc.
+directory; everything else is read-only, but /proc and what is mounted below /dev. Devices can be written to.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from logql.replay import namespaces
 
-#: Mounts under these stay as they are.
-_KEPT = ("/dev", "/proc")
+#: Mounts below these stay as they are.
+_KEPT = ("/dev/", "/proc/")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _probe(target: str) -> None:
 
 def _seal_rest(overlays: set[str]) -> None:
     for point in set(namespaces.mount_points()) - overlays:
-        if not any(point == kept or point.startswith(kept + "/") for kept in _KEPT):
+        if point != "/proc" and not point.startswith(_KEPT):
             try:
                 namespaces.set_read_only(point)
             except FileNotFoundError:  # hidden under one of our overlays, so nobody can reach it

@@ -112,10 +112,10 @@ def test_the_next_replay_sees_nothing_of_the_last(project: Project) -> None:
         assert values(result.events, "twice") == {(1,): 2.0, (2,): 6.0}
 
 
-def test_writing_elsewhere_is_refused_with_the_reason(project: Project) -> None:
+@pytest.mark.parametrize("target", ["/usr/logql-test.txt", "/dev/logql-test.txt"])
+def test_writing_elsewhere_is_refused_with_the_reason(project: Project, target: str) -> None:
     _make(project)
-    target = "/usr/logql-test.txt"
-    edit = _edit(f'open("{target}", "w").write("x")\n')
+    edit = _edit(f'open("/dev/null", "w").write("x"); open("{target}", "w").write("x")\n')
     (result,) = project.replay(project.job(edit, ["twice"], (1,)))
     assert result.state == "failed"
     assert "Read-only file system" in str(result.error)
