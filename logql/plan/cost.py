@@ -13,11 +13,13 @@ from logql.model import Checkpoint, MainLoop
 #: Seconds that a worker takes beyond those of its script up to the loop when it was recorded, the pool's included:
 #: loading a worker takes about as long as loading a recorder did.
 WORKER_START_S = 0.045
+#: Seconds of loading what handles states of programs, which a recorder that takes no checkpoints does not load.
+STATE_LOAD_S = 0.04
 #: Seconds of restoring a checkpoint (read, decompress, write in place), and of comparing the state with one, which the
 #: first execution of an inserted statement does twice over.
-RESTORE_FLOOR_S = 0.006
+RESTORE_FLOOR_S = 0.003
 RESTORE_PER_BYTE = 3e-9
-COMPARE_FLOOR_S = 0.003
+COMPARE_FLOOR_S = 0.002
 COMPARE_PER_BYTE = 1e-9
 
 
@@ -62,7 +64,7 @@ class RunCost:
     def segment(self, loop: str | None, entry: int, wanted: Sequence[int]) -> Estimate:
         """Cost of replaying the wanted iterations in one process; of the whole script's outside where loop is None."""
         target = self._loop(loop, entry)
-        seconds = WORKER_START_S
+        seconds = WORKER_START_S if self._exits or self._inside else WORKER_START_S + STATE_LOAD_S
         for earlier in self.loops:
             if target is not None and earlier.ordinal >= target.ordinal:
                 break

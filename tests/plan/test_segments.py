@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from logql.model import Checkpoint, MainLoop, Run
-from logql.plan.cost import WORKER_START_S, RunCost, wall_seconds
+from logql.plan.cost import STATE_LOAD_S, WORKER_START_S, RunCost, wall_seconds
 from logql.plan.demand import Demand
 from logql.plan.segments import plan_fill
 
@@ -64,7 +64,7 @@ def test_a_refused_name_is_left_out() -> None:
 def test_without_a_checkpoint_all_earlier_epochs_are_executed() -> None:
     estimate = plan_fill(demands(4), Past(), workers=1).estimates[0]
     assert (estimate.executed, estimate.start) == (5, None)
-    assert estimate.seconds == WORKER_START_S + 2 + 5
+    assert estimate.seconds == WORKER_START_S + STATE_LOAD_S + 2 + 5
 
 
 def test_the_nearest_checkpoint_before_is_used() -> None:
@@ -91,7 +91,7 @@ def test_without_checkpoints_splitting_does_not_pay() -> None:
 
 def test_earlier_loops_are_executed_where_they_left_no_state() -> None:
     cost = RunCost("A", Past(loops=2)).segment("epoch", 1, (0,))
-    assert cost.seconds == WORKER_START_S + (2 + 10) + 2 + 1
+    assert cost.seconds == WORKER_START_S + STATE_LOAD_S + (2 + 10) + 2 + 1
 
 
 def test_what_is_outside_of_loops_is_a_segment_without_iterations() -> None:
