@@ -135,17 +135,21 @@ class Catalog:
 
     def runs(self) -> list[Run]:
         """All runs in the order of their keys."""
-        with self.connection.read() as db:
-            self._learn(db)
-            found = db.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs ORDER BY key").fetchall()
-        return [rows.run_from(row, self.texts) for row in found]
+        return self._runs("")
+
+    def unsealed_runs(self) -> list[Run]:
+        """Runs whose streams are not all in files, in the order of their keys."""
+        return self._runs("WHERE unsealed")
 
     def run(self, run_id: str) -> Run | None:
         """The run with that id."""
+        return next(iter(self._runs("WHERE id = ?", (run_id,))), None)
+
+    def began_at(self) -> float | None:
+        """When the first of all runs started."""
         with self.connection.read() as db:
-            self._learn(db)
-            row = db.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ?", (run_id,)).fetchone()
-        return None if row is None else rows.run_from(row, self.texts)
+            row = db.execute("SELECT started_at FROM runs ORDER BY key LIMIT 1").fetchone()
+        return None if row is None else float(row[0])
 
     def main_loops(self, run: str | None = None) -> list[MainLoop]:
         """Main loops of one run or of all, in the order in which each run entered them."""
@@ -255,6 +259,12 @@ class Catalog:
     def _versions(self, txn: Transaction, clause: str, values: tuple[object, ...] = ()) -> list[Version]:
         found = txn.execute(f"SELECT {rows.VERSION_COLUMNS} FROM versions {clause}", values).fetchall()
         return [rows.version_from(row, self.texts) for row in found]
+
+    def _runs(self, where: str, values: tuple[object, ...] = ()) -> list[Run]:
+        with self.connection.read() as db:
+            self._learn(db)
+            found = db.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs {where} ORDER BY key", values).fetchall()
+        return [rows.run_from(row, self.texts) for row in found]
 
     def _learn(self, db: Transaction | sqlite3.Connection) -> None:
         self.texts.learn(db.execute("SELECT id, text FROM texts WHERE id > ?", (self.texts.known(),)))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from logql.errors import CorruptFile
-from logql.model import Checkpoint
+from logql.model import Checkpoint, inputs_of
 from logql.settings import checkpoint_limit
 from logql.store import layout, leases, parquet
 from logql.store.blobs import Blobs
@@ -35,13 +35,16 @@ class Removed:
 def collect(store: str, *, dry_run: bool = False, limit: float | None = None, grace: float = GRACE) -> list[Removed]:
     """Remove superseded and orphan files, checkpoints over `limit` bytes (LOGQL_CHECKPOINT_LIMIT), unnamed blobs."""
     store = os.path.abspath(store)
+    blobs = Blobs(store)
     with Catalog.open(store, read_only=dry_run) as catalog:
         dropped = over_limit(catalog, checkpoint_limit() if limit is None else limit)
         if dropped and not dry_run:
             catalog.remove_checkpoints(dropped)
         kept = [one for one in catalog.checkpoints() if one not in dropped]
         found = [_dropped(one) for one in dropped]
-        found += _blobs(store, kept, grace, dry_run)
+        named = {digest for one in kept if one.manifest is not None for digest in references(blobs, one.manifest)}
+        named |= {one.digest for run in catalog.runs() for one in inputs_of(run) if one.digest is not None}
+        found += _blobs(store, named, grace, dry_run)
         if not dry_run:
             found += [Removed(path, "replaced by a merged file", 0) for path in leases.sweep(catalog)]
         found += _orphans(catalog, grace, dry_run)
@@ -110,14 +113,13 @@ def _dropped(one: Checkpoint) -> Removed:
     return Removed(f"checkpoint {one.run} {one.loop}[{one.entry}] {place}", "over LOGQL_CHECKPOINT_LIMIT", 0)
 
 
-def _blobs(store: str, kept: list[Checkpoint], grace: float, dry_run: bool) -> list[Removed]:
+def _blobs(store: str, named: set[str], grace: float, dry_run: bool) -> list[Removed]:
     blobs = Blobs(store)
-    named = {digest for one in kept if one.manifest is not None for digest in references(blobs, one.manifest)}
     found = []
     for path in walk(blobs.directory):
         digest = os.path.basename(os.path.dirname(path)) + os.path.basename(path)
         if digest not in named:
-            found += _remove(store, path, "no checkpoint names it", grace, dry_run)
+            found += _remove(store, path, "no checkpoint or run names it", grace, dry_run)
     return found
 
 

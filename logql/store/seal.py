@@ -56,10 +56,7 @@ def recover(store: str) -> None:
 
 def ended_runs(catalog: Catalog) -> list[Run]:
     """Runs that are not sealed and that no process writes to any more."""
-    with catalog.connection.read() as db:
-        pending = [run for (run,) in db.execute("SELECT id FROM runs WHERE unsealed ORDER BY key")]
-    found = [catalog.run(run) for run in pending]
-    return [run for run in found if run is not None and is_over(catalog.store, run)]
+    return [run for run in catalog.unsealed_runs() if is_over(catalog.store, run)]
 
 
 def is_over(store: str, run: Run, wait: float = 0.0) -> bool:

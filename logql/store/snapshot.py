@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from logql.store.state import Piece, State
 __all__ = ["Piece", "Snapshot", "forget", "read_snapshot"]
 
 _ATTEMPTS = 50
+#: Seconds after which a reader seals no further run that has ended: it reads their streams instead.
+SEALING_S = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ class _Lazy(Sequence[Checkpoint]):
 def read_snapshot(store: str, *, read_only: bool = False) -> Snapshot:
     """The present state of `store`; the same object as before if nothing changed since.
 
-    Seals runs that ended or died first, unless `read_only` (then a dead run still shows as `killed`).
+    First seals runs that ended or died, for a moment, unless `read_only` (a dead run shows as `killed` all the same).
     Raises StoreError, CorruptFile.
     """
     store = os.path.abspath(store)
@@ -147,33 +150,39 @@ class _Reader:
     def _settle(self) -> None:
         if self.catalog.connection.read_only:
             return
+        deadline = time.monotonic() + SEALING_S
         for run in seal.ended_runs(self.catalog):
             # what stands in its way is told where its rows are read
             with contextlib.suppress(OSError, StoreError, ValueError, TypeError, ArithmeticError, LookupError):
                 seal.seal_run(self.catalog.store, run.id, wait=0.0)
+            if time.monotonic() >= deadline:
+                break
         with contextlib.suppress(OSError):
             rename.settle_names(self.catalog)
 
     def _attempt(self) -> Snapshot | None:
-        """A snapshot, or None if a run was sealed while its chunks were read, or ended while it seemed dead."""
+        """A snapshot, or None if one of its live runs was sealed while their chunks were read."""
         with self.catalog.connection.read() as db:
             self._state.update(db)
+        live = dict(self._state.unsealed)
         ordinals = {version.id: version.ordinal for version in self._state.versions.values()}
         try:
-            live = self._live.read(self._state.unsealed.values(), ordinals)
+            found = self._live.read(live.values(), ordinals)
         except FileNotFoundError:
             return None
-        self._dead = frozenset(self._dead_runs())
+        silent = set(self._silent_runs())
+        # in this order: a recorder says how it ended before it falls silent
         with self.catalog.connection.read() as db:
-            seals, changes = db.execute("SELECT seals, changes FROM counters").fetchone()
-        if seals != self._state.seals or (self._dead and changes != self._state.rev):
+            still = dict(db.execute("SELECT id, status FROM runs WHERE unsealed AND unsealed = 1"))
+        if not live.keys() <= still.keys():
             return None
+        self._dead = frozenset(run.key for run in live.values() if run.id in silent and still[run.id] == "running")
         seen = (self._state.rev, self._live.generation, self._dead)
         last = self._last()
         if last is not None and seen == self._seen:
             return last
         self._seen = seen
-        return self._assemble(live)
+        return self._assemble(found)
 
     def _assemble(self, live: Live) -> Snapshot:
         state = self._state
@@ -197,12 +206,12 @@ class _Reader:
         with self._lock, self.catalog.connection.read() as db:
             return self._state.checkpoints(db)
 
-    def _dead_runs(self) -> Iterator[int]:
-        """Keys of runs that died and are not sealed: not from here, or while a child of theirs still writes."""
+    def _silent_runs(self) -> Iterator[str]:
+        """Runs not sealed of which no process lives, or none but a child that still writes."""
         store = self.catalog.store
         for run in self._state.unsealed.values():
             if run.status == "running" and (liveness.has_lost_main(store, run.id) or seal.is_over(store, run)):
-                yield run.key
+                yield run.id
 
     def _runs(self) -> list[Run]:
         """All runs; one that is dead and not sealed shows as killed all the same."""

@@ -197,6 +197,7 @@ def test_a_damaged_chunk_costs_its_rest_alone(store: str) -> None:
     data[-5] ^= 1
     FilePath(path).write_bytes(bytes(data))
     record(store, "01B", epochs(2))
+    seal.recover(store)
     snapshot = read_snapshot(store)
     assert len(cells(snapshot, "epoch", "acc")) == 4
     error = next(run.error for run in snapshot.runs if run.id == "01A")

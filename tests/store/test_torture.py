@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -13,28 +12,15 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from logql.store import compact, doctor
+from logql.store import compact, doctor, seal
 from logql.store.catalog import Catalog
 from logql.store.snapshot import forget, read_snapshot
+from tests.store.nursery import ROOT, Nursery
 from tests.store.test_seal import cells
 
-ROOT = FilePath(__file__).parents[2]
-
-#: Appends one event at a time and says, after each, how many it has handed over.
-RECORDER = """
-import itertools, os, sys
-from logql.model import Enter, Logged, Step
-from tests.store.history import Recorder
-recorder = Recorder(sys.argv[1], sys.argv[2], chunk_bytes=2000)
-for n in itertools.count():
-    path = (Step("epoch", 0, n),)
-    recorder.append([Enter(path, n, 2 * n, 1.0 + n), Logged(path, "x", n / 4, 2 * n + 1, 0, 1.0 + n)])
-    os.write(1, b".")
-"""
-
-#: Reads again and again; every run must be a prefix, at least as long as it was before.
+#: Reads again and again; every run must be a prefix, at least as long as it was before. Tells each snapshot by a byte.
 READER = """
-import sys
+import os, sys
 from logql.store.snapshot import read_snapshot
 from tests.store.test_seal import cells
 known = {}
@@ -51,6 +37,7 @@ while True:
         assert all(x == epoch / 4 for epoch, x in found[:-1]), (run, found)
         assert len(found) >= known.get(run, 0), (run, len(found), known[run])
         known[run] = len(found)
+    os.write(1, b".")
 """
 
 
@@ -62,58 +49,82 @@ def store(tmp_path: FilePath) -> Iterator[str]:
     forget()
 
 
-def start(script: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], cwd=ROOT, stdout=subprocess.PIPE, bufsize=0)
+def start_reader(store: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", READER, store], cwd=ROOT, stdout=subprocess.PIPE, bufsize=0)
 
 
-def count(process: subprocess.Popen[bytes]) -> int:
-    """How many events a dead recorder had handed over."""
-    assert process.stdout is not None
-    with process.stdout:
-        return len(process.stdout.read())
-
-
-@pytest.mark.parametrize(
-    ("kills", "recorders", "readers"), [(16, 3, 1), pytest.param(200, 8, 4, marks=pytest.mark.slow)]
-)
-def test_killed_recorders_lose_and_double_nothing(store: str, kills: int, recorders: int, readers: int) -> None:
+def torture(
+    store: str, folder: FilePath, kills: int, recorders: int, reading: list[subprocess.Popen[bytes]], kind: str
+) -> dict[str, int]:
+    """Keep `recorders` alive, kill one at a time; gives how many values each had handed over."""
     chance = random.Random(7)
-    live: dict[str, subprocess.Popen[bytes]] = {}
+    live: list[str] = []
     handed: dict[str, int] = {}
-    reading = [start(READER, store) for _ in range(readers)]
+    nursery = Nursery(store, folder)
     try:
-        for number in range(kills + recorders):
+        for number in range(kills + recorders - 1):
             if number < kills:
-                live[f"01{number:04}"] = start(RECORDER, store, f"01{number:04}")
-            if len(live) < recorders and number < kills:
+                live.append(f"01{number:04}")
+                nursery.start(live[-1], kind)
+            if number < recorders - 1:
                 continue
-            time.sleep(chance.random() * 0.5)
-            victim = chance.choice(sorted(live)) if live else None
-            if victim is not None:
-                process = live.pop(victim)
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                handed[victim] = count(process)
-            if number % 8 == 7:
+            time.sleep(chance.random() * 0.05)
+            victim = live.pop(chance.randrange(len(live)))
+            handed[victim] = nursery.kill(victim)
+            if number % 40 == 39:
                 compact.compact(store)
             assert all(process.poll() is None for process in reading)
     finally:
-        for process in (*live.values(), *reading):
-            process.kill()
-            process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
+        nursery.close()
+    return handed
+
+
+def stop(reader: subprocess.Popen[bytes]) -> int:
+    """End a reader; gives how many snapshots it took. It must not have ended by itself."""
+    failed = reader.poll()
+    reader.kill()
+    told, _ = reader.communicate()
+    assert failed is None
+    return len(told)
+
+
+def check_all_there(store: str, handed: dict[str, int]) -> None:
+    """Every value that was handed over is there once; one more may be, whose writer died before it could tell."""
+    seal.recover(store)
     snapshot = read_snapshot(store)
+    names = {run.id: run.name or run.id for run in snapshot.runs}
     found: dict[str, list[float]] = {}
     for run, _, x in sorted(cells(snapshot, "epoch", "run", "epoch", "x")):
         if x is not None:
-            found.setdefault(run, []).append(x)
-    for run, events in handed.items():
+            found.setdefault(names[run], []).append(x)
+    for run, count in handed.items():
         values = found.get(run, [])
         assert values == [n / 4 for n in range(len(values))]
-        assert events <= len(values) <= events + 1
+        assert count <= len(values) <= count + 1
     assert {run.status for run in snapshot.runs} == {"killed"}
+
+
+@pytest.mark.parametrize(
+    ("kills", "recorders", "readers", "kind"),
+    [
+        (200, 8, 2, "bare"),
+        pytest.param(2000, 8, 4, "bare", marks=[pytest.mark.slow, pytest.mark.timeout(3000)]),
+        pytest.param(200, 8, 4, "api", marks=[pytest.mark.slow, pytest.mark.timeout(3000)]),
+    ],
+)
+def test_killed_recorders_lose_and_double_nothing(
+    store: str, tmp_path: FilePath, kills: int, recorders: int, readers: int, kind: str
+) -> None:
+    reading = [start_reader(store) for _ in range(readers)]
+    try:
+        handed = torture(store, tmp_path, kills, recorders, reading, kind)
+    finally:
+        taken = [stop(reader) for reader in reading]
     assert len(handed) == kills
-    assert [name for name in os.listdir(os.path.join(store, "wal")) if not name.endswith((".lock", ".seal"))] == []
+    assert sum(handed.values()) > kills
+    assert min(taken) > 0
+    check_all_there(store, handed)
+    left = [name for name in os.listdir(os.path.join(store, "wal")) if not name.endswith((".lock", ".main", ".seal"))]
+    assert left == []
     forget()
     assert doctor.check(store) == []
