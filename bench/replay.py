@@ -10,12 +10,14 @@ section 9 asks for ratios up to 1.1, and for 5 %.
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from logql.model import MainLoop, Segment
 from logql.replay.job import Job, Options, Result
@@ -57,10 +59,11 @@ AT_START = (FIRST, "first", '    logql.log("first", float(np.abs(w1).sum()))\n')
 def main(sizes: Sequence[int]) -> None:
     """Print one line per case."""
     workers = len(os.sched_getaffinity(0))
-    print(f"{'case':44} {'replay s':>9} {'floor s':>9} {'ratio':>7}")
+    print(f"{'case':44} {'replay s':>9} {'floor s':>9} {'ratio':>7} {'of CPU':>7}")
     for epochs in sizes:
         with tempfile.TemporaryDirectory() as project:
-            loop = _record(project, epochs, 300)
+            loop = _record(project, epochs, 1200)
+            _replay(project, [[0]], 1, AT_END)  # what a session loads once
             print(f"{epochs} epochs of {1000 * loop.seconds / loop.iterations:.0f} ms", flush=True)
             for place, first in (("start", 0), ("middle", epochs // 2), ("end", epochs - 1)):
                 _report(f"{epochs} epochs, 1 at the {place}, 1 worker", project, loop, [(first,)], 1, AT_END)
@@ -92,15 +95,28 @@ def _job(project: str, wanted: Sequence[int], statement: tuple[str, str, str]) -
     return Job(segment, run, version, tuple(loops), tuple(checkpoints), files, once=True)
 
 
+@dataclass(frozen=True)
+class _Took:
+    """What something took: of the wall's clock, and of processors on its longest way (pool and one worker)."""
+
+    wall: float
+    cpu: float
+
+    def over(self, floor: _Took) -> str:
+        return f"{self.wall / floor.wall:7.2f} {self.cpu / floor.cpu:7.2f}"
+
+
 def _replay(
     project: str, parts: Sequence[Sequence[int]], workers: int, statement: tuple[str, str, str]
-) -> list[Result]:
+) -> tuple[_Took, list[Result]]:
+    began, worked = time.perf_counter(), time.process_time()
     pool = LocalPool(os.path.join(project, ".logql"), project, Options(workers=workers))
     for part in parts:
         pool.submit(_job(project, part, statement))
     found = [item for item in pool.results() if isinstance(item, Result)]
     assert all(result.state == "done" for result in found), [result.error for result in found]
-    return found
+    longest = max(result.cpu_s for result in found)
+    return _Took(time.perf_counter() - began, time.process_time() - worked + longest), found
 
 
 def _report(
@@ -113,23 +129,31 @@ def _report(
 ) -> None:
     actual, floors = [], []
     for _ in range(REPEATS):
-        began = time.perf_counter()
-        results = _replay(project, parts, workers, statement)
-        actual.append(time.perf_counter() - began)
+        took, results = _replay(project, parts, workers, statement)
+        actual.append(took)
         executed = max(result.executed for result in results)
-        floors.append(_begin(project) + loop.seconds / loop.iterations * executed)
-    replay, floor = statistics.median(actual), statistics.median(floors)
-    print(f"{text:44} {replay:9.2f} {floor:9.2f} {replay / floor:7.2f}", flush=True)
+        floors.append(_begin(project, loop.seconds / loop.iterations * executed))
+    replay, floor = _median(actual), _median(floors)
+    print(f"{text:44} {replay.wall:9.2f} {floor.wall:9.2f} {replay.over(floor)}", flush=True)
 
 
-def _begin(project: str) -> float:
-    """Seconds of a process that loads what a worker loads, and runs the script up to its loop."""
+def _begin(project: str, more: float) -> _Took:
+    """What a process takes that loads what a worker loads and runs the script up to its loop; and `more` seconds."""
     prologue = SCRIPT.partition("for epoch")[0]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ROOT}
-    began = time.perf_counter()
+    began, before = time.perf_counter(), _children()
     command = [sys.executable, "-c", "import logql.replay.worker\n" + prologue]
     subprocess.run(command, cwd=project, env=environment, check=True)
-    return time.perf_counter() - began
+    return _Took(time.perf_counter() - began + more, _children() - before + more)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _median(found: Sequence[_Took]) -> _Took:
+    return _Took(statistics.median(one.wall for one in found), statistics.median(one.cpu for one in found))
 
 
 def _report_before(project: str, epochs: int) -> None:
@@ -144,7 +168,7 @@ def _report_before(project: str, epochs: int) -> None:
 
 
 def _cpu(project: str, wanted: Sequence[int], statement: tuple[str, str, str]) -> float:
-    return sum(result.cpu_s for result in _replay(project, [list(wanted)], 1, statement))
+    return sum(result.cpu_s for result in _replay(project, [list(wanted)], 1, statement)[1])
 
 
 if __name__ == "__main__":
