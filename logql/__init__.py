@@ -100,3 +100,15 @@ def __dir__() -> "list[str]":
 
 def _find(module: str, name: str) -> "Any":
     return getattr(__import__(module, fromlist=[name]), name)
+
+
+def _runs_a_script() -> bool:
+    """Whether this process may be a training: it runs a script that is none of logql's or pytest's."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not isinstance(path, str) or path.startswith(__path__[0]):
+        return False
+    return path.rpartition("/")[2] not in ("logql", "pytest", "py.test")
+
+
+if _runs_a_script():
+    _find("logql.record.opens", "watch")()

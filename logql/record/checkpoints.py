@@ -8,6 +8,7 @@ LOGQL_CHECKPOINT_EVERY forces every k-th boundary, whatever it costs.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ class Checkpointer:
         """Note why this loop has no checkpoints (any more); replay then starts from what there is."""
         main.refused = reason
         main.due = float("inf")
-        self._add(main, None, None, 0, 0, 0.0, reason)
+        self._add(self._describe(main, None, 0, reason))
 
     def boundary(self, main: Main, frame: FrameType, item: object) -> None:
         """Before the body of the next iteration: checkpoint, if it is time to. Never raises."""
@@ -159,53 +160,48 @@ class Checkpointer:
         roots = self._collect(main, **({"item": item[0]} if item else {}))
         saved = save(roots, main.prologue, exhausted=exhausted)
         del roots
-        seq = self._flusher.next_seq()
+        place = self._describe(main, index, self._flusher.next_seq())
         self._stall = time.perf_counter() - began
         stall = work_time() - work_began
         self._spent += stall
         if isinstance(saved, Refused):
             self.refuse(main, f"{saved.path}: {saved.reason}" if saved.path else saved.reason)
         else:
-            self._writer.put(lambda: self._write(main, index, seq, saved, stall))
+            self._writer.put(lambda: self._write(place, saved, stall))
         if index is not None:
             main.stalled += work_time() - work_began
 
-    def _write(self, main: Main, index: int | None, seq: int, saved: Saved, stall: float) -> None:
+    def _write(self, place: Checkpoint, saved: Saved, stall: float) -> None:
         from logql.store.blobs import Blobs
 
         began = time.thread_time()
         try:
             manifest, size = saved.write(Blobs(self._location.store))
-            self._add(main, index, manifest, size, seq, stall + time.thread_time() - began, None)
+            seconds = stall + time.thread_time() - began
+            self._add(replace(place, manifest=manifest, bytes=size, seconds=seconds))
         except Exception as exc:
             guard.failed("store", "a checkpoint could not be written", exc)
         writing = time.thread_time() - began
         self._written += writing
         self._cost = stall + writing
 
-    def _add(
-        self,
-        main: Main,
-        index: int | None,
-        manifest: str | None,
-        size: int,
-        seq: int,
-        seconds: float,
-        reason: str | None,
-    ) -> None:
-        checkpoint = Checkpoint(
+    def _describe(self, main: Main, index: int | None, seq: int, reason: str | None = None) -> Checkpoint:
+        """A checkpoint of this instant, without its content."""
+        return Checkpoint(
             run=self._run.id,
             rank=self._ranks.rank,
             loop=main.loop,
             entry=main.entry,
             index=index,
             seq=seq,
-            manifest=manifest,
-            bytes=size,
-            seconds=seconds,
+            manifest=None,
+            bytes=0,
+            seconds=0.0,
             reason=reason,
             taken_at=time.time(),
         )
+
+    def _add(self, checkpoint: Checkpoint) -> None:
         try:
             self._catalog.add_checkpoint(checkpoint)
         except Exception as exc:

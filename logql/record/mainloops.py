@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from time import time as clock
 from types import CodeType, FrameType
@@ -74,9 +74,17 @@ class MainLoops:
     """The main loops of one run, in the order of their beginning."""
 
     def __init__(
-        self, run: Run, location: settings.Location, catalog: Catalog, ranks: identity.Ranks, flusher: Flusher
+        self,
+        run: Run,
+        location: settings.Location,
+        catalog: Catalog,
+        ranks: identity.Ranks,
+        flusher: Flusher,
+        on_first: Callable[[], None],
     ) -> None:
+        """`on_first` is called when the first loop begins."""
         self._run = run
+        self._on_first = on_first
         self._project = location.project
         self._catalog = catalog
         self._writes = ranks.rank == 0
@@ -151,6 +159,8 @@ class MainLoops:
         return main
 
     def _add(self, entry: Entry) -> Main:
+        if not self._loops:
+            self._on_first()
         main = Main(entry, len(self._loops), self._last_end)
         self._loops.append(main)
         return main

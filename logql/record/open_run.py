@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from logql import settings
 from logql.errors import StoreError
 from logql.model import Run, RunStatus, Version
-from logql.record import api, arguments, environment, guard, identity
+from logql.record import api, arguments, environment, guard, identity, opens
 from logql.record.capture import Capture
 from logql.record.flusher import Flusher
+from logql.record.inputs import Inputs
 from logql.record.mainloops import MainLoops
 from logql.record.names import NameRules
 from logql.record.processes import join_group
@@ -49,10 +50,12 @@ class OpenRun:
         self._overrides = arguments.read_overrides()
         self._locks = [liveness.hold_run(location.store, run.id), liveness.hold_main(location.store, run.id)]
         self._environment = dict(run.environment)
-        self._packages_due = True
+        self._saved_environment = dict(run.environment)
         rules = NameRules(run, ranks.rank, self.args)
         self.flusher = Flusher(Writer(location.store, run.id, ranks.rank), rules, 0, self.tick)
-        self.main_loops = MainLoops(run, location, catalog, ranks, self.flusher)
+        self._inputs = Inputs(location, catalog, run.id, self.flusher.next_seq)
+        self._reads_count = ranks.size == 1
+        self.main_loops = MainLoops(run, location, catalog, ranks, self.flusher, self._inputs.training_begins)
         self._capture = Capture() if settings.capture_output() else None
 
     def start(self) -> None:
@@ -61,6 +64,8 @@ class OpenRun:
         api.send_events_to(api.events.extend)
         if self._capture is not None:
             self._capture.start()
+        if self._reads_count:
+            self._inputs.start()
         self.flusher.start()
 
     def arg(self, name: str, default: object) -> object:
@@ -73,9 +78,12 @@ class OpenRun:
 
     def tick(self) -> None:
         """Bring the catalog up to date; runs on the flusher's thread, and at the end."""
-        if self._packages_due:
-            self._packages_due = False
-            self._save(environment={**self._environment, "packages": environment.packages()})
+        if "packages" not in self._environment:
+            self._environment["packages"] = environment.packages()
+        self._environment |= self._inputs.describe()
+        if self._environment != self._saved_environment:
+            self._saved_environment = dict(self._environment)
+            self._save(environment=self._saved_environment)
         if self.args != self._saved_args:
             args = dict(self.args)
             self._save(args=args)
@@ -92,9 +100,10 @@ class OpenRun:
         if self._capture is not None:
             self._capture.stop()
         self.main_loops.close()
+        self._inputs.close()
         self.flusher.close()
-        self.tick()
         self._update_environment()
+        self.tick()
         if self.rank == 0 or status == "failed":
             self._save(status=status, error=error, ended_at=time.time())
         try:
@@ -107,14 +116,18 @@ class OpenRun:
 
     def abandon(self) -> None:
         """Forget the run in a forked child: all of it is the parent's."""
+        opens.stop()
         self.flusher.abandon()
         if self._capture is not None:
             self._capture.abandon()
 
     def _update_environment(self) -> None:
         """Note again what a script may change while it runs, such as torch.set_num_threads."""
-        self._environment |= {"threads": environment.thread_counts(), "accelerators": environment.accelerators()}
-        self._save(environment={**self._environment, "packages": environment.packages()})
+        self._environment |= {
+            "threads": environment.thread_counts(),
+            "accelerators": environment.accelerators(),
+            "packages": environment.packages(),
+        }
 
     def _save(self, **changes: object) -> None:
         try:

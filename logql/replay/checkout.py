@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from logql.errors import Error, ReplayError
 from logql.model import Version
@@ -25,15 +25,17 @@ CHECKOUTS = os.path.join(layout.SCRATCH, "checkouts")
 
 @dataclass(frozen=True)
 class Tree:
-    """A version's files. `changed` differ from the project's of today, `hidden` of today's are not in the version.
+    """A version's files. `changed` differ from the project's of today, `hidden` of today's it must not find.
 
-    `files` holds all of the version; paths are relative to the project and to the `root` of the checkout.
+    `own` are those hidden ones that the run itself wrote last. `files` holds all of the version. Paths are relative to
+    the project and to the `root` of the checkout.
     """
 
     root: str
     files: frozenset[str]
     changed: tuple[str, ...]
     hidden: tuple[str, ...]
+    own: frozenset[str] = frozenset()
 
 
 def prepare_tree(store: str, project: str, version: Version, script: str) -> Tree:
@@ -47,6 +49,11 @@ def prepare_tree(store: str, project: str, version: Version, script: str) -> Tre
         sorted(path for path in files if not same_file(os.path.join(root, path), os.path.join(project, path)))
     )
     return Tree(root, files, changed, _hidden(store, project, version, script, files))
+
+
+def hide(tree: Tree, later: frozenset[str], own: frozenset[str]) -> Tree:
+    """The tree with what trainings wrote later hidden, too, as far as it is not the version's own."""
+    return replace(tree, hidden=tuple(sorted({*tree.hidden, *(later - tree.files)})), own=own - tree.files)
 
 
 def check_out_once(store: str, project: str, version: Version) -> str:

@@ -88,6 +88,11 @@ class ReplayDriver:
         self._states.install()
         recorder.install(self, self._spec.run)
 
+    @property
+    def seq(self) -> int:
+        """The number of the next event in the record."""
+        return self._seq
+
     # What the recorder calls
 
     def arg(self, name: str, default: object) -> object:

@@ -7,19 +7,16 @@ What C++ code opens is not seen.
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from logql.model import Run
 
 _MOST_SEEN = 10_000
 _MOST_TOLD = 3
-#: Read by the interpreter, never data.
-_CODE = (".py", ".pyc", ".pth", ".so")
 
 
 class OpenedFiles:
-    """Notes files opened for reading, from `install` on."""
+    """Notes files opened for reading."""
 
     def __init__(self, run: Run, own: frozenset[str]) -> None:
         """`own` holds the paths of the version's files, which are as they were."""
@@ -28,22 +25,17 @@ class OpenedFiles:
         self._own = own
         self._seen: dict[str, None] = {}
 
-    def install(self) -> None:
-        """See every `open` of this process; an audit hook stays until its end."""
-        seen = self._seen
-
-        def note(event: str, arguments: tuple[object, ...]) -> None:
-            if event == "open" and type(arguments[0]) is str and len(seen) < _MOST_SEEN:
-                seen[arguments[0]] = None
-
-        sys.addaudithook(note)
+    def note(self, path: str, _: float) -> None:
+        """A file is about to be opened."""
+        if len(self._seen) < _MOST_SEEN:
+            self._seen[path] = None
 
     def changed(self) -> list[str]:
         """Those that changed between the end of the run and this replay."""
         found = []
         for path in list(self._seen):
             absolute = os.path.abspath(path)
-            if path.endswith(_CODE) or absolute in self._own or absolute.startswith(("/proc/", "/sys/", "/dev/")):
+            if absolute in self._own or absolute.startswith(("/proc/", "/sys/", "/dev/")):
                 continue
             try:
                 modified = os.stat(absolute).st_mtime

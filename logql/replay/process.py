@@ -14,6 +14,7 @@ from typing import Any
 
 from logql.errors import ReplayError
 from logql.replay import checkout, environment, guard, isolation, private_copy, supervise
+from logql.replay.inputs import OWN
 from logql.replay.job import Isolation, Job, Options
 from logql.replay.spec import WorkerSpec
 from logql.replay.wire import Frame, FrameReader
@@ -68,6 +69,7 @@ class WorkerProcess:
         #: whether the worker will say no more, though its process may not have ended
         self.silent = False
         self._stopped: str | None = None
+        self.pipe = self._lifeline = -1
         self._reader = FrameReader()
         self._store = store
         self._floor = options.timeout_floor_s
@@ -118,8 +120,17 @@ class WorkerProcess:
             checkout.fill_private(tree, job.files, isolation.private_directory(self.scratch))
         else:
             private_copy.build(spec.origin, self._store, tree, job.files, spec.project)
+        self._link_own(spec.origin, tree.own)
         with open(os.path.join(self.scratch, "spec.json"), "w", encoding="utf-8") as file:
             file.write(spec.to_json())
+
+    def _link_own(self, origin: str, paths: frozenset[str]) -> None:
+        """Keep what the run itself wrote last within reach, though it is hidden at its start (`replay.inputs`)."""
+        for path in paths:
+            target = os.path.join(self.scratch, OWN, path)
+            with contextlib.suppress(OSError):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.link(os.path.join(origin, path), target, follow_symlinks=False)
 
     def _spawn(self, spec: WorkerSpec, job: Job, options: Options) -> tuple[subprocess.Popen[bytes], int, int]:
         self.log = f"{LOGS}/{job.id}.log"
@@ -194,7 +205,7 @@ class WorkerProcess:
     def clean(self) -> None:
         """Close pipes and remove the scratch directory."""
         self.stop()
-        if getattr(self, "pipe", -1) >= 0:
+        if self.pipe >= 0:
             os.close(self.pipe)
             self.pipe = -1
         if self._lock is not None:

@@ -55,6 +55,8 @@ class ProgramStates:
         self._runtime = _Runtime(self)
         #: told when the code behind a main loop is reached
         self.on_exit: Callable[[FrameType], None] = lambda _: None
+        #: told before a state is restored
+        self.on_restore: Callable[[Checkpoint], None] = lambda _: None
         self._frame: FrameType | None = None
         self._prologue: Prologue | None = None
         self._iterable: object = None
@@ -81,6 +83,7 @@ class ProgramStates:
 
     def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType, item: Any) -> Any:
         """Restore the state before the body of an iteration; returns the item that the loop is to yield."""
+        self.on_restore(checkpoint)
         bindings = restore(self._load(checkpoint), self._collect(frame), self._here())
         self._runtime.arm(loop_key(loop), "body", bindings)
         self._since = time.monotonic()
@@ -88,6 +91,7 @@ class ProgramStates:
 
     def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType) -> None:
         """Restore the state behind a loop; the generator is then to end without an item."""
+        self.on_restore(checkpoint)
         loaded = self._load(checkpoint)
         bindings = restore(loaded, self._collect(frame), self._here())
         self._runtime.arm(loop_key(loop), "exit", bindings, exhausted=loaded.exhausted)

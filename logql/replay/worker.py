@@ -14,8 +14,10 @@ from types import ModuleType
 from typing import NoReturn
 
 from logql.errors import Error
+from logql.record import opens
 from logql.replay import namespaces
 from logql.replay.driver import ReplayDriver
+from logql.replay.inputs import PlacedInputs
 from logql.replay.opened import OpenedFiles
 from logql.replay.sources import Sources
 from logql.replay.spec import WorkerSpec
@@ -69,8 +71,8 @@ def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
         _resemble(spec, script)
         states = ProgramStates(spec, sources, spool, channel.send)
         opened = OpenedFiles(spec.run, frozenset(os.path.join(spec.project, path) for path in spec.files))
-        opened.install()
         driver = ReplayDriver(spec, states, channel.send, lambda: leave(channel, opened))
+        _watch_opens(spec, states, driver, opened, channel)
     except (Error, OSError) as exc:
         channel.send("error", text=exc.message if isinstance(exc, Error) else str(exc))
         return 1
@@ -78,6 +80,27 @@ def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
     if code == 0:
         leave(channel, opened)
     return code
+
+
+def _watch_opens(
+    spec: WorkerSpec, states: ProgramStates, driver: ReplayDriver, opened: OpenedFiles, channel: Channel
+) -> None:
+    """Put what the run read in its place, now and whenever the script gets on; note what it opens."""
+
+    def fail(text: str) -> NoReturn:
+        channel.send("error", text=text)
+        os._exit(1)
+
+    inputs = PlacedInputs(spec, lambda: driver.seq, fail)
+    inputs.arrive(0, spec.run.started_at)
+    states.on_restore = lambda checkpoint: inputs.arrive(checkpoint.seq, checkpoint.taken_at)
+
+    def see(path: str, now: float) -> None:
+        inputs.opened(path, now)
+        opened.note(path, now)
+
+    opens.watch()
+    opens.send_to(see)
 
 
 def _execute(spec: WorkerSpec, script: str, sources: Sources, driver: ReplayDriver, channel: Channel) -> int:

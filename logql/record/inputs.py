@@ -1,0 +1,164 @@
+"""Keeps the files that a run reads and that a training wrote: a resumed training may overwrite what it began from.
+
+Only files of the project that changed while a run of this store was in its main loops: checkpoints, weights, histories.
+Data sets are older, or were prepared before training, and are never copied. The training thread only opens the file;
+the bytes are copied on another, and do not count where the file changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import astuple
+
+from logql.errors import Error
+from logql.model import Input
+from logql.record import guard, opens
+from logql.record.background import Background
+from logql.settings import Location
+from logql.store.blobs import Blobs
+from logql.store.catalog import Catalog
+from logql.store.trainings import TICK, find_trainings
+
+#: Bounds of what is kept: bytes of one file, bytes and files of a run.
+MAX_FILE = 256 << 20
+MAX_BYTES = 1 << 30
+MAX_FILES = 1000
+#: Files that may wait to be copied; a training that opens more at once waits.
+_QUEUE = 32
+
+Signature = tuple[int, int, int]
+
+
+class Inputs:
+    """Notes what one run reads of what trainings wrote, from `start` to `close`."""
+
+    def __init__(self, location: Location, catalog: Catalog, run: str, next_seq: Callable[[], int]) -> None:
+        self._project = os.path.join(os.path.realpath(location.project), "")
+        self._store = os.path.join(os.path.realpath(location.store), "")
+        self._blobs = Blobs(location.store)
+        self._catalog = catalog
+        self._run = run
+        self._next_seq = next_seq
+        self._background = Background("logql-inputs", _QUEUE)
+        self._since = catalog.began_at() or time.time()
+        #: beginning and end of the main loops of other runs, once they are known
+        self._trainings: list[tuple[float, float]] | None = None
+        self._own_since: float | None = None
+        self._seen: dict[str, Signature] = {}
+        self._opening: str | None = None
+        self._kept: list[Input] = []
+        self._bytes = 0
+        self._count = 0
+
+    def start(self) -> None:
+        """Look at what was opened so far, and at what is from now on."""
+        opens.watch()
+        opens.send_to(self._opened)
+
+    def training_begins(self) -> None:
+        """The first main loop begins: what is written from now on is a training's."""
+        if self._own_since is None:
+            self._own_since = time.time()
+
+    def describe(self) -> dict[str, object]:
+        """What the run's environment is to say of it."""
+        found: dict[str, object] = {}
+        if self._own_since is not None:
+            found["training_since"] = self._own_since
+        if self._kept:
+            found["inputs"] = [list(astuple(one)) for one in list(self._kept)]
+        return found
+
+    def close(self) -> None:
+        """Return when all is copied."""
+        opens.send_to(None)
+        self._background.close()
+
+    def _opened(self, name: str, seen_at: float) -> None:
+        if name == self._opening:
+            return
+        try:
+            self._consider(name, seen_at)
+        except OSError:
+            return
+        except Exception as exc:
+            guard.warn("inputs", f"files that this run reads are not kept: {type(exc).__name__}: {exc}")
+
+    def _consider(self, name: str, seen_at: float) -> None:
+        """Have a file copied if it may be a training's and is not what it was when last seen."""
+        status = os.stat(name)
+        changed_at = status.st_mtime
+        if changed_at < self._since or not stat.S_ISREG(status.st_mode) or self._count >= MAX_FILES:
+            return
+        if self._trainings is not None and not self._is_of_a_training(changed_at):
+            return
+        path = os.path.realpath(name)
+        if not path.startswith(self._project) or path.startswith(self._store):
+            return
+        signature = _signature(status)
+        if self._seen.get(path) == signature:
+            return
+        if seen_at - changed_at > TICK:  # else it may change again and have the same time
+            self._seen[path] = signature
+        descriptor = self._open(path)
+        self._count += 1
+        seq = self._next_seq()
+        self._background.put(lambda: self._keep(path, descriptor, seq, seen_at, signature))
+
+    def _open(self, path: str) -> int:
+        self._opening = path
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            self._opening = None
+
+    def _keep(self, path: str, descriptor: int, seq: int, seen_at: float, signature: Signature) -> None:
+        try:
+            with open(descriptor, "rb", buffering=0) as file:
+                if not self._is_of_a_training(signature[0] / 1e9):
+                    self._count -= 1
+                    return
+                digest, reason = self._copy(file.fileno(), seen_at, signature)
+            self._kept.append(Input(path[len(self._project) :], seq, signature[1], signature[0], digest, reason))
+        except (OSError, Error) as exc:
+            guard.warn("inputs", f"{path}, which this run reads, is not kept: {exc}")
+
+    def _copy(self, descriptor: int, seen_at: float, signature: Signature) -> tuple[str | None, str | None]:
+        """The digest of the content as it was when it was opened, or why it was not kept."""
+        size = signature[1]
+        if size > MAX_FILE or self._bytes + size > MAX_BYTES:
+            return None, f"larger than {MAX_FILE >> 20} MB" if size > MAX_FILE else "too much to keep in one run"
+        data = _read(descriptor, size)
+        unchanged = len(data) == size and _signature(os.fstat(descriptor)) == signature
+        if not unchanged or signature[0] / 1e9 > seen_at + TICK:
+            return None, "it changed before it could be copied"
+        self._bytes += size
+        return self._blobs.put(data), None
+
+    def _is_of_a_training(self, changed_at: float) -> bool:
+        """Whether a run was in its main loops then; called on the background thread where that is not known yet."""
+        if self._trainings is None:
+            self._trainings = self._find_trainings()
+        if self._own_since is not None and changed_at >= self._own_since - TICK:
+            return True
+        return any(begin <= changed_at <= end for begin, end in self._trainings)
+
+    def _find_trainings(self) -> list[tuple[float, float]]:
+        found = find_trainings(self._catalog.runs())
+        found.pop(self._run, None)
+        return sorted(found.values(), reverse=True)
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """At most `size` bytes; fewer where the file has become shorter."""
+    data = bytearray()
+    while len(data) < size and (part := os.pread(descriptor, min(size - len(data), 16 << 20), len(data))):
+        data += part
+    return bytes(data)

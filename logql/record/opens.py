@@ -1,0 +1,73 @@
+"""Sees which files this process opens for reading, from `import logql` on: through an audit hook, as all opens pass it.
+
+A resumed training reads its checkpoint before it logs anything, so watching begins with the import; until a run is open
+the names are only noted. What C++ code opens is not seen.
+"""
+
+import os
+import sys
+from time import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    #: Called with a path as the program gave it and the time; it must not raise.
+    Receiver = Callable[[str, float], object]
+
+#: Read by the interpreter, never data.
+CODE = (".py", ".pyc", ".pth", ".so")
+_MOST_NOTED = 10_000
+_NO_READING = os.O_WRONLY | os.O_TRUNC
+
+_noted: "list[tuple[str, float]]" = []
+_receiver: "Receiver | None" = None
+_watching = False
+
+
+def watch() -> None:
+    """Begin to see opens; a hook stays until the process ends."""
+    global _watching
+    if not _watching:
+        _watching = True
+        sys.addaudithook(_hook)
+
+
+def send_to(receiver: "Receiver | None") -> None:
+    """Hand over what was noted so far, and every open from now on; None notes again."""
+    global _receiver
+    _receiver = receiver
+    noted = _noted[:] if receiver is not None else []
+    _noted.clear()
+    for path, seen_at in noted:
+        (receiver or _ignore)(path, seen_at)
+
+
+def stop() -> None:
+    """See nothing any more, as in a forked child."""
+    global _receiver
+    _receiver = _ignore
+    _noted.clear()
+
+
+def _hook(event: str, arguments: "tuple[object, ...]") -> None:
+    if event != "open":
+        return
+    path, _, flags = arguments
+    if not isinstance(flags, int) or flags & _NO_READING or isinstance(path, int):
+        return
+    try:
+        name = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        return
+    if not name.endswith(CODE):
+        (_receiver or _note)(name, time())
+
+
+def _note(path: str, now: float) -> None:
+    if len(_noted) < _MOST_NOTED:
+        _noted.append((os.path.abspath(path), now))
+
+
+def _ignore(path: str, now: float) -> None:
+    """What is opened is of no interest."""
