@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.replay.conftest import Edit, Project, after, values
 
 SCRIPT = """\
 import os
+import pickle
 import shutil
 import sqlite3
 import subprocess
@@ -31,20 +33,27 @@ for epoch in logql.loop("epoch", range(3)):
     {writes}
 """
 
-WRITES = """\
-np.save("data/numbers.npy", data * 0)
-    open("data/log.txt", "a").write("more")
-    shutil.rmtree("data/old", ignore_errors=True)
-    open(os.path.join(here, "made.txt"), "w").write("x")
-    os.system("echo more >> data/log.txt; echo x > made2.txt")
-    sqlite3.connect("data/base.db").executescript("create table if not exists t (x); insert into t values (1)")
-    mapped = np.memmap("data/map.bin", dtype="u1", mode="r+", shape=4)
-    mapped[:] = 9
-    mapped.flush()
-    os.makedirs(os.path.expanduser("~/.logql-test"), exist_ok=True)
-    open(os.path.expanduser("~/.logql-test/f"), "w").write("x")
-    open({outside!r}, "w").write("x")
-"""
+#: What a script does to its project; `{at}` is nothing (relative paths) or the project's own path.
+WRITES = (
+    'np.save("{at}data/numbers.npy", data * 0)',
+    'open("{at}data/log.txt", "a").write("more")',
+    'shutil.rmtree("{at}data/old", ignore_errors=True)',
+    'open("{at}made.txt", "w").write("x")',
+    'os.system("echo more >> {at}data/log.txt; echo x > {at}made2.txt")',
+    'sqlite3.connect("{at}data/base.db").executescript("create table if not exists t (x); insert into t values (1)")',
+    'mapped = np.memmap("{at}data/map.bin", dtype="u1", mode="r+", shape=4); mapped[:] = 9; mapped.flush()',
+    'os.replace("{at}data/log.txt", "{at}data/moved.txt"); open("{at}data/log.txt", "w").write("again")',
+    'os.chmod("{at}data/map.bin", 0o600); os.utime("{at}data/map.bin", (1, 1))',
+    'pickle.dump(data, open("{at}data/model.pkl", "wb"))',
+)
+#: The same outside of the project; `{outside}` is a directory below /tmp.
+OUTSIDE = (
+    'os.makedirs(os.path.expanduser("~/.logql-test"), exist_ok=True)',
+    'open(os.path.expanduser("~/mine.txt"), "a").write("x")',
+    'shutil.rmtree("{outside}/kept", ignore_errors=True)',
+    'open("{outside}/made.txt", "w").write("x")',
+    'os.system("echo x > {outside}/made2.txt; rm ~/mine.txt")',
+)
 
 
 def _digest(root: Path) -> dict[str, str]:
@@ -53,7 +62,9 @@ def _digest(root: Path) -> dict[str, str]:
         name = str(path.relative_to(root))
         if name.startswith((".logql", ".git/")):
             continue
-        found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "directory"
+        status = path.stat()
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "directory"
+        found[name] = f"{content} {oct(status.st_mode)} {status.st_mtime_ns}"
     return found
 
 
@@ -89,24 +100,35 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_writes_are_private_and_thrown_away(project: Project, home: Path) -> None:
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    path = tmp_path / "outside"
+    (path / "kept").mkdir(parents=True)
+    (path / "kept" / "mine.txt").write_text("mine")
+    return path
+
+
+def _statements(project: Project, outside: Path, *groups: Sequence[str], absolute: bool) -> str:
+    """Lines of a loop's body; `{at}` and `{outside}` are filled in."""
+    at = f"{project.path}/" if absolute else ""
+    return "".join(f"    {line.format(at=at, outside=outside)}\n" for group in groups for line in group).lstrip()
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_writes_are_private_and_thrown_away(project: Project, home: Path, outside: Path, absolute: bool) -> None:
     _make(project)
-    outside = project.path.parent / "outside.txt"
-    before, before_home = _digest(project.path), _digest(home)
-    edit = _edit(WRITES.replace("{outside!r}", repr(str(outside))))
-    job = project.job(edit, ["twice"], (0, 1, 2))
+    before = [_digest(path) for path in (project.path, home, outside)]
+    job = project.job(_edit(_statements(project, outside, WRITES, OUTSIDE, absolute=absolute)), ["twice"], (0, 1, 2))
     (result,) = project.replay(job, options=Options(isolation="strong"))
     assert (result.state, result.error) == ("done", None)
     assert values(result.events, "twice") == {(0,): 0.0, (1,): 2.0, (2,): 6.0}
-    assert _digest(project.path) == before
-    assert _digest(home) == before_home
-    assert not outside.exists()
+    assert [_digest(path) for path in (project.path, home, outside)] == before
     assert not list(Path(project.store, "scratch").glob("replay-*"))
 
 
 def test_the_next_replay_sees_nothing_of_the_last(project: Project) -> None:
     _make(project)
-    edit = _edit(WRITES.split("\n")[0] + "\n")
+    edit = _edit(WRITES[0].format(at="") + "\n")
     for _ in range(2):
         (result,) = project.replay(project.job(edit, ["twice"], (1, 2)))
         assert values(result.events, "twice") == {(1,): 2.0, (2,): 6.0}
@@ -133,25 +155,49 @@ def test_files_of_another_user_can_be_overwritten_privately(project: Project) ->
     assert (project.path / "data" / "log.txt").read_text() == "start"
 
 
-def test_weak_isolation_copies_and_refuses(project: Project, home: Path) -> None:
+@pytest.mark.parametrize("absolute", [False, True])
+def test_weak_isolation_keeps_what_python_writes_in_the_project_private(
+    project: Project, home: Path, outside: Path, absolute: bool
+) -> None:
+    """Relative paths all; absolute ones where `open` opens them: the rest of them is refused."""
     _make(project)
-    before, before_home = _digest(project.path), _digest(home)
-    inside = "\n".join(WRITES.splitlines()[:9]) + "\n"
-    (result,) = project.replay(
-        project.job(_edit(inside), ["twice"], (1, 2)),
-        options=Options(isolation="weak"),
-    )
+    before = [_digest(path) for path in (project.path, home, outside)]
+    private = [line for line in WRITES if not absolute or "open(" in line.partition(";")[0] or "np." in line]
+    for index, lines in enumerate([private, *([line] for line in WRITES if line not in private)]):
+        job = project.job(_edit(_statements(project, outside, lines, absolute=absolute)), ["twice"], (1, 2))
+        if "os.system" in lines[0]:
+            continue  # what other processes write by absolute path is not caught
+        (result,) = project.replay(job, options=Options(isolation="weak"))
+        assert _digest(project.path) == before[0], lines
+        if index == 0:
+            assert (result.state, result.error) == ("done", None)
+            assert values(result.events, "twice") == {(1,): 2.0, (2,): 6.0}
+    assert [_digest(path) for path in (project.path, home, outside)] == before
+
+
+@pytest.mark.parametrize("line", [line for line in OUTSIDE if "system" not in line])
+def test_weak_isolation_refuses_what_python_writes_elsewhere(
+    project: Project, home: Path, outside: Path, line: str
+) -> None:
+    _make(project)
+    before = [_digest(path) for path in (project.path, home, outside)]
+    job = project.job(_edit(_statements(project, outside, [line], absolute=True)), ["twice"], (1,))
+    (result,) = project.replay(job, options=Options(isolation="weak"))
+    assert result.state == "failed" or "ignore_errors" in line
+    assert "may not write here" in str(result.error) or "ignore_errors" in line
+    assert [_digest(path) for path in (project.path, home, outside)] == before
+
+
+@pytest.mark.torch
+def test_what_torch_writes_from_cpp_is_private(project: Project) -> None:
+    pytest.importorskip("torch")
+    _make(project)
+    (project.path / "data" / "model.pt").write_bytes(b"mine")
+    before = _digest(project.path)
+    line = f'import torch; torch.save(torch.zeros(9), "{project.path}/data/model.pt")\n'
+    (result,) = project.replay(project.job(_edit(line), ["twice"], (1,)), options=Options(isolation="strong"))
     assert (result.state, result.error) == ("done", None)
-    assert values(result.events, "twice") == {(1,): 2.0, (2,): 6.0}
-    for path in (str(project.path.parent / "made.txt"), str(home / "f")):
-        (result,) = project.replay(
-            project.job(_edit(f'open("{path}", "w").write("x")\n'), ["twice"], (1,)),
-            options=Options(isolation="weak"),
-        )
-        assert result.state == "failed"
-        assert "may not write here" in str(result.error)
     assert _digest(project.path) == before
-    assert _digest(home) == before_home
 
 
 def test_the_files_of_today_are_not_those_of_the_version(project: Project) -> None:
