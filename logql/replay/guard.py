@@ -6,8 +6,6 @@ import os
 import resource
 import time
 
-#: Tasks (threads included) that may live in a replay's PID namespace, where the kernel counts per namespace.
-MAX_TASKS = 16384
 #: Bytes that must stay free on the disk that a replay writes to.
 DISK_RESERVE = 256 << 20
 
@@ -22,15 +20,15 @@ def limit_resources(memory_bytes: int | None, disk_bytes: int | None) -> None:
     _write("/proc/self/oom_score_adj", "900")
 
 
-def limit_processes() -> None:
+def limit_processes(most: int) -> None:
     """Bound the number of tasks in this PID namespace; before Linux 6.14 the number is the whole machine's."""
     path = "/proc/sys/kernel/pid_max"
-    if _kernel() < (6, 14):
+    if kernel_version() < (6, 14):
         return
     try:
         with open(path, encoding="ascii") as file:
-            if int(file.read()) > MAX_TASKS:
-                _write(path, str(MAX_TASKS))
+            if int(file.read()) > most:
+                _write(path, str(most))
     except (OSError, ValueError):
         pass
 
@@ -101,7 +99,8 @@ def _disk_usage(directory: str) -> int:
     return total
 
 
-def _kernel() -> tuple[int, ...]:
+def kernel_version() -> tuple[int, ...]:
+    """Of Linux, as (major, minor); lower than any elsewhere."""
     release = os.uname().release.split("-")[0].split(".")[:2]
     return tuple(int(part) for part in release if part.isdigit()) if os.uname().sysname == "Linux" else (0,)
 

@@ -74,13 +74,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Options:
-    """How a pool replays. Limits are per segment; `threads` forces a thread count other than the recorded one."""
+    """How a pool replays. Limits are per segment; `threads` forces a thread count other than the recorded one.
+
+    `max_tasks` bounds processes and threads where the kernel counts them per namespace.
+    """
 
     workers: int | None = None
     threads: int | None = None
     isolation: Isolation | None = None
     memory_bytes: int | None = None
     disk_bytes: int | None = None
+    max_tasks: int = 16384
     timeout_floor_s: float = 60.0
     rtol: float = 1e-3
     atol: float = 1e-5

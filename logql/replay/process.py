@@ -109,6 +109,7 @@ class WorkerProcess:
             hidden=tree.hidden,
             memory_bytes=memory,
             disk_bytes=disk,
+            max_tasks=options.max_tasks,
             rtol=options.rtol,
             atol=options.atol,
         )

@@ -35,6 +35,7 @@ class WorkerSpec:
     hidden: tuple[str, ...] = ()
     memory_bytes: int | None = None
     disk_bytes: int | None = None
+    max_tasks: int = 16384
     rtol: float = 1e-3
     atol: float = 1e-5
     environment: Mapping[str, str] = field(default_factory=dict)

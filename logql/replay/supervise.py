@@ -88,7 +88,7 @@ def _hold(spec: WorkerSpec, results: int, spool: int, ready: int, go: int) -> in
 def _be_init(spec: WorkerSpec, results: int, spool: int) -> int:
     """First process of the PID namespace: when it ends, the kernel kills all others in it."""
     namespaces.mount_proc()
-    guard.limit_processes()
+    guard.limit_processes(spec.max_tasks)
     namespaces.seal_proc()
     child = _fork(lambda: _work(spec, results, spool))
     os.close(results)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from logql.replay.guard import kernel_version
 from logql.replay.job import Options
 from tests.replay.conftest import ROOT, Project, after, values
 
@@ -54,6 +55,19 @@ def test_a_bad_version_gives_its_reason(project: Project, bad: str, isolation: s
     assert result.state == "failed"
     assert BAD[bad] in str(result.error)
     assert result.covered == (0,)
+    assert values(result.events, "b") == {(0,): 0.0}
+    assert not _processes(job.id)
+
+
+@pytest.mark.skipif(kernel_version() < (6, 14), reason="the kernel counts processes for the whole machine")
+def test_a_fork_bomb_is_bounded(project: Project) -> None:
+    bomb = "exec('while True: os.fork()')"
+    project.write("train.py", GOOD.replace("{bad}", bomb))
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    job = project.job(EDIT, ["b"], (0, 3))
+    (result,) = project.replay(job, options=Options(isolation="strong", max_tasks=400))
+    assert result.state == "failed"
+    assert "BlockingIOError" in str(result.error)
     assert values(result.events, "b") == {(0,): 0.0}
     assert not _processes(job.id)
 
@@ -101,6 +115,7 @@ import sys, time
 sys.path.insert(0, {root!r})
 from tests.replay.conftest import Project, after
 from logql.replay.pool import LocalPool
+from logql.replay.guard import kernel_version
 from logql.replay.job import Options
 from pathlib import Path
 project = Project(Path({path!r}))
