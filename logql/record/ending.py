@@ -20,6 +20,8 @@ class Ending:
     """
 
     def __init__(self) -> None:
+        #: whether `sys.exit` was called, and how it was last
+        self._exits = False
         self._exit: SystemExit | None = None
         self._original: Callable[..., Any] | None = None
         self._frame: FrameType | None = None
@@ -34,6 +36,7 @@ class Ending:
         def exit(code: Any = None, /) -> Any:  # noqa: A001
             """Exit the interpreter by raising SystemExit(code)."""
             if threading.current_thread() is threading.main_thread():
+                self._exits = True
                 self._exit = None if code in (None, 0) else SystemExit(code)
             original(code)
 
@@ -44,7 +47,14 @@ class Ending:
         error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
         if isinstance(error, BaseException):
             return error
-        return None if self._frame is None or _returned(self._frame) else self._exit
+        return self._exit if self._was_left() else None
+
+    def is_unknown(self) -> bool:
+        """Whether the script was left by a SystemExit that did not come from `sys.exit`: its code is not to be had."""
+        return self._was_left() and not self._exits
+
+    def _was_left(self) -> bool:
+        return self._frame is not None and not _returned(self._frame)
 
 
 def _returned(frame: FrameType) -> bool:

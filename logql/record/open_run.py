@@ -95,8 +95,11 @@ class OpenRun:
         self.flusher.sync()
         self.tick()
 
-    def close(self, status: RunStatus, error: str | None) -> None:
-        """End the run: everything is on disk, the catalog knows how it ended, a process of its own seals it."""
+    def close(self, status: RunStatus, error: str | None, *, note_exit_code: bool = False) -> None:
+        """End the run: everything is on disk, the catalog knows how it ended, a process of its own seals it.
+
+        With `note_exit_code`, who seals it learns from the exit code of this process whether it failed.
+        """
         if self._capture is not None:
             self._capture.stop()
         self.main_loops.close()
@@ -108,8 +111,9 @@ class OpenRun:
             self._save(status=status, error=error, ended_at=time.time())
         try:
             self.catalog.close()
-            for lock in filter(None, self._locks):
-                lock.release()
+            if not (note_exit_code and liveness.note_exit_code(self.location.store, self.run.id)):
+                for lock in filter(None, self._locks):
+                    lock.release()
         except Exception as exc:
             guard.failed("store", "the run may appear as killed", exc)
         self._start_sealing()

@@ -159,9 +159,12 @@ class Recorder:
             return None
         return open_run(Wanted(script, settings.locate(script.directory), name, tags))
 
-    def _close(self, run: OpenRun, error: BaseException | None) -> None:
+    def _close(self, run: OpenRun, error: BaseException | None, *, note_exit_code: bool = False) -> None:
         try:
-            run.close("finished" if error is None else "failed", None if error is None else describe_error(error))
+            if error is None:
+                run.close("finished", None, note_exit_code=note_exit_code)
+            else:
+                run.close("failed", describe_error(error))
         except Exception as exc:
             guard.failed("store", "the end of the run is not recorded", exc)
 
@@ -171,7 +174,7 @@ class Recorder:
             self._exited = True
             run, self._run = self._run, None
             if isinstance(run, OpenRun):
-                self._close(run, ending.error())
+                self._close(run, ending.error(), note_exit_code=ending.is_unknown())
             elif run is not None:
                 run.close()
             api.send_events_to(api.discard)

@@ -97,6 +97,33 @@ def has_lost_main(store: str, run: str) -> bool:
     return os.path.exists(path) and not is_held(path)
 
 
+def exit_note(store: str, run: str) -> str:
+    """Path of the file to which the C library writes the exit code of the process that opened `run`, if asked to."""
+    return os.path.join(store, layout.WAL, f"{run}.exit")
+
+
+def note_exit_code(store: str, run: str) -> bool:
+    """Have this process's exit code written when it ends, which Python tells nobody; whether the C library can."""
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    library.fopen.restype = ctypes.c_void_p
+    path, mode = os.fsencode(exit_note(store, run)), b"w"
+    file = library.fopen(path, mode) if hasattr(library, "on_exit") else None
+    # fputc(code, file) is what on_exit is made for: a function of the code and of one pointer
+    return file is not None and library.on_exit(library.fputc, ctypes.c_void_p(file)) == 0
+
+
+def read_exit_code(store: str, run: str) -> int | None:
+    """What `note_exit_code` asked for."""
+    try:
+        with open(exit_note(store, run), "rb") as file:
+            data = file.read(1)
+    except FileNotFoundError:
+        return None
+    return data[0] if data else None
+
+
 def is_held(path: str) -> bool:
     """Whether a live process holds the lock file `path`; a missing file is held by nobody."""
     try:

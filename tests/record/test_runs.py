@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from logql.record import identity
+from logql.store.seal import recover
 from tests.record.running import (
     environment,
     read_entered,
@@ -67,7 +68,15 @@ def test_calls_return_their_values(tmp_path: Path) -> None:
         ("import sys\ntry:\n    sys.exit(3)\nexcept SystemExit:\n    logql.log('after', 1)", 0, "finished", None),
         ("import sys\ndef main():\n    return sys.exit('no data')\nmain()", 1, "failed", "SystemExit: no data"),
         ("raise SystemExit(0)", 0, "finished", None),
-        ("raise KeyboardInterrupt", None, "failed", "KeyboardInterrupt"),
+        ("raise SystemExit", 0, "finished", None),
+        ("raise SystemExit(4)", 4, "failed", "SystemExit: 4"),
+        ("def main():\n    raise SystemExit('no data')\nmain()", 1, "failed", "SystemExit: 1"),
+        ("raise SystemExit(len('three'))", 5, "failed", "SystemExit: 5"),
+        ("exit(6)", 6, "failed", "SystemExit: 6"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\ninput()", -15, "killed", None),
+        ("import os\nlogql.flush()\nos._exit(0)", 0, "killed", None),
+        ("import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start()\nt.join()", 0, "finished", None),
+        ("raise KeyboardInterrupt", -2, "failed", "KeyboardInterrupt"),
     ],
 )
 def test_a_run_ends_as_its_script_ends(
@@ -76,9 +85,11 @@ def test_a_run_ends_as_its_script_ends(
     record(
         tmp_path, f"import logql\nfor i in logql.loop('i', range(2)):\n    logql.log('x', i)\n{ending}\n", expect=code
     )
+    assert read_values(tmp_path / ".logql", "x") == ([0, 1] if status != "killed" or code == 0 else [])
+    recover(str(tmp_path / ".logql"))
     run = read_run(tmp_path / ".logql")
     assert (run.status, run.error) == (status, error)
-    assert read_values(tmp_path / ".logql", "x") == [0, 1]
+    assert os.listdir(tmp_path / ".logql/wal") == []
 
 
 def test_a_caught_exit_is_no_failure(tmp_path: Path) -> None:
