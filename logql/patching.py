@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 from logql.catalog.virtual import ProjectSources, pin_key
 from logql.errors import ProgrammingError
 from logql.model import LogStatement, Placement, Version
-from logql.propagate.compose import place_all
-from logql.propagate.imports import reachable
-from logql.versions.history import read_files
 
 if TYPE_CHECKING:
     from logql.session import Session
@@ -44,14 +41,16 @@ def place_in_version(session: Session, name: str, version: str, pin: tuple[str, 
     if script is None:
         raise ProgrammingError(f"no run of version {found.id} is left")
     sources = ProjectSources(session.catalog, session.project, snapshot)
-    statements = sources.statements(name, script)
-    if statements is None:
-        raise ProgrammingError(f"no source of {script} logs {name!r}", candidates=sorted(sources.names())[:10])
-    old = reachable(read_files(session.store, session.project, found), script)
-    pins = dict.fromkeys(statements.found, pin) if pin else None
-    _, placements = place_all(statements.files, statements.found, old, pins)
-    rows = tuple((statement, placements[statement]) for statement in statements.found)
+    placed = sources.place(name, found.id, script, pin)
+    if placed is None:
+        raise ProgrammingError(_no_source(sources, name, found.id, script), candidates=sorted(sources.names())[:10])
+    statements = placed.statements
+    rows = tuple((statement, placed.placements[statement]) for statement in statements.found)
     return Placing(name, found, script, statements.version or _FROM_TODAY, rows, pin)
+
+
+def _no_source(sources: ProjectSources, name: str, version: str, script: str) -> str:
+    return sources.status(name, version, script).reason or f"no source of {script} logs {name!r}"
 
 
 def keep_pin(session: Session, placing: Placing) -> None:

@@ -29,6 +29,9 @@ class Status:
     origin: str | None = None
     line: int | None = None
     file: str | None = None
+    #: version and script whose patched source the statements were taken from, where today's own did not do
+    via: tuple[str, str] | None = None
+    hops: int = 0
 
 
 OWN = Status("own")

@@ -1,21 +1,22 @@
 """Virtual columns: which names today's source logs, and where their statements go in each version.
 
-A placement is computed once per version and statement and kept in the store.
+A placement is computed once per content and statement, and kept in the store per version.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
+from logql.catalog.lineage import Successor, find_successor
 from logql.catalog.made import Made, made_from
+from logql.catalog.placing import Pin, Placed, Placer, Statements, Target
 from logql.catalog.schema import UNKNOWN_TYPE, Column
 from logql.catalog.status import OWN, Status
 from logql.errors import StoreError
-from logql.model import Level, LogStatement, Placement, Run, Version
+from logql.model import LogStatement, Run, Version
 from logql.propagate.compose import place_all
 from logql.propagate.imports import reachable
 from logql.propagate.statements import find_statements, glob_of, names_logged
@@ -25,24 +26,8 @@ from logql.versions.history import read_files, read_worktree
 
 _KIND = "placement"
 _PIN = "pin"
-
-#: File and line in an old version's own text, as a person chose them.
-Pin = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Statements:
-    """The log statements of one name, all of one tree: `version` is None for today's work tree."""
-
-    version: str | None
-    files: Mapping[str, str]
-    found: tuple[LogStatement, ...]
-
-    @cached_property
-    def digest(self) -> str:
-        """Identifies the statements and the files that they stand in."""
-        parts = [f"{s.file}:{s.line}:{s.text}\0{self.files[s.file]}" for s in self.found]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+#: Counts changes of how statements are placed: what an older logql kept is computed anew.
+_RULES = 2
 
 
 class ProjectSources:
@@ -55,6 +40,9 @@ class ProjectSources:
         self._statements: dict[tuple[str, str], Statements | None] = {}
         self._status: dict[tuple[str, str, str], Status] = {}
         self._trees: dict[tuple[str | None, str], Mapping[str, str]] = {}
+        self._lineages: dict[str, tuple[Target, ...]] = {}
+        self._successors: dict[str, Successor | None] = {}
+        self._placer = Placer(self)
 
     @cached_property
     def _versions(self) -> Mapping[str, Version]:
@@ -93,7 +81,7 @@ class ProjectSources:
         """Names that today's source logs in a file that some run's script reaches, and made columns."""
         found = set(self._made)
         for script in self._scripts:
-            found |= {s.name for s in find_statements(self._tree(None, script)) if s.name is not None}
+            found |= {s.name for s in find_statements(self._tree_or_likely(script)) if s.name is not None}
         return {name: Column(name, UNKNOWN_TYPE, frozenset(), name not in self._recorded) for name in sorted(found)}
 
     def is_stale(self) -> bool:
@@ -102,7 +90,7 @@ class ProjectSources:
         if not used:
             return False
         now = read_worktree(self._project)
-        return any(reachable(now, script) != files for script, files in used.items())
+        return any(reachable(now, self._ends.get(script, script)) != files for script, files in used.items())
 
     def prepare(self, name: str, pairs: Collection[tuple[str, str]]) -> None:
         """Keep what is computed now for all of `pairs` in one transaction."""
@@ -125,18 +113,38 @@ class ProjectSources:
             return OWN
         statements = self.statements(name, script)
         if statements is None:
-            return OWN
-        pin = self._pin(name, version, script)
-        key = f"{version}:{script}:{name}:{statements.digest}" + (f":{pin[0]}:{pin[1]}" if pin else "")
+            return self._lost(name, script)
+        key = f"{_RULES}:{version}:{script}:{name}:{statements.digest}:{self._pins_of(name, script)}"
         if key not in self._kept:
-            self._kept[key] = _to_json(self._place(statements, version, script, pin))
+            self._kept[key] = _to_json(self._find_place(name, (version, script)))
         return _from_json(self._kept[key], statements)
+
+    def _find_place(self, name: str, target: Target) -> Status:
+        if not self.tree(*target):
+            return Status("refused", reason=f"the source of {target[0]} has no {target[1]}")
+        return self._placer.find(name, target)
+
+    def _lost(self, name: str, script: str) -> Status:
+        """What a name is in a script without a source for it: refused if what it likely became has one."""
+        found = self.successor(script) if script in self._gone else None
+        if found is None or self._likely_statements(name, script) is None:
+            return OWN
+        reason = (
+            f"{script} is no longer there; {found.path} ({found.likeness:.0%} alike) may be what became of it: "
+            f"`logql patch {name} VERSION --at {script}:LINE` says where its statement goes"
+        )
+        return Status("refused", reason=reason, confidence=0.0)
+
+    def _pins_of(self, name: str, script: str) -> str:
+        """Identifies the pins of a name: each counts for the versions around it."""
+        pins = [(target, pin) for target in self.lineage(script) if (pin := self.pin(name, target)) is not None]
+        return hashlib.sha256(repr(pins).encode()).hexdigest()[:12] if pins else ""
 
     def _logs(self, version: str, script: str, name: str) -> bool:
         """Whether the version's own source logs the name."""
         key = f"logged:{version}:{script}"
         if key not in self._kept:
-            self._kept[key] = sorted(names_logged(self._tree(version, script)))
+            self._kept[key] = sorted(names_logged(self.tree(version, script)))
         globs = self._kept[key]
         return isinstance(globs, list) and any(_matches(str(glob), name) for glob in globs)
 
@@ -148,15 +156,27 @@ class ProjectSources:
         return self._statements[key]
 
     def _find_statements(self, name: str, script: str) -> Statements | None:
+        targets: list[tuple[str | None, str]] = [(None, script), *self.lineage(script)]
+        for version, path in targets:
+            found = self._statements_of(name, version, self.tree(version, path))
+            if found is not None:
+                return found
+        return self._likely_statements(name, script) if self._pins_of(name, script) else None
+
+    def _likely_statements(self, name: str, script: str) -> Statements | None:
+        """Those of what a script that is gone likely became: only for places that a person chose."""
+        return self._statements_of(name, None, self._tree_or_likely(script))
+
+    def _statements_of(self, name: str, version: str | None, files: Mapping[str, str]) -> Statements | None:
         made = self._made.get(name)
-        for version in (None, *(version.id for version in self._scripts.get(script, ()))):
-            files = self._tree(version, script)
-            if made is not None:
-                files = made.write_into(name, files) or {}
-            found = tuple(s for s in find_statements(files) if self._can_log(s, name))
-            if found:
-                return Statements(version, files, found)
-        return None
+        if made is not None:
+            files = made.write_into(name, files) or {}
+        return self.statements_in(name, files, version)
+
+    def statements_in(self, name: str, files: Mapping[str, str], version: str | None) -> Statements | None:
+        """The statements in a tree that can log a name."""
+        found = tuple(s for s in find_statements(files) if self._can_log(s, name))
+        return Statements(version, files, found) if found else None
 
     def _can_log(self, statement: LogStatement, name: str) -> bool:
         """A pattern stands for a name only if some run recorded that name."""
@@ -164,56 +184,39 @@ class ProjectSources:
             return statement.name == name
         return name in self._recorded and _matches(glob_of(statement), name)
 
-    def _pin(self, name: str, version: str, script: str) -> Pin | None:
+    def pin(self, name: str, target: Target) -> Pin | None:
         """The place that a person pinned for `name` in a version (`logql patch --at`)."""
-        kept = self._pins.get(pin_key(version, script, name))
+        kept = self._pins.get(pin_key(*target, name))
         return (str(kept["file"]), int(kept["line"])) if isinstance(kept, dict) else None
 
-    def _place(self, statements: Statements, version: str, script: str, pin: Pin | None) -> Status:
-        old = self._tree(version, script)
-        if not old:
-            return Status("refused", reason=f"the source of {version} has no {script}")
-        pins = dict.fromkeys(statements.found, pin) if pin else None
-        patched, placements = place_all(statements.files, statements.found, old, pins)
-        found = [placements[statement] for statement in statements.found if statement in placements]
-        refused = next((placement for placement in found if placement.reason is not None), None)
-        if patched is None or refused is not None:
-            reason = refused.reason if refused is not None else "its statement has no place there"
-            return Status("refused", reason=reason, confidence=min((p.confidence for p in found), default=0.0))
-        return _placed(found)
+    def place(self, name: str, version: str, script: str, pin: Pin | None = None) -> Placed | None:
+        """Where the statements of a name go in a version, pinned or not; None where no source has any."""
+        if pin is None:
+            return self._placer.place(name, (version, script), self.status(name, version, script).via)
+        statements = self.statements(name, script) or self._likely_statements(name, script)
+        return self._placer.place_pinned(name, (version, script), statements, pin) if statements is not None else None
 
     def patched(self, names: Iterable[str], run: Run) -> tuple[dict[str, str] | None, str | None]:
         """The files of the run's version that differ once the statements of `names` are in, or a reason."""
-        original = self._tree(run.version, run.script)
+        target = (run.version, run.script)
+        original = self.tree(*target)
         files = dict(original)
         pins: dict[LogStatement, Pin] = {}
+        sources: list[Statements] = []
         for name in sorted(names):
-            statements = self.statements(name, run.script)
-            if statements is None:
+            source = self._placer.source(name, target, self.status(name, *target).via)
+            if source is None:
                 return None, f"no source logs {name}"
-            pin = self._pin(name, run.version, run.script)
-            pins |= dict.fromkeys(statements.found, pin) if pin else {}
-        for tree, wanted in self._by_tree(names, run.script):
+            pin = self.pin(name, target)
+            pins |= dict.fromkeys(source.found, pin) if pin else {}
+            sources.append(source)
+        for tree, wanted in _by_tree(sources):
             placed, placements = place_all(tree.files, wanted, files, pins)
-            if placed is None:
-                reasons = [placement.reason for placement in placements.values() if placement.reason]
+            reasons = [placement.reason for placement in placements.values() if placement.reason]
+            if placed is None or reasons:
                 return None, reasons[0] if reasons else "the statements do not fit beside each other"
             files.update(placed)
         return {path: text for path, text in files.items() if original.get(path) != text}, None
-
-    def _by_tree(self, names: Iterable[str], script: str) -> list[tuple[Statements, list[LogStatement]]]:
-        """Statements of several names, those of one tree together."""
-        found: list[tuple[Statements, list[LogStatement]]] = []
-        for name in sorted(names):
-            statements = self.statements(name, script)
-            if statements is None:
-                continue
-            same = next((wanted for tree, wanted in found if tree.files == statements.files), None)
-            if same is None:
-                same = []
-                found.append((statements, same))
-            same += [statement for statement in statements.found if statement not in same]
-        return found
 
     def _read(self, version: Version) -> Mapping[str, str]:
         """The files of a version; none where its code is lost, which makes its cells unfillable."""
@@ -222,19 +225,79 @@ class ProjectSources:
         except StoreError:
             return {}
 
-    def _tree(self, version: str | None, script: str) -> Mapping[str, str]:
-        """The script and the files that it imports, in a version or (None) in today's work tree."""
+    def tree(self, version: str | None, script: str) -> Mapping[str, str]:
+        """The script and the files that it imports, in a version or (None) in the work tree, wherever it is there."""
         key = (version, script)
         if key not in self._trees:
-            files: Mapping[str, str]
             if version is None:
-                files = read_worktree(self._project)
-            elif version in self._versions:
-                files = self._read(self._versions[version])
+                self._trees[key] = self._today(self._ends.get(script, script))
             else:
-                files = {}
-            self._trees[key] = reachable(files, script)
+                files = self._read(self._versions[version]) if version in self._versions else {}
+                self._trees[key] = reachable(files, script)
         return self._trees[key]
+
+    def _tree_or_likely(self, script: str) -> Mapping[str, str]:
+        """Today's tree of a script, or that of what it likely became, whose names its runs can be asked for."""
+        successor = self.successor(script) if script in self._gone else None
+        return self.tree(None, script) if successor is None else self._today(successor.path)
+
+    def _today(self, path: str) -> Mapping[str, str]:
+        return reachable(read_worktree(self._project), path)
+
+    @cached_property
+    def _ends(self) -> Mapping[str, str]:
+        """Where each script is today, or the last path under which it is surely known to have been."""
+        today = read_worktree(self._project)
+        found = {}
+        for script in self._scripts:
+            path, seen = script, {script}
+            while path not in today and path in self._scripts:
+                successor = self.successor(path)
+                if successor is None or not successor.sure or successor.path in seen:
+                    break
+                path = successor.path
+                seen.add(path)
+            found[script] = path
+        return found
+
+    @cached_property
+    def _gone(self) -> frozenset[str]:
+        """Scripts of which today's work tree has no trace that is sure."""
+        today = read_worktree(self._project)
+        return frozenset(script for script, end in self._ends.items() if end not in today)
+
+    def successor(self, script: str) -> Successor | None:
+        """What goes on with a script: a script of later runs, or a file of today's that its last version lacks."""
+        if script not in self._successors:
+            self._successors[script] = self._find_successor(script)
+        return self._successors[script]
+
+    def _find_successor(self, script: str) -> Successor | None:
+        if script not in self._scripts:
+            return None
+        last = self._scripts[script][0]
+        before = self._read(last)
+        if script not in before:
+            return None
+        candidates = {path: text for path, text in read_worktree(self._project).items() if path not in before}
+        for other, versions in self._scripts.items():
+            later = [version for version in versions if version.ordinal > last.ordinal]
+            if other not in before and later:
+                candidates[other] = self._read(later[-1]).get(other, "")
+        return find_successor(before[script], candidates)
+
+    def lineage(self, script: str) -> Sequence[Target]:
+        """The versions that ran the script, under whatever path, the newest first."""
+        if script not in self._lineages:
+            end = self._ends.get(script, script)
+            found = {
+                (version.id, path): version.ordinal
+                for path, versions in self._scripts.items()
+                if self._ends[path] == end
+                for version in versions
+            }
+            self._lineages[script] = tuple(sorted(found, key=lambda target: -found[target]))
+        return self._lineages[script]
 
 
 def pin_key(version: str, script: str, name: str) -> str:
@@ -242,22 +305,16 @@ def pin_key(version: str, script: str, name: str) -> str:
     return f"{version}:{script}:{name}"
 
 
-def _placed(placements: Sequence[Placement]) -> Status:
-    levels: dict[Level, None] = {}
-    for placement in placements:
-        levels.update(dict.fromkeys(placement.levels))
-    prints = [placement.fingerprint or "" for placement in placements]
-    fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256("\0".join(prints).encode()).hexdigest()[:24]
-    first = placements[0]
-    return Status(
-        "placed",
-        levels=tuple(levels),
-        fingerprint=fingerprint,
-        once=len(placements) == 1 and first.once,
-        confidence=min(placement.confidence for placement in placements),
-        file=first.file,
-        line=first.line,
-    )
+def _by_tree(sources: Iterable[Statements]) -> list[tuple[Statements, list[LogStatement]]]:
+    """Statements of several names, those of one tree together."""
+    found: list[tuple[Statements, list[LogStatement]]] = []
+    for source in sources:
+        same = next((wanted for tree, wanted in found if tree.files == source.files), None)
+        if same is None:
+            same = []
+            found.append((source, same))
+        same += [statement for statement in source.found if statement not in same]
+    return found
 
 
 def _to_json(status: Status) -> dict[str, object]:
@@ -270,13 +327,16 @@ def _to_json(status: Status) -> dict[str, object]:
         "confidence": status.confidence,
         "file": status.file,
         "line": status.line,
+        "via": list(status.via) if status.via else None,
+        "hops": status.hops,
     }
 
 
 def _from_json(value: object, statements: Statements) -> Status:
     assert isinstance(value, dict)
     levels = tuple(tuple(level) for level in value["levels"])
-    return Status(**{**value, "levels": levels}, statements=statements.found, origin=statements.version)
+    via = tuple(value["via"]) if value["via"] else None
+    return Status(**{**value, "levels": levels, "via": via}, statements=statements.found, origin=statements.version)
 
 
 def _matches(glob: str, name: str) -> bool:

@@ -227,4 +227,4 @@ def _lines(spots: Sequence[Spot]) -> tuple[tuple[str, int], ...]:
         near = spot.after or spot.before
         if near is not None:
             found.append((spot.unit.outline.path, getattr(near.node, "lineno", 0)))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
