@@ -100,6 +100,6 @@ def test_likeness_decides_and_rivals_do_not() -> None:
     one = find_successor(OLD, {"pkg/train.py": NEW, "x.py": "import logql\n"})
     assert one is not None
     assert (one.path, one.sure) == ("pkg/train.py", True)
-    two = find_successor(OLD, {"a.py": NEW, "b.py": OLD})
+    two = find_successor(OLD, {"a.py": NEW, "b.py": NEW})
     assert two is not None
     assert not two.sure
