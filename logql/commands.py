@@ -42,6 +42,8 @@ def run_sql(arguments: argparse.Namespace) -> int:
         for statement in _split(texts):
             cursor = connection.cursor()
             cursor.execute(statement, _parameters(arguments.param))
+            if arguments.plot and cursor.description is not None:
+                cursor.arrow()  # kept whole, to be drawn when it is printed
             print_result(cursor, arguments.format)
         if arguments.plot and cursor is not None:
             write_chart(cursor.arrow(), arguments.plot)

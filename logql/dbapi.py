@@ -27,7 +27,7 @@ from logql.errors import (
     Warning,
 )
 from logql.options import Options
-from logql.rows import python_rows
+from logql.rows import Result
 from logql.session import Session
 from logql.settings import locate
 from logql.sql.parameters import Parameters
@@ -251,9 +251,7 @@ class Cursor:
         self.description: Description | None = None
         self.rowcount = -1
         self.messages: list[tuple[type[Warning], str]] = []
-        self._table: pa.Table | None = None
-        self._next = 0
-        self._rows: list[Row] | None = None
+        self._result: Result | None = None
         self._closed = False
         self._owned: Connection | None = None
 
@@ -283,11 +281,11 @@ class Cursor:
         answer = outcome.answer
         self.rowcount = answer.count
         if answer.types:
-            self._table = answer.table
-            self.rowcount = answer.table.num_rows
-            names = answer.table.column_names
+            self._result = result = Result(answer)
+            self.rowcount = result.count
             self.description = [
-                (name, type_, None, None, None, None, None) for name, type_ in zip(names, answer.types, strict=True)
+                (name, type_, None, None, None, None, None)
+                for name, type_ in zip(result.names, result.types, strict=True)
             ]
 
     def executemany(self, query: str, parameters: Iterable[Sequence[object] | Mapping[str, object]]) -> Cursor:
@@ -301,34 +299,24 @@ class Cursor:
 
     def fetchone(self) -> Row | None:
         """The next row, or None."""
-        rows = self._fetched()
-        if self._next >= len(rows):
-            return None
-        self._next += 1
-        return rows[self._next - 1]
+        rows = self._fetched(1)
+        return rows[0] if rows else None
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """The next rows, `arraysize` by default."""
-        rows = self._fetched()
-        end = self._next + (self.arraysize if size is None else size)
-        found = rows[self._next : end]
-        self._next += len(found)
-        return found
+        return self._fetched(self.arraysize if size is None else size)
 
     def fetchall(self) -> list[Row]:
         """All rows that are left."""
-        return self.fetchmany(len(self._fetched()))
+        return self._fetched(None)
 
     def arrow(self) -> pa.Table:
-        """The whole result as an Arrow table."""
-        self._check()
-        if self._table is None:
-            raise ProgrammingError("the last statement gave no result")
-        return self._table
+        """The whole result as an Arrow table. Of a large one, no rows may have been fetched."""
+        return self._open_result().table()
 
     def fetch_record_batch(self, rows: int = 100_000) -> pa.RecordBatchReader:
-        """The whole result as an Arrow reader, in batches of up to `rows` rows."""
-        return self.arrow().to_reader(max_chunksize=rows)
+        """The whole result as an Arrow reader, in batches of up to `rows` rows; a large one is read only once."""
+        return self._open_result().reader(rows)
 
     def df(self) -> pandas.DataFrame:
         """The whole result as a pandas DataFrame."""
@@ -356,14 +344,23 @@ class Cursor:
             owned.close()
 
     def _clear(self) -> None:
-        self._table, self._rows, self._next = None, None, 0
-        self.description, self.rowcount = None, -1
+        if self._result is not None:
+            self._result.close()
+        self._result, self.description, self.rowcount = None, None, -1
 
-    def _fetched(self) -> list[Row]:
-        if self._rows is None:
-            self._rows = python_rows(self.arrow(), [column[1] for column in self.description or ()])
+    def _fetched(self, most: int | None) -> list[Row]:
+        result = self._open_result()
+        try:
+            return result.fetch(most)
+        except KeyboardInterrupt:
+            self.connection.session.interrupt()
+            raise Interrupted("the query was cancelled; what was filled is kept") from None
+
+    def _open_result(self) -> Result:
         self._check()
-        return self._rows
+        if self._result is None:
+            raise ProgrammingError("the last statement gave no result")
+        return self._result
 
     def _check(self) -> None:
         if self._closed:

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -44,25 +45,35 @@ def write_table(schema: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextI
     names = list(schema.names)
     if names == ["explain_key", "explain_value"]:
         return _write_plans(rows, stream)
-    cells = [[show(value) for value in row.values()] for row in rows]
-    count = len(cells)
+    cells, count = _shown_cells(rows, len(names), TERMINAL_ROWS if stream.isatty() else None)
     right = [_is_number(field.type) for field in schema]
     styled = use_colour(stream)
     widths = [max([_width(name), *(_width(row[i]) for row in cells)]) for i, name in enumerate(names)]
     shown = _fit(widths, _terminal_width(stream))
-    head = TERMINAL_ROWS // 2
-    if stream.isatty() and count > TERMINAL_ROWS:
-        cells = [*cells[:head], ["..."] * len(names), *cells[-head:]]
     names, widths, right = names[: len(shown)], shown, right[: len(shown)]
     _write_row(stream, names, widths, right, _BOLD if styled else "")
     stream.write("  ".join("-" * width for width in widths) + "\n")
     for row in cells:
         _write_row(stream, row[: len(widths)], widths, right, "", _DIM if styled else "")
     left_out = [f"{len(schema.names) - len(shown)} columns" if len(shown) < len(schema.names) else ""]
-    left_out.append(f"{count - 2 * head} of {count} rows" if len(cells) < count else "")
+    left_out.append(f"{count - len(cells) + 1} of {count} rows" if len(cells) < count else "")
     if any(left_out):
         stream.write(f"({' and '.join(filter(None, left_out))} not shown: use --format csv or a narrower query)\n")
     return count
+
+
+def _shown_cells(rows: Iterable[dict[str, Any]], columns: int, most: int | None) -> tuple[list[list[str]], int]:
+    """The cells of all rows, or of the first and last `most` with a row of dots between; and the number of rows."""
+    head: list[list[str]] = []
+    tail: deque[dict[str, Any]] = deque(maxlen=most and most // 2)
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        if most is None or count <= most - most // 2:
+            head.append([show(value) for value in row.values()])
+        else:
+            tail.append(row)
+    gap = [["..."] * columns] if len(head) + len(tail) < count else []
+    return [*head, *gap, *([show(value) for value in row.values()] for row in tail)], count
 
 
 def _write_plans(rows: Iterable[dict[str, Any]], stream: TextIO) -> int:

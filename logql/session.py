@@ -117,7 +117,10 @@ class Session:
         if bound.virtual and bound.needs_values:
             self._tell_unfillable(bound)
         self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
-        return self._from_settled(bound) or self.engine.run(bound, parameters)
+        answer = self._from_settled(bound) or self.engine.run(bound, parameters, in_parts=True)
+        if answer.rest is not None:
+            answer.rest.hold(self.history, self._pinned)
+        return answer
 
     def _from_settled(self, bound: BoundQuery) -> Answer | None:
         """The answer from rows without missing cells alone, where there are as many as the query's LIMIT asks for."""
@@ -130,7 +133,7 @@ class Session:
     def _foreign(self, sql: str, parameters: Parameters, world: StoreWorld) -> Answer:
         """Run what concerns DuckDB alone; a relation that nobody knows gets logql's candidates."""
         try:
-            return self.engine.execute(sql, parameters)
+            return self.engine.execute(sql, parameters, in_parts=True)
         except BindError as error:
             if error.message.startswith("Table with name"):
                 bind_query(sql, world)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import weakref
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from logql.execute.errors import translate
 from logql.execute.fixed import Comments, fixed_table, output_sql
 from logql.execute.lower import Lowered, lower
 from logql.execute.origins import count_origins
+from logql.execute.rest import BATCH_ROWS, HELD_BYTES, Rest, next_batch
 from logql.execute.runs import RUNS_TABLE, RunColumns
 from logql.execute.sqltext import ident, texts
 from logql.execute.tables import Tables
@@ -38,11 +40,15 @@ Parameters = Sequence[object] | Mapping[str, object] | None
 
 @dataclass(frozen=True)
 class Answer:
-    """A result: its rows, and DuckDB's names of its columns' types. `count` is of a statement that changed rows."""
+    """A result: its rows, and DuckDB's names of its columns' types. `count` is of a statement that changed rows.
+
+    Of a large result that was asked for in parts, `table` has the first rows and `rest` the others.
+    """
 
     table: pa.Table
     types: tuple[str, ...]
     count: int = -1
+    rest: Rest | None = None
 
 
 class Database:
@@ -72,6 +78,8 @@ class Engine:
         self._connection = database.cursor()
         self._connection.execute("SET python_enable_replacements = false")
         self._lock = threading.RLock()
+        self._open: weakref.ref[Rest] | None = None
+        self._lent: list[str] = []
         self._lowered: dict[tuple[LogsRef, bool], Lowered] = {}
         self._any: dict[Hashable, bool] = {}
         self._history: History | None = None
@@ -81,6 +89,8 @@ class Engine:
 
     def close(self) -> None:
         """Close the connection to DuckDB."""
+        if (opened := self._opened()) is not None:
+            opened.close()
         self._connection.close()
 
     def interrupt(self) -> None:
@@ -113,7 +123,8 @@ class Engine:
             "UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'"
         )
         try:
-            return frozenset(str(name).lower() for (name,) in self._connection.execute(sql).fetchall())
+            with self._lock:
+                return frozenset(str(name).lower() for (name,) in self._free().execute(sql).fetchall())
         except duckdb.Error as error:
             raise translate(error, rewritten=True) from error
 
@@ -121,18 +132,18 @@ class Engine:
         """Columns of what DuckDB finds under `relation` in a FROM."""
         try:
             with self._lock:
-                found = self._connection.sql(f"SELECT * FROM {relation} LIMIT 0")
+                found = self._free().sql(f"SELECT * FROM {relation} LIMIT 0")
                 return [str(name) for name in found.columns]
         except duckdb.Error:
             return None
 
     # -- queries
 
-    def run(self, bound: BoundQuery, parameters: Parameters = None) -> Answer:
+    def run(self, bound: BoundQuery, parameters: Parameters = None, *, in_parts: bool = False) -> Answer:
         """Run a bound query."""
         tables: Tables = {}
         sql = self._final(bound, tables)
-        answer = self.execute(sql, parameters, tables, rewritten=bool(bound.refs))
+        answer = self.execute(sql, parameters, tables, rewritten=bool(bound.refs), in_parts=in_parts)
         return answer if bound.patches is not None else _unqualified(answer, bound)
 
     def sql_of(self, bound: BoundQuery) -> str:
@@ -153,19 +164,60 @@ class Engine:
         return self.execute(sql, None, tables, rewritten=True).table
 
     def execute(
-        self, sql: str, parameters: Parameters = None, tables: Tables | None = None, rewritten: bool = False
+        self,
+        sql: str,
+        parameters: Parameters = None,
+        tables: Tables | None = None,
+        rewritten: bool = False,
+        in_parts: bool = False,
     ) -> Answer:
-        """Run SQL of DuckDB's over registered tables."""
+        """Run SQL of DuckDB's over registered tables. With `in_parts`, a large result is read as it is fetched."""
         try:
-            with self._lock, self._registered(tables or {}):
-                if parameters:
-                    params: Any = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
-                    found = self._connection.sql(sql, params=params)
-                else:
-                    found = self._connection.sql(sql)
-                return _answer(found, sql)
+            with self._lock:
+                connection = self._free()
+                self._lend(tables or {})
+                params: Any = dict(parameters) if isinstance(parameters, Mapping) else list(parameters or ())
+                found = connection.sql(sql, params=params) if params else connection.sql(sql)
+                if found is None or not in_parts or not _gives_rows(sql):
+                    return _answer(found, sql)
+                return self._first_part(found, rewritten)
         except duckdb.Error as error:
             raise translate(error, rewritten) from error
+
+    def _first_part(self, found: duckdb.DuckDBPyRelation, rewritten: bool) -> Answer:
+        """The result if it is small, else its first rows and the rest."""
+        types = tuple(str(type_) for type_ in found.types)
+        reader = found.to_arrow_reader(BATCH_ROWS)
+        batches, size = [], 0
+        for batch in _batches(reader, rewritten):
+            batches.append(batch)
+            size += batch.nbytes
+            if size > HELD_BYTES:
+                rest = Rest(reader, rewritten)
+                self._open = weakref.ref(rest)
+                return Answer(pa.Table.from_batches(batches), types, rest=rest)
+        return Answer(pa.Table.from_batches(batches, reader.schema), types)
+
+    def _free(self) -> duckdb.DuckDBPyConnection:
+        """The connection, ready for a statement: it has one result at a time, and an open one is kept elsewhere."""
+        if (opened := self._opened()) is not None:
+            opened.keep()
+        self._open = None
+        lent, self._lent = self._lent, []
+        for name in lent:
+            with suppress(duckdb.Error):  # a transaction that failed drops them by itself
+                self._connection.unregister(name)
+        return self._connection
+
+    def _opened(self) -> Rest | None:
+        """The rest of a result that somebody may still read."""
+        return self._open() if self._open is not None else None
+
+    def _lend(self, tables: Tables) -> None:
+        """Register tables until the next statement."""
+        for name, table in tables.items():
+            self._lent.append(name)
+            self._connection.register(name, table)
 
     def read(self, sql: str, tables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of a query over registered tables."""
@@ -193,17 +245,6 @@ class Engine:
         if key not in self._any:
             self._any[key] = bool(self.read(sql, {**tables, RUNS_TABLE: self.runs_table()}))
         return self._any[key]
-
-    @contextmanager
-    def _registered(self, tables: Tables) -> Iterator[None]:
-        for name, table in tables.items():
-            self._connection.register(name, table)
-        try:
-            yield
-        finally:
-            for name in tables:
-                with suppress(duckdb.Error):  # a transaction that failed drops them by itself
-                    self._connection.unregister(name)
 
     # -- lowering
 
@@ -297,6 +338,12 @@ def _answer(found: duckdb.DuckDBPyRelation | None, sql: str) -> Answer:
         return Answer(table, types)
     counts = table.num_rows == 1 and table.column_names == ["Count"]
     return Answer(pa.table({}), (), table.column(0)[0].as_py() if counts else -1)
+
+
+def _batches(reader: pa.RecordBatchReader, rewritten: bool) -> Iterator[pa.RecordBatch]:
+    with suppress(StopIteration):
+        while True:
+            yield next_batch(reader, rewritten)
 
 
 def _unqualified(answer: Answer, bound: BoundQuery) -> Answer:

@@ -27,15 +27,36 @@ _CLASSES: tuple[tuple[type[Exception], type[errors.Error]], ...] = (
     (duckdb.ProgrammingError, errors.ProgrammingError),
     (duckdb.OperationalError, errors.OperationalError),
 )
+#: What the text of an error begins with, where a reader of rows has lost its class.
+_WORDS: tuple[tuple[str, type[errors.Error]], ...] = (
+    ("INTERRUPT", errors.Interrupted),
+    ("Conversion", errors.DataError),
+    ("Out of Range", errors.DataError),
+    ("Mismatch Type", errors.DataError),
+    ("Constraint", errors.IntegrityError),
+    ("Not implemented", errors.NotSupportedError),
+    ("Invalid Input", errors.ProgrammingError),
+    ("Out of Memory", errors.OperationalError),
+    ("IO", errors.OperationalError),
+    ("INTERNAL", errors.InternalError),
+)
 _POSITION = re.compile(r"\n+LINE \d+: .*", re.DOTALL)
-_STAGE = re.compile(r"^(?:[A-Z][\w-]* )+Error: ")
+_STAGE = re.compile(r"^(?:[A-Z][\w-]* )(?:[\w-]+ )*Error: ")
 
 
 def translate(error: duckdb.Error, rewritten: bool) -> errors.Error:
     """The error as one of logql's; the position is dropped where DuckDB saw a `rewritten` text."""
-    text = str(error)
+    kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.DatabaseError)
+    return kind(_message(str(error), rewritten))
+
+
+def translate_text(text: str, rewritten: bool) -> errors.Error:
+    """The error of this text of DuckDB's as one of logql's."""
+    kind = next((ours for word, ours in _WORDS if text.startswith(f"{word} Error: ")), errors.DatabaseError)
+    return kind(_message(text, rewritten))
+
+
+def _message(text: str, rewritten: bool) -> str:
     if rewritten:
         text = _POSITION.sub("", text)
-    message = _STAGE.sub("", text).strip()
-    kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.DatabaseError)
-    return kind(message)
+    return _STAGE.sub("", text).strip()

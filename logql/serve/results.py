@@ -15,6 +15,7 @@ from mysql_mimic.results import ResultColumn, ResultSet
 from mysql_mimic.types import ColumnType
 
 from logql.dbapi import Cursor
+from logql.rows import python_rows
 
 #: A row is one packet of the protocol, which cannot be longer.
 LONGEST_ROW = 0xFFFFFF - 0xFFFF
@@ -73,23 +74,35 @@ def result_of(cursor: Cursor, most_rows: int) -> ResultSet:
     """The result of a statement. Raises MysqlError for more rows than `most_rows`, or a row too long for a packet."""
     if cursor.description is None:
         return ResultSet([], [])
-    table = cursor.arrow()
-    if table.num_rows > most_rows:
-        raise MysqlError(f"the result has {table.num_rows} rows; the server gives at most {most_rows}: add a LIMIT")
+    table = _first_rows(cursor, most_rows)
     _check_rows(table)
     types = [str(column[1]) for column in cursor.description]
     columns = [_result_column(column[0], type_) for column, type_ in zip(cursor.description, types, strict=True)]
     converters = [_converter(type_) for type_ in types]
+    rows = python_rows(table, types)
     if not any(converters):
-        return ResultSet(cursor.fetchall(), columns)
-    rows = [
+        return ResultSet(rows, columns)
+    converted = [
         tuple(
             convert(value) if convert is not None and value is not None else value
             for convert, value in zip(converters, row, strict=True)
         )
-        for row in cursor.fetchall()
+        for row in rows
     ]
-    return ResultSet(rows, columns)
+    return ResultSet(converted, columns)
+
+
+def _first_rows(cursor: Cursor, most: int) -> pa.Table:
+    """The whole result, no more of which is read than is allowed."""
+    reader = cursor.fetch_record_batch()
+    batches, count = [], 0
+    for batch in reader:
+        batches.append(batch)
+        count += batch.num_rows
+        if count > most:
+            cursor.close()
+            raise MysqlError(f"the result has more rows than the {most} that the server gives: add a LIMIT")
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def _column_type(type_: str) -> ColumnType:
