@@ -17,6 +17,7 @@ import types
 import uuid
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 from logql.state.kinds.arrays import ArrayKind
 from logql.state.kinds.base import Kind, find_global
@@ -35,6 +36,15 @@ from logql.state.kinds.containers import DictKind, FrozenSetKind, ListKind, SetK
 from logql.state.kinds.extension import ExtensionKind
 from logql.state.kinds.files import FILE_TYPES, FileKind, is_standard_stream
 from logql.state.kinds.instances import BASES, AtomKind, EnumKind, InstanceKind
+from logql.state.kinds.jaxes import (
+    JaxArrayKind,
+    JaxCompiledKind,
+    JaxDeviceKind,
+    JaxKeyKind,
+    JaxRegistryKind,
+    JaxTreeKind,
+    is_compiled,
+)
 from logql.state.kinds.layout import native_base
 from logql.state.kinds.opaque import REFUSED_TYPES, LockKind, OpaqueKind, RefusedKind, SentinelKind, is_sink
 from logql.state.kinds.randomness import (
@@ -55,6 +65,7 @@ KINDS: dict[str, Kind] = {
         OpaqueKind(), LockKind(), SentinelKind(), RefusedKind(), ExtensionKind(), RandomKind(), RandomStateKind(),
         BitGeneratorKind(), SeedSequenceKind(), GeneratorKind(), ArrayKind(), StorageKind(), TensorKind(),
         TorchGeneratorKind(), FileKind(), WeakReferenceKind(), WeakContainerKind(),
+        JaxArrayKind(), JaxKeyKind(), JaxDeviceKind(), JaxRegistryKind(), JaxTreeKind(), JaxCompiledKind(),
     )
 }  # fmt: skip
 
@@ -108,6 +119,18 @@ _BY_NAME: dict[tuple[str, str], str] = {
     ("torch", "StorageBase"): "storage",
     ("torch._C", "Generator"): "torch.Generator",
     ("torch", "Generator"): "torch.Generator",
+    ("jax._src.random.prng", "PRNGKeyArray"): "jax.Key",
+    ("jax._src.prng", "PRNGKeyArray"): "jax.Key",
+    **{
+        (module, name): kind
+        for module in ("jaxlib._jax", "jaxlib._jax.pytree", "jaxlib.xla_extension", "jaxlib.xla_extension.pytree")
+        for name, kind in {
+            "ArrayImpl": "jax.Array",
+            "Device": "jax.Device",
+            "PyTreeRegistry": "jax.PyTreeRegistry",
+            "PyTreeDef": "jax.PyTreeDef",
+        }.items()
+    },
 }
 
 
@@ -136,6 +159,8 @@ class Selection:
                 return KINDS[rule(value)]
         if is_standard_stream(value):
             return KINDS["opaque"]
+        if is_compiled(value):
+            return KINDS[self._of_compiled(value)]
         name, cacheable = _of_instance(value, cls)
         if cacheable:
             self._types[cls] = KINDS[name]
@@ -176,10 +201,13 @@ class Selection:
     def _of_function(self, value: object) -> str:
         assert isinstance(value, types.FunctionType)
         module = value.__module__ or ""
-        found = find_global(value)
-        if found is None or self.is_project_module(module):
-            return "function"
-        return "global"
+        return "function" if self._is_mine(value, module) else "global"
+
+    def _of_compiled(self, value: Any) -> str:
+        return "jax.jit" if self._is_mine(value, getattr(value, "__module__", "") or "") else "global"
+
+    def _is_mine(self, function: object, module: str) -> bool:
+        return find_global(function) is None or self.is_project_module(module)
 
 
 def _of_builtin(value: object) -> str:

@@ -115,6 +115,10 @@ class Walker:
             return True
         return self._anchored(self._select(value).key(value), value) is not None
 
+    def is_atomic(self, value: object) -> bool:
+        """Whether the walk ends at an object: a plain value, or what a library defines."""
+        return type(value) in LEAVES or self._select(value).atomic
+
     def path(self, number: int) -> str:
         """Readable path of a node."""
         steps = []

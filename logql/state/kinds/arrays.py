@@ -185,7 +185,11 @@ def _is_fortran(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 
 def _dtype(dtype: Any) -> object:
-    return dtype.str if dtype.fields is None and dtype.metadata is None and dtype.subdtype is None else Atom(dtype)
+    """Its name where numpy finds it again by that; extension dtypes such as bfloat16 share names with others."""
+    import numpy as np
+
+    plain = dtype.fields is None and dtype.metadata is None and dtype.subdtype is None
+    return dtype.str if plain and np.dtype(dtype.str) == dtype else Atom(dtype)
 
 
 def _as_dtype(saved: Any, builder: Builder) -> Any:
