@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+import sys
 from array import array
-from collections.abc import Sequence
+from functools import lru_cache
 from itertools import compress
 from operator import itemgetter, not_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logql.record import guard
 from logql.record.api import ENTER, INDEX_BITS, LINE, as_text
@@ -34,21 +36,31 @@ class _KindIds(dict[object, int]):
         return number
 
 
-def build_batch(drained: Sequence[Any], seq: int, rules: NameRules) -> wal.Batch:
-    """The batch of `drained` (whole events, four items each), the first of which has number `seq`."""
-    contexts: list[Context] = list(drained[0::4])
+class Columns(NamedTuple):
+    """Consecutive events, their four items apart."""
+
+    contexts: list[Context]
+    kinds: list[object]
+    values: list[Any]
+    times: list[float]
+
+
+def build_batch(drained: Columns, seq: int, rules: NameRules) -> wal.Batch:
+    """The batch of `drained`, the first of which has number `seq`."""
+    contexts = drained.contexts
     ids = _KindIds()
-    kinds, period = _column_of_kinds(drained[1::4], ids)
-    entries = _entries(list(map(_entry, contexts)))
+    kinds, period = _column_of_kinds(drained.kinds, ids)
+    body = _find_body(contexts, kinds, period)
+    entries = _entries([contexts[0][1]] if body is not None else list(map(_entry, contexts)))
     for entry in entries:
         rules.add_loop(entry.loop)
-    values, others = _column_of_values(drained[2::4])
+    values, others = _column_of_values(drained.values)
     batch = wal.Batch(
         seq=seq,
-        contexts=_column_of_contexts(contexts, kinds, period),
+        contexts=_column_of_contexts(contexts) if body is None else _repeat_each(body.keys, period),
         kinds=kinds,
         values=values,
-        times=array("d", drained[3::4]),
+        times=_pack("d", drained.times),
         names=ids.names,
         entries=entries,
         others=others,
@@ -56,7 +68,7 @@ def build_batch(drained: Sequence[Any], seq: int, rules: NameRules) -> wal.Batch
     if count_lines(batch):
         batch.lines = [others.pop(at) for at, kind in enumerate(kinds) if kind == wal.LINE]  # type: ignore[misc]
     if wal.ENTER in kinds:
-        _add_items(batch, contexts, period)
+        _add_items(batch, contexts, body)
     for name in filter(rules.clashes, ids.names):
         _drop_repeats(batch, contexts, wal.FIRST_NAME + ids.names.index(name), name, rules)
     return batch
@@ -69,20 +81,49 @@ def count_lines(batch: wal.Batch) -> int:
     return batch.kinds.count(wal.LINE)
 
 
-def _column_of_contexts(contexts: list[Context], kinds: array[int], period: int) -> array[int]:
+class _Body(NamedTuple):
+    """Consecutive iterations of one loop, each with the same events, its Enter first: the contexts and their keys."""
+
+    entered: list[Context]
+    keys: array[int]
+
+
+def _find_body(contexts: list[Context], kinds: array[int], period: int) -> _Body | None:
+    """What a batch consists of where it lies within a hot loop: nearly all that is done for it is then done at once."""
+    if not period or len(contexts) % period or kinds[0] != wal.ENTER or kinds[:period].count(wal.ENTER) != 1:
+        return None
+    entered = contexts[0::period]
+    if any(contexts[offset::period] != entered for offset in range(1, period)):
+        return None
+    keys = _pack("q", list(map(_key, entered)))
+    return _Body(entered, keys) if keys == _ramp(keys[0], len(keys)) else None
+
+
+def _ramp(first: int, count: int) -> array[int]:
+    """`first`, `first + 1`, ...: added in one long integer of 64 bits per item."""
+    ones, ramp = _lanes(count)
+    column = array("q")
+    column.frombytes((first * ones + ramp).to_bytes(8 * count, sys.byteorder))
+    return column
+
+
+@lru_cache(maxsize=8)
+def _lanes(count: int) -> tuple[int, int]:
+    ones, ramp = array("q", [1]) * count, array("q", range(count))
+    return int.from_bytes(ones.tobytes(), sys.byteorder), int.from_bytes(ramp.tobytes(), sys.byteorder)
+
+
+def _pack(code: str, numbers: list[Any]) -> array[Any]:
+    """An array of floats or of integers, else struct.error: `struct` is many times faster at it than `array`."""
+    column = array(code)
+    column.frombytes(struct.pack(f"{len(numbers)}{code}", *numbers))
+    return column
+
+
+def _column_of_contexts(contexts: list[Context]) -> array[int]:
     if contexts[0] is contexts[-1] and contexts.count(contexts[0]) == len(contexts):
         return array("q", [contexts[0][0]]) * len(contexts)
-    if period and kinds[0] == wal.ENTER and len(contexts) % period == 0:
-        heads = contexts[0::period]
-        if all(contexts[offset::period] == heads for offset in range(1, period)):
-            return _repeat_each(_keys(heads), period)
-    return array("q", map(_key, contexts))
-
-
-def _keys(entered: list[Context]) -> array[int]:
-    if _is_one_loop(entered):
-        return array("q", range(entered[0][0], entered[-1][0] + 1))
-    return array("q", map(_key, entered))
+    return _pack("q", list(map(_key, contexts)))
 
 
 def _repeat_each(column: array[int], times: int) -> array[int]:
@@ -94,7 +135,7 @@ def _repeat_each(column: array[int], times: int) -> array[int]:
     return repeated
 
 
-def _column_of_kinds(kinds: Sequence[object], ids: _KindIds) -> tuple[array[int], int]:
+def _column_of_kinds(kinds: list[object], ids: _KindIds) -> tuple[array[int], int]:
     """The column, and the length of the loop's body that it repeats, if it does."""
     period = _period(kinds)
     if period:
@@ -104,7 +145,7 @@ def _column_of_kinds(kinds: Sequence[object], ids: _KindIds) -> tuple[array[int]
     return array("B" if len(ids.names) < 250 else "I", numbers), 0
 
 
-def _period(kinds: Sequence[object]) -> int:
+def _period(kinds: list[object]) -> int:
     """Length of the shortest prefix that repeats throughout, as a loop's body makes it; 0 if none up to 32 does."""
     try:
         period = kinds.index(kinds[0], 1, 33)
@@ -113,12 +154,12 @@ def _period(kinds: Sequence[object]) -> int:
     return period if kinds[period:] == kinds[:-period] else 0
 
 
-def _column_of_values(values: Sequence[Any]) -> tuple[array[float], dict[int, object]]:
+def _column_of_values(values: list[Any]) -> tuple[array[float], dict[int, object]]:
     try:
-        return array("d", values), {}
-    except TypeError:
+        return _pack("d", values), {}
+    except struct.error:
         boxed = {at: value for at, value in enumerate(values) if type(value) is tuple}
-    floats = array("d", [0.0 if type(value) is tuple else value for value in values])
+    floats = _pack("d", [0.0 if type(value) is tuple else value for value in values])
     return floats, {at: _resolve(value) for at, value in boxed.items()}
 
 
@@ -152,37 +193,28 @@ def _entries(found: list[Entry]) -> list[wal.Entry]:
     return [entries[number] for number in sorted(entries)]
 
 
-def _add_items(batch: wal.Batch, contexts: list[Context], period: int) -> None:
-    entered = _entered(batch.kinds, contexts, period)
+def _add_items(batch: wal.Batch, contexts: list[Context], body: _Body | None) -> None:
+    entered = list(compress(contexts, map(not_, batch.kinds))) if body is None else body.entered
     items = list(map(_item, entered))
-    if set(map(type, items)) == {int} and items == _indices(entered):
+    if items[0] is items[-1] is None and items.count(None) == len(items):
+        return
+    if _are_indices(items, entered, body):
         batch.items_are_indices = True
         return
     positions = compress(range(len(contexts)), map(not_, batch.kinds))
     batch.items = {at: convert(item) for at, item in zip(positions, items, strict=True) if item is not None}
 
 
-def _entered(kinds: array[int], contexts: list[Context], period: int) -> list[Context]:
-    """The contexts of the ENTER events."""
-    if period and kinds[:period].count(wal.ENTER) == 1:
-        return contexts[kinds[:period].index(wal.ENTER) :: period]
-    return list(compress(contexts, map(not_, kinds)))
-
-
-def _indices(entered: list[Context]) -> list[int]:
-    if _is_one_loop(entered):
-        first = entered[0][0] & _INDEX_MASK
-        return list(range(first, first + len(entered)))
-    return [key & _INDEX_MASK for key, _, _ in entered]
-
-
-def _is_one_loop(entered: list[Context]) -> bool:
-    """Whether these are consecutive iterations of one loop entry."""
-    first, last = entered[0], entered[-1]
-    if first[1] is not last[1] or last[0] - first[0] != len(entered) - 1:
+def _are_indices(items: list[Any], entered: list[Context], body: _Body | None) -> bool:
+    """Whether each item is the index of its iteration; no item but an int equals an index beyond 1."""
+    if body is None:
+        return set(map(type, items)) == {int} and items == [key & _INDEX_MASK for key, _, _ in entered]
+    if not {int}.issuperset(map(type, items[:2])):
         return False
-    entries = list(map(_entry, entered))
-    return entries.count(first[1]) == len(entries)
+    try:
+        return _pack("q", items) == _ramp(body.keys[0] & _INDEX_MASK, len(items))
+    except struct.error:
+        return False
 
 
 def _drop_repeats(batch: wal.Batch, contexts: list[Context], kind: int, name: str, rules: NameRules) -> None:

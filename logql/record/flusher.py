@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from logql.record import api, guard
-from logql.record.batches import build_batch, count_lines
+from logql.record.batches import Columns, build_batch, count_lines
 from logql.record.names import NameRules
 from logql.store.wal import Writer
 
@@ -15,6 +15,8 @@ INTERVAL_S = 0.4
 #: Events taken out of the buffer at once, and those that make a batch: small enough for the processor's cache.
 _TAKEN = 1 << 16
 _BATCH = 1 << 11
+#: How far the end of a batch is moved back at most.
+_LONGEST_BODY = 64
 
 
 class Flusher:
@@ -66,11 +68,13 @@ class Flusher:
                 self._draining = False
 
     def _drain(self) -> None:
-        while api.events:
-            taken = api.events[: 4 * _TAKEN]
-            del api.events[: len(taken)]
-            for start in range(0, len(taken), 4 * _BATCH):
-                self._write(taken[start : start + 4 * _BATCH])
+        while events := api.events:
+            count, start = min(len(events), 4 * _TAKEN), 0
+            while start < count:
+                stop = _end_of_batch(events, start, count)
+                self._write(Columns(*(events[start + part : stop : 4] for part in range(4))))
+                start = stop
+            del events[:count]
 
     def sync(self) -> None:
         """Return when everything logged so far is on disk."""
@@ -94,7 +98,7 @@ class Flusher:
         """Forget the stream in a forked child: it is the parent's."""
         self._writer.abandon()
 
-    def _write(self, drained: list[Any]) -> None:
+    def _write(self, drained: Columns) -> None:
         lines = 0
         try:
             batch = build_batch(drained, self._seq, self._rules)
@@ -102,7 +106,7 @@ class Flusher:
             self._writer.append(batch)
         except Exception as exc:
             guard.failed("store", "values could not be recorded and are lost", exc)
-        self._seq += len(drained) // 4 - lines
+        self._seq += len(drained.kinds) - lines
 
     def _run(self) -> None:
         while not self._stopped:
@@ -112,3 +116,14 @@ class Flusher:
                 self._on_tick()
             except Exception as exc:
                 guard.warn("flusher", f"recording had a fault: {type(exc).__name__}: {exc}")
+
+
+def _end_of_batch(events: list[Any], start: int, count: int) -> int:
+    """Where a batch that begins at `start` ends: before an iteration begins, so that a loop's batches look alike."""
+    stop = start + 4 * _BATCH
+    if stop >= count:
+        return count
+    for before in range(stop + 1, stop + 1 - 4 * _LONGEST_BODY, -4):
+        if events[before] is api.ENTER:
+            return before - 1
+    return stop
