@@ -27,6 +27,14 @@ from logql.store.catalog import Catalog
 from logql.versions import history
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+#: One thread; and glibc's allocator the same from the first epoch on (by itself it adapts to what was freed).
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "100000000",
+    "MALLOC_TRIM_THRESHOLD_": "100000000",
+    "PYTHONPATH": ROOT,
+}
 SCRIPT = """\
 import numpy as np
 import logql
@@ -102,6 +110,7 @@ class _Timings:
 
 def main() -> None:
     """Print a line per replay, then how many were within 25 %."""
+    os.environ.update(ENVIRONMENT)
     wall, cpu = [], []
     print(f"{'shape':16} {'wanted':24} {'predicted':>9} {'wall s':>8} {'cpu s':>8} {'ratio':>6}")
     for shape in SHAPES:
@@ -140,8 +149,7 @@ def _choices(shape: Shape) -> Iterator[tuple[int, Sequence[int]]]:
 def _record(project: str, shape: Shape) -> Recorded:
     with open(os.path.join(project, "train.py"), "w", encoding="utf-8") as file:
         file.write(SCRIPT.format(**vars(shape)))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ROOT}
-    environment |= {"LOGQL_CHECKPOINT_EVERY": str(shape.every)} if shape.every else {"LOGQL_OVERHEAD": "0"}
+    environment = os.environ | {"LOGQL_CHECKPOINT_EVERY": str(shape.every)} if shape.every else {"LOGQL_OVERHEAD": "0"}
     before = _calibrate()
     subprocess.run([sys.executable, "train.py"], cwd=project, env=environment, check=True)
     with Catalog.open(os.path.join(project, ".logql")) as catalog:

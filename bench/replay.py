@@ -1,14 +1,15 @@
-"""What a replay costs against what it must cost: `python bench/replay.py [EPOCHS ...]`.
+"""What a replay costs against what it must cost: `python -m bench.replay [EPOCHS ...] [--flor-python PATH]`.
 
 For k epochs at the start, middle and end of a run: the seconds of the replay over its floor, which is a process that
 starts, loads what a worker loads and runs the script up to its loop, plus the longest worker's iterations as they were
 recorded (restoring counts as nothing). Then a value before the inner loop, with a checkpoint at every epoch, as a share
 of an epoch, by the worker's CPU time. Medians; replays and floors in turn, so that both see the same machine. DESIGN
-section 9 asks for ratios up to 1.1, and for 5 %.
+section 9 asks for ratios up to 1.1, and for 5 %. With interpreters that have FlorDB, its replays of the same script.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import statistics
@@ -19,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.flor import FlorProject, truth
 from logql.model import MainLoop, Segment
 from logql.replay.job import Job, Options, Result
 from logql.replay.pool import LocalPool
@@ -48,7 +50,16 @@ for epoch in logql.loop("epoch", range({epochs})):
     logql.log("loss", float((e * e).mean()))
 """
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+#: One thread; and glibc's allocator the same from the first epoch on (by itself it adapts to what was freed).
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "100000000",
+    "MALLOC_TRIM_THRESHOLD_": "100000000",
+    "PYTHONPATH": ROOT,
+}
 REPEATS = 3
+STEPS = 1200
 LAST = '    logql.log("loss", float((e * e).mean()))\n'
 FIRST = "    lr = 0.01 / (1 + epoch / 100)\n"
 #: where, name, and the inserted statement
@@ -56,13 +67,14 @@ AT_END = (LAST, "norm", '    logql.log("norm", float(np.abs(w1).sum()))\n')
 AT_START = (FIRST, "first", '    logql.log("first", float(np.abs(w1).sum()))\n')
 
 
-def main(sizes: Sequence[int]) -> None:
+def main(sizes: Sequence[int], flor: Sequence[str]) -> None:
     """Print one line per case."""
+    os.environ.update(ENVIRONMENT)
     workers = len(os.sched_getaffinity(0))
     print(f"{'case':44} {'replay s':>9} {'floor s':>9} {'ratio':>7} {'of CPU':>7}")
     for epochs in sizes:
         with tempfile.TemporaryDirectory() as project:
-            loop = _record(project, epochs, 1200)
+            loop = _record(project, epochs, STEPS)
             _replay(project, [[0]], 1, AT_END)  # what a session loads once
             print(f"{epochs} epochs of {1000 * loop.seconds / loop.iterations:.0f} ms", flush=True)
             for place, first in (("start", 0), ("middle", epochs // 2), ("end", epochs - 1)):
@@ -71,13 +83,14 @@ def main(sizes: Sequence[int]) -> None:
             parts = [tuple(range(epochs - count, epochs))[at::workers] for at in range(workers)]
             _report(f"{epochs} epochs, {count} at the end, {workers} workers", project, loop, parts, workers, AT_END)
             _report_before(project, epochs)
+        for python in flor:
+            _report_flor(python, epochs, loop.seconds / loop.iterations)
 
 
 def _record(project: str, epochs: int, steps: int) -> MainLoop:
     with open(os.path.join(project, "train.py"), "w", encoding="utf-8") as file:
         file.write(SCRIPT.format(epochs=epochs, steps=steps))
-    environment = {**os.environ, "LOGQL_CHECKPOINT_EVERY": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = ROOT
+    environment = {**os.environ, "LOGQL_CHECKPOINT_EVERY": "1"}
     subprocess.run([sys.executable, "train.py"], cwd=project, env=environment, check=True)
     with Catalog.open(os.path.join(project, ".logql")) as catalog:
         return catalog.main_loops()[0]
@@ -140,10 +153,9 @@ def _report(
 def _begin(project: str, more: float) -> _Took:
     """What a process takes that loads what a worker loads and runs the script up to its loop; and `more` seconds."""
     prologue = SCRIPT.partition("for epoch")[0]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ROOT}
     began, before = time.perf_counter(), _children()
     command = [sys.executable, "-c", "import logql.replay.worker\n" + prologue]
-    subprocess.run(command, cwd=project, env=environment, check=True)
+    subprocess.run(command, cwd=project, check=True)
     return _Took(time.perf_counter() - began + more, _children() - before + more)
 
 
@@ -167,9 +179,29 @@ def _report_before(project: str, epochs: int) -> None:
     )
 
 
+def _report_flor(python: str, epochs: int, epoch_s: float) -> None:
+    """The same single epochs in FlorDB."""
+    script = SCRIPT.format(epochs=epochs, steps=STEPS)
+    expected = truth(script)
+    with tempfile.TemporaryDirectory() as directory:
+        project = FlorProject(python, directory, script, STEPS)
+        for place, epoch in (("start", 0), ("middle", epochs // 2), ("end", epochs - 1)):
+            found = project.replay(epoch)
+            right = "right" if found.value == expected[epoch] else f"wrong: {found.value}, not {expected[epoch]}"
+            text = f"  FlorDB {project.version}, 1 at the {place}"
+            print(
+                f"{text:44} {found.wall:9.2f}  {found.cpu:6.2f} s of CPU, an epoch is {epoch_s:.2f} s; {right}",
+                flush=True,
+            )
+
+
 def _cpu(project: str, wanted: Sequence[int], statement: tuple[str, str, str]) -> float:
     return sum(result.cpu_s for result in _replay(project, [list(wanted)], 1, statement)[1])
 
 
 if __name__ == "__main__":
-    main([int(text) for text in sys.argv[1:]] or [10, 50, 200])
+    parser = argparse.ArgumentParser(description="What a replay costs against what it must cost.")
+    parser.add_argument("epochs", nargs="*", type=int)
+    parser.add_argument("--flor-python", action="append", default=[], help="an interpreter that has FlorDB; repeatable")
+    given = parser.parse_args()
+    main(given.epochs or [10, 50, 200], given.flor_python)
