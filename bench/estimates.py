@@ -149,9 +149,9 @@ def _choices(shape: Shape) -> Iterator[tuple[int, Sequence[int]]]:
 def _record(project: str, shape: Shape) -> Recorded:
     with open(os.path.join(project, "train.py"), "w", encoding="utf-8") as file:
         file.write(SCRIPT.format(**vars(shape)))
-    environment = os.environ | {"LOGQL_CHECKPOINT_EVERY": str(shape.every)} if shape.every else {"LOGQL_OVERHEAD": "0"}
+    taken = {"LOGQL_CHECKPOINT_EVERY": str(shape.every)} if shape.every else {"LOGQL_OVERHEAD": "0"}
     before = _calibrate()
-    subprocess.run([sys.executable, "train.py"], cwd=project, env=environment, check=True)
+    subprocess.run([sys.executable, "train.py"], cwd=project, env=os.environ | taken, check=True)
     with Catalog.open(os.path.join(project, ".logql")) as catalog:
         loops, checkpoints = tuple(catalog.main_loops()), tuple(catalog.checkpoints())
     return Recorded(project, loops, checkpoints, (before + _calibrate()) / 2)
