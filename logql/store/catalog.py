@@ -133,6 +133,12 @@ class Catalog:
         with self.connection.read() as db:
             return self._versions(Transaction(db, 0), "ORDER BY ordinal")
 
+    def ordinal(self, version: str) -> int:
+        """The place of a version in the order of first runs; 0 where it is unknown."""
+        with self.connection.read() as db:
+            row = db.execute("SELECT ordinal FROM versions WHERE id = ?", (version,)).fetchone()
+        return row[0] if row else 0
+
     def runs(self) -> list[Run]:
         """All runs in the order of their keys."""
         return self._runs("")

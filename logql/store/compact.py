@@ -97,7 +97,9 @@ def plan(files: Iterable[File], enough: int) -> list[list[File]]:
 
 
 def _small_files(catalog: Catalog) -> list[File]:
-    return [file for file in list_files(catalog) if file.bytes < TARGET_BYTES]
+    """Files to merge; those of a run that goes on tell by their names which part of its stream they hold, and stay."""
+    growing = {run.key for run in catalog.unsealed_runs()}
+    return [file for file in list_files(catalog) if file.bytes < TARGET_BYTES and growing.isdisjoint(file.runs)]
 
 
 def list_files(catalog: Catalog) -> list[File]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from logql.errors import CorruptFile, Error
-from logql.store import gc, layout, leases, parquet, publish, streams, wal
+from logql.store import carry, gc, layout, leases, parquet, publish, streams, wal
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
 
@@ -100,15 +100,25 @@ def _chunks(catalog: Catalog) -> Iterator[Finding]:
         if chunk.run not in known:
             yield Finding(relative, "the catalog does not know its run", "none: logql doctor --rebuild takes it in")
         try:
-            for _ in wal.read_batches(chunk.path):
-                pass
+            _read_chunk(chunk)
         except FileNotFoundError:
             continue
         except (CorruptFile, OSError) as exc:
             yield Finding(relative, str(exc), "none: it is set aside when the run is sealed")
+    for run in catalog.unsealed_runs():
+        for gap in streams.gaps(streams.unsealed(catalog, run.id)):
+            path = os.path.relpath(gap.message.partition(": ")[0], catalog.store)
+            yield Finding(path, "it is missing", "none: what it held is lost, the rest is sealed when the run ends")
     for name in sorted(os.listdir(os.path.join(catalog.store, layout.WAL))):
         if name.endswith(streams.DAMAGED):
             yield Finding(os.path.join(layout.WAL, name), "part of a run's record was damaged", "none: it is kept")
+
+
+def _read_chunk(chunk: wal.Chunk) -> None:
+    if not chunk.is_data:
+        carry.read(chunk.path)
+    for _ in wal.read_batches(chunk.path):
+        pass
 
 
 def _checkpoints(catalog: Catalog) -> Iterator[Finding]:

@@ -2,16 +2,20 @@
 
 A context is over when a later iteration of the same execution of its loop, or of one around it, has begun. A thread or
 task may still log there; `late` then tells that the settled tables lack something, and the run is to be read anew.
+Where earlier chunks of the run are sealed, a builder goes on from what was `carried` over; what is logged in a context
+that was sealed is `overdue`.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Set
 from typing import TYPE_CHECKING
 
 from logql.model import OUTPUT_LEVEL, Event, Level, Path
 from logql.store import layout
+from logql.store.carry import Carried
 from logql.store.levels import Builder, Place
 from logql.store.parts import Cells, Rows
 
@@ -24,13 +28,21 @@ _NUMBERS = (bool, int, float)
 
 
 class GrowingBuilder(Builder):
-    """A builder that settles rows as it goes, unless `settles` is off; `tables` are those of what is not settled."""
+    """A builder that settles rows as it goes, unless `settles` is off; `tables` are those of what is not settled.
 
-    def __init__(self, run: str, version: str, rank: int, *, settles: bool = True) -> None:
+    Contexts in `keep` are not settled even where they seem to be over.
+    """
+
+    def __init__(
+        self, run: str, version: str, rank: int, *, settles: bool = True, keep: Set[Path] = frozenset()
+    ) -> None:
         super().__init__(run, version, rank)
         self.late = False
+        self.overdue = False
         self.settled: dict[str, list[pa.Table]] = {}
         self._settles = settles
+        self._keep_open = keep
+        self._resumed = False
         self._names: dict[str, None] = {}
         self._last_ts = 0.0
         #: seqs of settled iterations directly inside of contexts that are not
@@ -42,8 +54,8 @@ class GrowingBuilder(Builder):
         """Take in events."""
         first_line = len(self._lines)
         super().add(events)
-        if self.settled and any(line.path not in self._places for line in self._lines[first_line:]):
-            self.late = True
+        if any(line.path not in self._places for line in self._lines[first_line:]):
+            self._miss()
 
     def is_due(self) -> bool:
         """Whether so much has gathered that `settle` is worth its while."""
@@ -83,6 +95,23 @@ class GrowingBuilder(Builder):
         finally:
             self.levels = everything
 
+    def carried(self) -> Carried:
+        """What is not settled, for another builder to go on from."""
+        passed = {path: self._separating(path, seqs) for path, seqs in self._passed.items()}
+        return Carried(self.levels, passed, self.logged(), self.last_ts)
+
+    def resume(self, carried: Carried) -> None:
+        """Go on where another builder stopped; nothing may have been added before."""
+        self.levels = carried.rows
+        for rows in self.levels.values():
+            for row, path in enumerate(rows.paths):
+                self._places[path] = rows, row, rows.outer[row]
+        self._passed = carried.passed
+        self._names = dict.fromkeys(carried.names)
+        self._last_ts = carried.last_ts
+        self._around = None
+        self._resumed = True
+
     def logged(self) -> list[str]:
         """Every name that was logged."""
         return list(dict.fromkeys((*self._names, *super().logged())))
@@ -96,9 +125,13 @@ class GrowingBuilder(Builder):
         return len(self._lines) + sum(len(rows.paths) for rows in self.levels.values())
 
     def _place_unseen(self, path: Path, seq: int, sub: int, ts: float | None) -> Place:
-        if self.settled:
-            self.late = True
+        self._miss()
         return super()._place_unseen(path, seq, sub, ts)
+
+    def _miss(self) -> None:
+        """An event came whose context is not among those that are open."""
+        self.late = self.late or bool(self.settled)
+        self.overdue = self.overdue or self._resumed
 
     def _keep(self, level: str, table: pa.Table) -> None:
         """Add settled rows; tables of one schema are put together without copying."""
@@ -125,7 +158,7 @@ class GrowingBuilder(Builder):
             for path in rows.paths:
                 if path:
                     here = latest[path[:-1], path[-1].loop, path[-1].entry] == path[-1].index
-                    is_open[path] = here and is_open.get(path[:-1], False)
+                    is_open[path] = (here or path in self._keep_open) and is_open.get(path[:-1], False)
             over[level], left[level] = _divide_rows(rows, [is_open[path] for path in rows.paths])
         return over, left
 
@@ -143,6 +176,17 @@ class GrowingBuilder(Builder):
             for row, path in enumerate(rows.paths):
                 self._places[path] = rows, row, rows.outer[row]
         self._around = None
+
+    def _separating(self, path: Path, starts: array[int]) -> array[int]:
+        """Of the inner iterations that began in a context, one between each two of its values: more tell nothing."""
+        rows, row, _ = self._places[path]
+        seqs = sorted(
+            cells.seqs[position]
+            for cells in rows.cells.values()
+            for position, own in enumerate(cells.rows)
+            if own == row
+        )
+        return array("q", {bisect_left(seqs, start): start for start in starts}.values())
 
     def _inner_starts(self, level: Level, paths: set[Path]) -> dict[Path, list[int]]:
         found = super()._inner_starts(level, paths)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from logql.errors import CorruptFile
-from logql.model import Run, Shape
-from logql.store import levels, streams, wal
+from logql.model import Event, Run, Shape
+from logql.store import carry, levels, streams, wal
+from logql.store.carry import Sieve
 from logql.store.catalog import Catalog
 from logql.store.growing import GrowingBuilder
 from logql.store.parquet import schema_of
-from logql.store.seal import merge_shapes
+from logql.store.shapes import EMPTY, merge_shapes
 from logql.store.state import Piece
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class _Rank:
     """What was read of one rank of one run."""
 
     builder: GrowingBuilder
+    #: chunk that stands for those that were sealed
+    carried: wal.Chunk | None = None
+    sieve: Sieve | None = None
     sizes: dict[str, int] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
     tables: list[tuple[str, pa.Table]] | None = None
@@ -53,8 +57,14 @@ class LiveRuns:
         self._ranks: dict[tuple[str, int], _Rank] = {}
         self.generation = 0
 
-    def read(self, runs: Iterable[Run], ordinals: Mapping[str, int]) -> Live:
-        """The rows of `runs` as far as their recorders have handed them to the system."""
+    def read(
+        self, runs: Iterable[Run], ordinals: Mapping[str, int], sealed: Mapping[str, Mapping[str, int]],
+        shapes: Mapping[str, Shape],
+    ) -> Live:  # fmt: skip
+        """The rows of `runs` as far as their recorders have handed them to the system, and no file has them.
+
+        `sealed` has the positions of each run's streams, `shapes` what is in files; a run's shape is that of both.
+        """
         runs = list(runs)
         self._forget({run.id for run in runs})
         chunks: dict[str, list[wal.Chunk]] = {run.id: [] for run in runs}
@@ -64,16 +74,24 @@ class LiveRuns:
         live = Live({}, {}, [])
         for run in runs:
             try:
-                self._read_run(run, ordinals.get(run.version, 0), chunks[run.id], live)
+                own = streams.pending(chunks[run.id], sealed.get(run.id, {}))
+                self._read_run(run, ordinals.get(run.version, 0), own, shapes.get(run.id, EMPTY), live)
             except (ValueError, TypeError, ArithmeticError, LookupError) as exc:
                 live.notices.append(f"run {run.id} cannot be read: {type(exc).__name__}: {exc}")
         return live
 
-    def _read_run(self, run: Run, ordinal: int, chunks: list[wal.Chunk], live: Live) -> None:
+    def _read_run(self, run: Run, ordinal: int, chunks: list[wal.Chunk], sealed: Shape, live: Live) -> None:
         found = [self._rank(run, rank, own) for rank, own in streams.ranks(chunks).items()]
         tables = [pair for rank in found for pair in self._tables(rank)]
-        live.shapes[run.id] = merge_shapes([levels.shape_of({level: table}) for level, table in tables], len(found))
+        growing = [levels.shape_of({level: table}) for level, table in tables]
+        live.shapes[run.id] = merge_shapes([sealed, *growing], len(found))
+        live.notices.extend(gap.message for gap in streams.gaps(chunks))
         live.notices.extend(rank.damage for rank in found if rank.damage)
+        late = sum(len(rank.sieve.overdue) for rank in found if rank.sieve is not None)
+        if late:
+            live.notices.append(
+                f"run {run.id}: {late} values or lines came long after their iteration and are there when it has ended"
+            )
         for level, table in tables:
             piece = Piece(level, None, table, schema_of(table), table.num_rows, (ordinal, ordinal))
             live.pieces.setdefault(level, []).append(piece)
@@ -84,41 +102,63 @@ class LiveRuns:
             self.generation += 1
 
     def _rank(self, run: Run, number: int, chunks: list[wal.Chunk]) -> _Rank:
-        sizes = {chunk.path: os.stat(chunk.path).st_size for chunk in chunks}
-        merged = len({chunk.writer for chunk in chunks}) > 1
+        data = [chunk for chunk in chunks if chunk.is_data]
+        carried = next((chunk for chunk in chunks if not chunk.is_data), None)
+        sizes = {chunk.path: os.stat(chunk.path).st_size for chunk in data}
+        merged = len({chunk.writer for chunk in data}) > 1
         rank = self._ranks.get((run.id, number))
-        if rank is None or (merged and rank.sizes != sizes):
-            rank = self._begin(run, number, settles=not merged)
+        if rank is None or rank.carried != carried or (merged and rank.sizes != sizes):
+            rank = self._begin(run, number, carried, settles=not merged)
         if rank.sizes != sizes:
-            self._read_on(rank, chunks, merged)
+            self._read_on(rank, data, merged)
         if rank.builder.late or not self._names_stand(rank):
-            rank = self._begin(run, number, settles=False)
-            self._read_on(rank, chunks, merged)
-            self._names_stand(rank)
+            rank = self._begin(run, number, carried, settles=False, sifts=rank.sieve is not None)
+            self._read_on(rank, data, merged)
+        if rank.builder.overdue and rank.sieve is None:
+            rank = self._begin(run, number, carried, settles=False, sifts=True)
+            self._read_on(rank, data, merged)
+        self._names_stand(rank)
         rank.sizes = sizes
         return rank
 
-    def _begin(self, run: Run, number: int, *, settles: bool) -> _Rank:
-        rank = self._ranks[run.id, number] = _Rank(GrowingBuilder(run.id, run.version, number, settles=settles))
+    def _begin(
+        self, run: Run, number: int, carried: wal.Chunk | None, *, settles: bool, sifts: bool = False
+    ) -> _Rank:  # fmt: skip
+        rank = self._ranks[run.id, number] = _Rank(
+            GrowingBuilder(run.id, run.version, number, settles=settles), carried
+        )
+        if carried is None:
+            return rank
+        try:
+            found = carry.read(carried.path)
+        except CorruptFile as exc:
+            rank.damage = exc.message
+            return rank
+        rank.builder.resume(found)
+        if sifts or found.overdue:
+            rank.sieve = Sieve(found)
         return rank
 
     def _read_on(self, rank: _Rank, chunks: list[wal.Chunk], merged: bool) -> None:
         rank.tables = None
         if merged:
             damaged: list[CorruptFile] = []
-            rank.builder.add(streams.events(chunks, damaged))
+            self._add(rank, streams.events(chunks, damaged))
             rank.damage = damaged[0].message if damaged else None
             return
         for chunk in chunks:
             try:
                 for batch, offset in wal.read_batches(chunk.path, rank.offsets.get(chunk.path, 0)):
-                    rank.builder.add(wal.events(batch))
+                    self._add(rank, wal.events(batch))
                     rank.offsets[chunk.path] = offset
                     if rank.builder.is_due():
                         self._settle(rank)
             except CorruptFile as exc:
                 rank.damage = exc.message
         rank.builder.check_items()
+
+    def _add(self, rank: _Rank, events: Iterable[Event]) -> None:
+        rank.builder.add(events if rank.sieve is None else rank.sieve(events))
 
     def _settle(self, rank: _Rank) -> None:
         """Settle what is over; what was settled under names that changed since is to be read anew."""

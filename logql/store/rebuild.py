@@ -16,7 +16,7 @@ from typing import Any
 
 from logql.errors import CorruptFile, StoreError
 from logql.model import Run, Shape, Version
-from logql.store import layout, levels, liveness, names, parquet, publish, rows, seal, wal
+from logql.store import layout, levels, liveness, names, parquet, publish, rows, seal, shapes, wal
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
 from logql.store.connection import Transaction
@@ -48,6 +48,11 @@ class _Found:
     runs: dict[str, str]
     records: list[Record]
 
+    @property
+    def part(self) -> dict[str, Any] | None:
+        """Of a file that was sealed while its run went on: the stream, its position behind, and the files with it."""
+        return self.metadata.get("part")
+
 
 def rebuild(store: str, *, dry_run: bool = False) -> Rebuilt:
     """Replace the catalog of `store` by one made from its files; the old one is kept beside it as `*.old-<time>`.
@@ -61,12 +66,12 @@ def rebuild(store: str, *, dry_run: bool = False) -> Rebuilt:
     done = Rebuilt()
     scanned = _scan(store, done)
     kept = _salvage(os.path.join(store, layout.CATALOG))
-    found = _usable(store, scanned)
+    found, positions = _usable(store, scanned)
     done.files, done.kept = len(found), len(kept)
     done.runs = len({record.run.id for file in found for record in file.records})
     done.fills = len({fill["id"] for file in found for fill in file.metadata.get("fills", ())})
     if not dry_run:
-        _replace(store, found, kept)
+        _replace(store, found, positions, kept)
         for path in {file.path for file in scanned} - {file.path for file in found}:
             os.unlink(layout.inside(store, path))
         seal.recover(store)
@@ -97,16 +102,39 @@ def _read(path: str, relative: str, kind: str) -> _Found:
     return _Found(relative, kind, level, metadata, {row["run"]: row["version"] for row in runs}, records)
 
 
-def _usable(store: str, found: list[_Found]) -> list[_Found]:
-    """Without files that another one replaces, and without those of a seal that never came to its end."""
+def _usable(store: str, found: list[_Found]) -> tuple[list[_Found], dict[str, int]]:
+    """Without files that another one replaces, and without those of a seal that never came to its end.
+
+    Also the first unsealed chunk of each stream of which parts are sealed.
+    """
     replaced = {path for file in found for path in file.metadata.get("replaces", ())}
-    found = [file for file in found if file.path not in replaced]
+    there = replaced | {file.path for file in found}
     chunks = {os.path.basename(chunk.path) for chunk in wal.list_chunks(store)}
+    positions = _positions([file.part for file in found if file.part], there, chunks)
+    found = [file for file in found if file.path not in replaced and _is_reached(file.part, positions)]
     recorded = {record.run.id: record for file in found for record in file.records}
     unfinished = {id_ for id_, record in recorded.items() if record.chunks and chunks.issuperset(record.chunks)}
-    usable = [file for file in found if unfinished.isdisjoint(file.runs)]
+    usable = [file for file in found if file.part or unfinished.isdisjoint(file.runs)]
     again = [file for file in found if unfinished.intersection(file.runs) and file.records]
-    return usable + [_records_only(file, unfinished) for file in again]
+    return usable + [_records_only(file, unfinished) for file in again], positions
+
+
+def _positions(parts: list[dict[str, Any]], there: set[str], chunks: set[str]) -> dict[str, int]:
+    """How far each stream is sealed in parts: a part counts if all its files are there, and what it carries over.
+
+    Where the chunk before its position is gone, what was carried may be lost too: then it counted all the same.
+    """
+    found: dict[str, int] = {}
+    for part in parts:
+        stem, position = part["stream"], part["position"]
+        told = f"{stem}-{position}c" in chunks or f"{stem}-{position - 1}" not in chunks
+        if there.issuperset(part["files"]) and told:
+            found[stem] = max(position, found.get(stem, 0))
+    return found
+
+
+def _is_reached(part: dict[str, Any] | None, positions: dict[str, int]) -> bool:
+    return part is None or part["position"] <= positions.get(part["stream"], 0)
 
 
 def _records_only(file: _Found, unfinished: set[str]) -> _Found:
@@ -125,7 +153,7 @@ def _salvage(path: str) -> list[tuple[str, str, str]]:
         return []
 
 
-def _replace(store: str, found: list[_Found], kept: list[tuple[str, str, str]]) -> None:
+def _replace(store: str, found: list[_Found], positions: dict[str, int], kept: list[tuple[str, str, str]]) -> None:
     path = os.path.join(store, layout.CATALOG)
     suffix = f".old-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     for end in _SIDE_FILES:
@@ -133,7 +161,7 @@ def _replace(store: str, found: list[_Found], kept: list[tuple[str, str, str]]) 
             os.replace(path + end, path + suffix + end)
     try:
         with Catalog.open(store, create=True) as catalog:
-            _fill_catalog(catalog, found, kept)
+            _fill_catalog(catalog, found, positions, kept)
     except BaseException:
         for end in _SIDE_FILES:
             if os.path.exists(path + suffix + end):
@@ -141,12 +169,15 @@ def _replace(store: str, found: list[_Found], kept: list[tuple[str, str, str]]) 
         raise
 
 
-def _fill_catalog(catalog: Catalog, found: list[_Found], kept: list[tuple[str, str, str]]) -> None:
+def _fill_catalog(
+    catalog: Catalog, found: list[_Found], positions: dict[str, int], kept: list[tuple[str, str, str]]
+) -> None:
     with catalog.connection.write(durable=True) as txn:
         for file in found:
             for record in file.records:
                 _insert_record(catalog, txn, record, sealed=bool(file.path))
         _insert_lost(catalog, txn, found)
+        _insert_parts(catalog, txn, found, positions)
         keys = dict(txn.execute("SELECT id, key FROM runs"))
         for file in found:
             if file.path:
@@ -187,19 +218,38 @@ def _insert_record(catalog: Catalog, txn: Transaction, record: Record, sealed: b
 def _insert_lost(catalog: Catalog, txn: Transaction, found: list[_Found]) -> None:
     """Runs whose record is gone: their values are kept, what the lost catalog said of them is not known."""
     known = {id_ for (id_,) in txn.execute("SELECT id FROM runs")}
-    lost = {chunk.run: "0" * 12 for chunk in wal.list_chunks(catalog.store)}
-    sealed: dict[str, list[_Found]] = {}
-    for file in found:
-        for id_, version in file.runs.items() if file.path and file.kind == "log" else ():
-            lost[id_] = version
-            sealed.setdefault(id_, []).append(file)
+    streams = {chunk.run: "0" * 12 for chunk in wal.list_chunks(catalog.store)}
+    sealed = _files_by_run(found)
+    lost = streams | {id_: files[0].runs[id_] for id_, files in sealed.items()}
     for id_ in sorted(lost.keys() - known):
         _insert_version(txn, lost[id_])
         run = Run(id_, lost[id_], "", (), "killed", 0.0, "", "", error="what the catalog said of it was lost")
-        own = {"environment": catalog.pack_environment(txn, {}), "unsealed": int(id_ not in sealed)}
+        own = {"environment": catalog.pack_environment(txn, {}), "unsealed": int(id_ in streams)}
         if id_ in sealed:
             own["shape"] = _text_id(txn, rows.shape_to_json(_shape(catalog.store, sealed[id_])))
         txn.upsert("runs", {**rows.run_row(run), **own}, ("id",))
+
+
+def _insert_parts(catalog: Catalog, txn: Transaction, found: list[_Found], positions: dict[str, int]) -> None:
+    """How far the streams of runs that are not sealed to their end are, and the shape of what is."""
+    parts = _files_by_run([file for file in found if file.part])
+    for (id_,) in txn.execute("SELECT id FROM runs WHERE unsealed").fetchall():
+        if id_ in parts:
+            shape = _text_id(txn, rows.shape_to_json(_shape(catalog.store, parts[id_])))
+            txn.execute("UPDATE runs SET shape = ? WHERE id = ?", (shape, id_))
+    for file in (file for own in parts.values() for file in own):
+        stem = (file.part or {})["stream"]
+        (run,) = file.runs
+        txn.execute("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?)", (stem, run, positions[stem]))
+
+
+def _files_by_run(found: list[_Found]) -> dict[str, list[_Found]]:
+    """Recorded files by the runs that have rows in them."""
+    files: dict[str, list[_Found]] = {}
+    for file in found:
+        for id_ in file.runs if file.path and file.kind == "log" else ():
+            files.setdefault(id_, []).append(file)
+    return files
 
 
 def _insert_version(txn: Transaction, id_: str) -> None:
@@ -210,8 +260,8 @@ def _insert_version(txn: Transaction, id_: str) -> None:
 
 
 def _shape(store: str, files: list[_Found]) -> Shape:
-    tables = {file.level: parquet.read(layout.inside(store, file.path)) for file in files}
-    return levels.shape_of(tables)
+    tables = [{file.level: parquet.read(layout.inside(store, file.path))} for file in files]
+    return shapes.merge_shapes(map(levels.shape_of, tables), 1)
 
 
 def _text_id(txn: Transaction, text: str) -> int:

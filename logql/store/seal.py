@@ -1,7 +1,8 @@
-"""Sealing: the write-ahead chunks of a run that ended become Parquet files. `python -m logql.store.seal STORE [RUN]`.
+"""Sealing: the write-ahead chunks of a run become Parquet files. `python -m logql.store.seal STORE [RUN]`.
 
-Whoever comes next finishes what a dead sealer left: nothing is removed before the transaction that makes its
-replacement live, and nothing is live before that transaction.
+What is over in a run that goes on is sealed by `store.partial`; here a run that ended is sealed to its end. Whoever
+comes next finishes what a dead sealer left: nothing is removed before the transaction that makes its replacement live,
+and nothing is live before that transaction.
 """
 
 from __future__ import annotations
@@ -10,13 +11,31 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from logql.errors import CorruptFile, StoreError
-from logql.model import Run, Shape, level_text
-from logql.store import compact, layout, levels, liveness, names, parquet, publish, records, streams, types, wal
+from logql.model import Event, Logged, Run, level_text
+from logql.store import (
+    carry,
+    compact,
+    late,
+    layout,
+    levels,
+    liveness,
+    names,
+    parquet,
+    partial,
+    placing,
+    publish,
+    records,
+    shapes,
+    streams,
+    wal,
+)
+from logql.store.carry import Sieve
 from logql.store.catalog import Catalog
+from logql.store.growing import GrowingBuilder
 from logql.store.levels import Builder
 from logql.store.liveness import Lock
 
@@ -27,12 +46,13 @@ if TYPE_CHECKING:
 WAIT = 30.0
 #: `runs.unsealed` of a run whose files are live and whose chunks may still be there: a sealer may die between the two.
 _CHUNKS_LEFT = 2
-#: Bytes in memory above which a level of one run gets a file per range of epochs.
-SPLIT_BYTES = 256 << 20
 
 
 def seal_run(store: str, run: str, *, wait: float = WAIT) -> None:
-    """Seal `run` if it has ended; does nothing while it lives, or if another process seals it for `wait` seconds."""
+    """Seal `run` if it has ended, and while it lives what is over in its closed chunks, where those are large.
+
+    Does nothing if another process seals it for `wait` seconds.
+    """
     lock = Lock.take(liveness.seal_lock(store, run), wait=wait)
     if lock is None:
         return
@@ -40,9 +60,9 @@ def seal_run(store: str, run: str, *, wait: float = WAIT) -> None:
     try:
         with Catalog.open(store) as catalog:
             found = catalog.run(run)
-            if found is not None and is_over(store, found, wait=wait if found.status != "running" else 0.0):
-                _seal(catalog, found)
-                done = True
+            if found is not None:
+                done = is_over(store, found, wait=wait if found.status != "running" else 0.0)
+                _seal(catalog, found) if done else partial.seal_closed(catalog, found)
     finally:
         lock.release(unlink=done)
 
@@ -79,21 +99,22 @@ def _seal(catalog: Catalog, run: Run) -> None:
         if _unsealed(catalog, run.id) == _CHUNKS_LEFT:
             _clean_up(catalog, run.id)
         return
+    while partial.seal_closed(catalog, run):
+        pass
     chunks = streams.unsealed(catalog, run.id)
-    damaged: list[CorruptFile] = []
-    builders = []
-    for rank, own in streams.ranks(chunks).items():
-        builder = Builder(run.id, run.version, rank)
-        builder.add(streams.events(own, damaged))
-        builders.append(builder)
-    run = _ended(run, builders, damaged)
-    tables = _tables(catalog, builders)
-    shape = merge_shapes([levels.shape_of(table) for table in tables], len(builders))
+    damaged = streams.gaps(chunks)
+    ends = [_read_end(run, rank, own, damaged) for rank, own in streams.ranks(chunks).items()]
+    run = _ended(catalog.store, run, [end.builder for end in ends], damaged)
+    _name(catalog, ends)
+    tables = [end.builder.tables() for end in ends]
+    lates = [late.place_late(catalog, run, end.builder.rank, end.overdue, end.builder.names) for end in ends]
+    found = [levels.shape_of(table) for table in tables] + [one.shape for one in lates]
+    shape = shapes.merge_shapes([shapes.stored_shape(catalog, run.id), *found], len(ends))
     record = records.run_record(catalog, run, shape, [os.path.basename(chunk.path) for chunk in chunks])
-    files = _write(catalog, run, owner, tables, record)
+    files, superseded = _write(catalog, run, owner, _with_record(ends, tables, record), lates)
     sealed = {streams.stream_of(chunk): chunk.number + 1 for chunk in chunks}
     changes = {"status": run.status, "ended_at": run.ended_at, "error": run.error, "unsealed": _CHUNKS_LEFT}
-    change = publish.Change(owner, files, sealed=sealed, run=run.id, shape=shape, run_changes=changes)
+    change = publish.Change(owner, files, superseded, sealed, run=run.id, shape=shape, run_changes=changes)
     publish.publish(catalog, change)
     bad = {exc.message.split(": ")[0] for exc in damaged}
     for chunk in chunks:
@@ -102,122 +123,109 @@ def _seal(catalog: Catalog, run: Run) -> None:
     _clean_up(catalog, run.id)
 
 
+@dataclass
+class _End:
+    """The last of one rank's stream, and the events that came too late for their sealed contexts."""
+
+    builder: Builder
+    overdue: list[Event]
+
+
+def _read_end(run: Run, rank: int, chunks: list[wal.Chunk], damaged: list[CorruptFile]) -> _End:
+    carried = next((chunk for chunk in chunks if not chunk.is_data), None)
+    if carried is not None:
+        try:
+            found = carry.read(carried.path)
+        except CorruptFile as exc:
+            damaged.append(exc)
+        else:
+            growing, sieve = GrowingBuilder(run.id, run.version, rank), Sieve(found)
+            growing.resume(found)
+            growing.add(sieve(streams.events(chunks, damaged)))
+            return _End(growing, sieve.overdue)
+    builder = Builder(run.id, run.version, rank)
+    builder.add(streams.events(chunks, damaged))
+    return _End(builder, [])
+
+
 def _unsealed(catalog: Catalog, run: str) -> int:
     with catalog.connection.read() as db:
         return int(db.execute("SELECT unsealed FROM runs WHERE id = ?", (run,)).fetchone()[0])
 
 
-def _ended(run: Run, builders: list[Builder], damaged: list[CorruptFile]) -> Run:
-    """The run with the status that it ended with: one that still says `running` was killed."""
+def _ended(store: str, run: Run, builders: list[Builder], damaged: list[CorruptFile]) -> Run:
+    """The run with the status that it ended with: one that still says `running` was killed.
+
+    One that says `finished` was left by a SystemExit where its exit code was noted and is not 0.
+    """
     if damaged:
         run = replace(run, error=run.error or f"part of its record is damaged: {damaged[0].message}")
+    code = liveness.read_exit_code(store, run.id)
+    if run.status == "finished" and code:
+        return replace(run, status="failed", error=f"SystemExit: {code}")
     if run.status != "running":
         return run
     last = max((builder.last_ts for builder in builders), default=0.0)
     return replace(run, status="killed", ended_at=max(last, run.started_at))
 
 
-def _tables(catalog: Catalog, builders: list[Builder]) -> list[dict[str, pa.Table]]:
+def _name(catalog: Catalog, ends: list[_End]) -> None:
+    """Tell every builder the stored names of what was logged."""
+    builders = [end.builder for end in ends]
     loops = {column for builder in builders for level in builder.levels for column in levels.loop_columns(level)}
     with catalog.connection.write() as txn:
         names.take(txn, sorted(loops))
-    stored = catalog.resolve_names(dict.fromkeys(name for builder in builders for name in builder.logged()))
+    overdue = [event.name for end in ends for event in end.overdue if isinstance(event, Logged)]
+    logged = [name for builder in builders for name in builder.logged()]
+    stored = catalog.resolve_names(dict.fromkeys([*logged, *overdue]))
     for builder in builders:
         builder.names = stored
-    return [builder.tables() for builder in builders]
 
 
-def merge_shapes(shapes: list[Shape], ranks: int) -> Shape:
-    """The shape of a run from those of its ranks."""
-    found: dict[tuple[str, ...], dict[str, str]] = {}
-    loops: dict[str, str] = {}
-    repeats: dict[tuple[str, ...], frozenset[str]] = {}
-    for shape in shapes:
-        for level, columns in shape.levels.items():
-            own = found.setdefault(level, {})
-            own.update({name: types.unify((own.get(name, types.NULL), type_)) for name, type_ in columns.items()})
-        loops.update({name: types.unify((loops.get(name, types.NULL), t)) for name, t in shape.loops.items()})
-        for level, repeated in shape.repeats.items():
-            repeats[level] = repeats.get(level, frozenset()) | repeated
-    return Shape(found, loops, repeats, ranks)
+def _with_record(ends: list[_End], tables: list[dict[str, pa.Table]], record: str) -> dict[int, dict[str, pa.Table]]:
+    """Tables by rank; the run's record stands in rank 0's row of the run."""
+    found = {end.builder.rank: own for end, own in zip(ends, tables, strict=True)}
+    for rank, own in found.items():
+        own[level_text(())] = records.add_record(own[level_text(())], record if rank == 0 else None)
+    return found
 
 
 def _write(
-    catalog: Catalog, run: Run, owner: str, tables: list[dict[str, pa.Table]], record: str
-) -> list[parquet.Written]:
-    ordinal = next((version.ordinal for version in catalog.versions() if version.id == run.version), 0)
-    planned: list[tuple[str, str, tuple[int, int], pa.Table]] = []
-    for rank, own in enumerate(tables):
-        for level, table in own.items():
-            if level == level_text(()):
-                table = records.add_record(table, record if rank == 0 else None)
-            for number, (epochs, part) in enumerate(split_by_epoch(level, table)):
-                name = f"{run.id}-{rank}" + (f"-{number}" if number else "")
-                path = parquet.file_path(layout.LOGS, level, (ordinal, ordinal), epochs, name)
-                planned.append((path, level, epochs, part))
-    publish.stage(catalog, owner, [path for path, *_ in planned])
-    files = []
-    for path, level, epochs, table in planned:
-        size, checksum = parquet.write(catalog.store, path, table, {"level": level})
-        schema = parquet.schema_of(table)
-        written = parquet.Written(
-            path, "log", level, table.num_rows, size, (ordinal, ordinal), epochs, schema, checksum, (run.key,)
-        )
-        files.append(written)
-    return files
-
-
-def split_by_epoch(level: str, table: pa.Table) -> list[tuple[tuple[int, int], pa.Table]]:
-    """The table in parts of at most SPLIT_BYTES (unless one epoch has more), each with its range of epochs."""
-    loops = layout.level_of(level)
-    if isinstance(loops, str) or not loops or not table.num_rows:
-        return [((0, 0), table)]
-    index = table.column(f"{levels.loop_names(loops)[0]}_index")
-    parts = []
-    for start, stop in _cuts(table, index):
-        part = table.slice(start, stop - start)
-        parts.append((_bounds(index.slice(start, stop - start)), part))
-    return parts
-
-
-def _cuts(table: pa.Table, index: Any) -> list[tuple[int, int]]:
-    if table.nbytes <= SPLIT_BYTES:
-        return [(0, table.num_rows)]
-    rows = max(1, table.num_rows * SPLIT_BYTES // table.nbytes)
-    values = index.to_pylist()
-    cuts, start = [], 0
-    while start < len(values):
-        stop = min(start + rows, len(values))
-        while stop < len(values) and values[stop] == values[stop - 1]:
-            stop += 1
-        cuts.append((start, stop))
-        start = stop
-    return cuts
-
-
-def _bounds(index: Any) -> tuple[int, int]:
-    import pyarrow.compute as pc
-
-    found: Mapping[str, int] = pc.min_max(index).as_py()
-    return found["min"], found["max"]
+    catalog: Catalog, run: Run, owner: str, tables: Mapping[int, Mapping[str, pa.Table]], lates: list[late.Late]
+) -> tuple[list[parquet.Written], list[str]]:
+    """The files of a run's end, and those that are written anew."""
+    ordinal = catalog.ordinal(run.version)
+    planned = []
+    for (rank, own), one in zip(tables.items(), lates, strict=True):
+        planned += placing.plan_files(layout.LOGS, f"{run.id}-{rank}", ordinal, own)
+        planned += placing.plan_files(layout.LOGS, f"{run.id}-{rank}.late", ordinal, one.tables)
+    rewritten = [pair for one in lates for pair in one.rewritten]
+    again = [placing.again(file.level, ordinal, file.epochs, table) for file, table in rewritten]
+    publish.stage(catalog, owner, [file.path for file in (*planned, *again)])
+    files = [placing.write_file(catalog.store, file, {}, (run.key,)) for file in planned]
+    for (file, _), planned_again in zip(rewritten, again, strict=True):
+        source = layout.inside(catalog.store, file.path)
+        metadata = {**parquet.metadata_of(source), "replaces": [file.path]}
+        files.append(placing.write_file(catalog.store, planned_again, metadata, (run.key,)))
+    return files, [file.path for file, _ in rewritten]
 
 
 def _clean_up(catalog: Catalog, run: str) -> None:
-    """Remove chunks that were sealed, and the run's lock."""
-    kept = {chunk.path for chunk in streams.unsealed(catalog, run)}
-    sealed = [chunk.path for chunk in wal.list_chunks(catalog.store, run) if chunk.path not in kept]
-    for path in (*sealed, liveness.run_lock(catalog.store, run), liveness.main_lock(catalog.store, run)):
+    """Remove chunks that were sealed, and what told whether the run lives."""
+    streams.remove_sealed(catalog, run)
+    for find in (liveness.run_lock, liveness.main_lock, liveness.exit_note):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            os.unlink(find(catalog.store, run))
     with catalog.connection.write() as txn:
         txn.execute("UPDATE runs SET unsealed = 0 WHERE id = ?", (run,))
 
 
 def main(arguments: list[str]) -> int:
-    """Seal one run, or all that ended; then merge files where many small ones have gathered."""
+    """Seal one run, or all that ended; then merge files where many small ones have gathered. Yields to trainings."""
     if len(arguments) not in (1, 2):
         print("usage: python -m logql.store.seal STORE [RUN]", file=sys.stderr)
         return 2
+    os.nice(10)
     try:
         if len(arguments) == 2:
             seal_run(arguments[0], arguments[1])

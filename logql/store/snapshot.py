@@ -18,7 +18,7 @@ from typing import overload
 
 from logql.errors import StoreError
 from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
-from logql.store import layout, leases, liveness, rename, seal
+from logql.store import layout, leases, liveness, rename, seal, streams
 from logql.store.catalog import Catalog
 from logql.store.live import Live, LiveRuns
 from logql.store.state import Piece, State
@@ -164,17 +164,19 @@ class _Reader:
         """A snapshot, or None if one of its live runs was sealed while their chunks were read."""
         with self.catalog.connection.read() as db:
             self._state.update(db)
-        live = dict(self._state.unsealed)
+            live = dict(self._state.unsealed)
+            sealed = {run: streams.positions(db, run) for run in live}
         ordinals = {version.id: version.ordinal for version in self._state.versions.values()}
         try:
-            found = self._live.read(live.values(), ordinals)
+            found = self._live.read(live.values(), ordinals, sealed, self._state.shapes)
         except FileNotFoundError:
             return None
         silent = set(self._silent_runs())
         # in this order: a recorder says how it ended before it falls silent
         with self.catalog.connection.read() as db:
             still = dict(db.execute("SELECT id, status FROM runs WHERE unsealed AND unsealed = 1"))
-        if not live.keys() <= still.keys():
+            unmoved = all(streams.positions(db, run) == sealed[run] for run in live)
+        if not unmoved or not live.keys() <= still.keys():
             return None
         self._dead = frozenset(run.key for run in live.values() if run.id in silent and still[run.id] == "running")
         seen = (self._state.rev, self._live.generation, self._dead)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
-from logql.store import layout, rows
+from logql.store import layout, rows, shapes
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_EMPTY = Shape({(): {}}, {}, {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +91,7 @@ class State:
         else:
             self.unsealed.pop(run.id, None)
         if shape is None:
-            self.shapes.setdefault(run.id, _EMPTY)
+            self.shapes.setdefault(run.id, shapes.EMPTY)
             return
         if shape not in self._shapes:
             self._shapes[shape] = rows.shape_from_json(self.texts.text(shape))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 
 from logql.errors import CorruptFile
 from logql.model import Event, Logged
-from logql.store import wal
+from logql.store import layout, wal
 from logql.store.catalog import Catalog
+from logql.store.parquet import TEMPORARY
 
 #: Suffix of a chunk with a bad record, kept for `logql doctor`; what stood before it was sealed.
 DAMAGED = ".damaged"
@@ -21,11 +24,56 @@ def stream_of(chunk: wal.Chunk) -> str:
     return f"{chunk.run}-{chunk.rank}" + (f".{chunk.writer}" if chunk.writer else "")
 
 
+def positions(db: sqlite3.Connection, run: str) -> dict[str, int]:
+    """First unsealed chunk of each stream of a run of which some are sealed."""
+    found = db.execute("SELECT stream, next FROM sealed WHERE stream >= ? AND stream < ?", (f"{run}-", f"{run}."))
+    return dict(found)
+
+
 def unsealed(catalog: Catalog, run: str) -> list[wal.Chunk]:
     """Chunks of a run that are not sealed, ordered by rank, writer and number."""
     with catalog.connection.read() as db:
-        sealed = dict(db.execute("SELECT stream, next FROM sealed WHERE run = ?", (run,)))
-    return [chunk for chunk in wal.list_chunks(catalog.store, run) if chunk.number >= sealed.get(stream_of(chunk), 0)]
+        sealed = positions(db, run)
+    return pending(wal.list_chunks(catalog.store, run), sealed)
+
+
+def pending(chunks: Iterable[wal.Chunk], sealed: Mapping[str, int]) -> list[wal.Chunk]:
+    """Those of `chunks`, as they were listed, that stand for what is in no file, given the streams' positions.
+
+    A listing that is made while files come may lack one and have a later one: what lies between is looked up.
+    """
+    listed: dict[str, list[wal.Chunk]] = {}
+    for chunk in chunks:
+        if chunk.is_data and chunk.number >= sealed.get(stream_of(chunk), 0):
+            listed.setdefault(stream_of(chunk), []).append(chunk)
+    found = []
+    for stem, own in listed.items():
+        first = sealed.get(stem, 0)
+        base = os.path.join(os.path.dirname(own[0].path), stem)
+        if first:
+            found.append(own[0]._replace(path=f"{base}-{first}c", number=first, is_data=False))
+        known = {chunk.number: chunk for chunk in own}
+        for number in range(first, max(known) + 1):
+            chunk = known.get(number) or own[0]._replace(path=f"{base}-{number}", number=number)
+            if number in known or os.path.exists(chunk.path):
+                found.append(chunk)
+    return found
+
+
+def gaps(chunks: Iterable[wal.Chunk]) -> list[CorruptFile]:
+    """What is missing between the chunks that `pending` gave: a chunk is lost, or what stood for those before."""
+    found = []
+    expected: dict[str, int] = {}
+    for chunk in chunks:
+        stem = stream_of(chunk)
+        if not chunk.is_data:
+            expected[stem] = chunk.number
+            continue
+        for number in range(expected.get(stem, 0), chunk.number):
+            path = os.path.join(os.path.dirname(chunk.path), f"{stem}-{number}")
+            found.append(CorruptFile(f"{path}: it is missing", hint="logql doctor"))
+        expected[stem] = chunk.number + 1
+    return found
 
 
 def ranks(chunks: list[wal.Chunk]) -> dict[int, list[wal.Chunk]]:
@@ -90,3 +138,16 @@ def set_aside(chunk_path: str) -> None:
     """Keep a damaged chunk under another name, so that it is not read again."""
     if os.path.exists(chunk_path):
         os.replace(chunk_path, chunk_path + DAMAGED)
+
+
+def remove_sealed(catalog: Catalog, run: str) -> None:
+    """Remove the chunks of a run that files stand for, and what a death left half-written of carried ones."""
+    kept = {chunk.path for chunk in unsealed(catalog, run)}
+    paths = [chunk.path for chunk in wal.list_chunks(catalog.store, run) if chunk.path not in kept]
+    directory = os.path.join(catalog.store, layout.WAL)
+    for name in os.listdir(directory):
+        if name.startswith(f"{run}-") and name.endswith(TEMPORARY):
+            paths.append(os.path.join(directory, name))
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

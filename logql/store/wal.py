@@ -1,5 +1,7 @@
 """Streams of live runs: append-only chunks `wal/<run>-<rank>[.<writer>]-<n>` of self-contained batches of events.
 
+Where chunks before n were sealed while the run went on, `...-<n>c` holds what is left of them (see `store.carry`).
+
 A chunk is a sequence of records: header (magic, kind, length, checksum of the payload, checksum of the header), then
 the payload. The first record says whose chunk it is, every other one is a batch: columns of equal length as raw
 arrays, and JSON for what has no fixed width. Nothing in a chunk is ever executed. What a dying writer left half-written
@@ -37,8 +39,8 @@ _LATEST = 1e11
 
 _HEADER = struct.Struct("<4sB3xIII")
 _MAGIC = b"LQW1"
-_OPENING, _BATCH = 1, 2
-_FILE = re.compile(r"(?P<run>[^-]+)-(?P<rank>\d+)(\.(?P<writer>[^-]+))?-(?P<chunk>\d+)\Z")
+_OPENING, _BATCH, CARRY = 1, 2, 3
+_FILE = re.compile(r"(?P<run>[^-]+)-(?P<rank>\d+)(\.(?P<writer>[^-]+))?-(?P<chunk>\d+)(?P<carried>c?)\Z")
 
 
 class Entry(NamedTuple):
@@ -73,13 +75,14 @@ class Batch:
 
 
 class Chunk(NamedTuple):
-    """A chunk file of a store, as its name tells."""
+    """A chunk file of a store, as its name tells; a carried one holds what is left of those before `number`."""
 
     path: str
     run: str
     rank: int
     writer: str
     number: int
+    is_data: bool = True
 
 
 class Writer:
@@ -95,11 +98,16 @@ class Writer:
         self._descriptor = -1
         self._directory_synced = False
 
+    @property
+    def closed(self) -> int:
+        """How many chunks of the stream are closed."""
+        return max(0, self._number)
+
     def append(self, batch: Batch) -> None:
         """Hand a batch to the operating system in one write; raises OSError, and then nothing of it is in the file."""
         if self._descriptor < 0 or self._size >= self._limit:
             self._next_chunk()
-        self._write(_record(_BATCH, encode_batch(batch)))
+        self._write(record(_BATCH, encode_batch(batch)))
 
     def sync(self) -> None:
         """Return when all that was appended is on disk."""
@@ -132,7 +140,7 @@ class Writer:
         self._size = 0
         self._directory_synced = False
         opening = {**self._opening, "chunk": self._number, "byteorder": "little"}
-        self._write(_record(_OPENING, json.dumps(opening).encode()))
+        self._write(record(_OPENING, json.dumps(opening).encode()))
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -153,7 +161,7 @@ def read(path: str) -> Iterator[Event]:
 
 def read_batches(path: str, start: int = 0) -> Iterator[tuple[Batch, int]]:
     """Each batch of a chunk with the offset behind it, where a later call may `start`."""
-    for kind, payload, end in _records(path, start):
+    for kind, payload, end in records(path, start):
         if kind == _BATCH:
             try:
                 yield decode_batch(payload), end
@@ -162,13 +170,13 @@ def read_batches(path: str, start: int = 0) -> Iterator[tuple[Batch, int]]:
 
 
 def list_chunks(store: str, run: str | None = None) -> list[Chunk]:
-    """The chunks of a store (of one run), ordered by run, rank, writer and number."""
+    """The chunks of a store (of one run), ordered by run, rank, writer and number, what was carried first."""
     directory = os.path.join(store, "wal")
     found = []
     for name in os.listdir(directory):
         match = _FILE.match(name)
         if match and run in (None, match["run"]):
-            numbers = int(match["rank"]), match["writer"] or "", int(match["chunk"])
+            numbers = int(match["rank"]), match["writer"] or "", int(match["chunk"]), not match["carried"]
             found.append(Chunk(os.path.join(directory, name), match["run"], *numbers))
     return sorted(found, key=lambda chunk: chunk[1:])
 
@@ -259,12 +267,14 @@ class _Paths(dict[int, Path]):
         return path
 
 
-def _record(kind: int, payload: bytes) -> bytes:
+def record(kind: int, payload: bytes) -> bytes:
+    """A record with its header and checksums."""
     head = _HEADER.pack(_MAGIC, kind, len(payload), zlib.crc32(payload), 0)[:-4]
     return b"".join([head, struct.pack("<I", zlib.crc32(head)), payload])
 
 
-def _records(path: str, start: int) -> Iterator[tuple[int, bytes, int]]:
+def records(path: str, start: int = 0) -> Iterator[tuple[int, bytes, int]]:
+    """Kind and payload of each record, and the offset behind it; CorruptFile at a bad one before the tail."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(start)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from logql.model import Enter, Event, Fill, Logged, MainLoop, Path, Run, Shape, Step, Version
 from logql.store import parquet
 from logql.store.levels import Builder, build, shape_of
-from logql.store.seal import merge_shapes
+from logql.store.shapes import merge_shapes
 from logql.store.snapshot import Piece, Snapshot
 
 

@@ -162,7 +162,7 @@ def test_reading_on_costs_what_is_new(store: str) -> None:
     reader = live.LiveRuns(Catalog.open(store))
     with reader._catalog:
         runs = list(reader._catalog.runs())
-        reader.read(runs, {})
+        reader.read(runs, {}, {}, {})
         builder = reader._ranks["01A", 0].builder
         assert builder._gathered() < 2 * growing.ENOUGH + 10_000
         assert len(builder._places) == builder._gathered() - len(builder._lines)

@@ -87,7 +87,7 @@ def test_a_childs_stream_has_a_name_of_its_own(store: str) -> None:
     writer = wal.Writer(store, "RUN", 1, "77")
     writer.append(make_batch())
     writer.close()
-    ((_, run, rank, name, number),) = wal.list_chunks(store)
+    ((_, run, rank, name, number, _),) = wal.list_chunks(store)
     assert (run, rank, name, number) == ("RUN", 1, "77", 0)
     assert wal.list_chunks(store, "OTHER") == []
 
