@@ -22,7 +22,7 @@ def levels_of(spot: Spot, old_files: Mapping[str, str]) -> tuple[Level, ...]:
     outlines = [spot.unit.outline] + [
         outline for outline in read_outlines(old_files) if outline.path != spot.unit.outline.path
     ]
-    return Project(outlines).levels_at(spot.unit, spot.parent)
+    return Project(outlines).possible_levels(spot.unit, spot.parent)
 
 
 def runs_once(spot: Spot, added: ast.AST | None) -> bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from logql.model import Level
-from logql.propagate.names import dotted
+from logql.model import RUN_LEVEL, Level
+from logql.propagate.callers import Callers
 from logql.propagate.outline import Item, Outline, Unit, end_line_of, start_of
 from logql.propagate.statements import Api, api_of, calls_in, read_outlines
-
-_MOST_LEVELS = 16
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,11 @@ def find_loops(files: Mapping[str, str]) -> list[FoundLoop]:
     """Every `for` over `logql.loop` and every `with logql.iteration`, by file and line."""
     project = Project(read_outlines(files))
     found = []
-    for outline in project.outlines:
-        for item in outline.items:
-            name = project.loop_name(item)
-            if name is not None:
-                main = () in project.levels_at(item.unit, item.parent)
-                function = item.unit.name if item.unit.is_function else None
-                found.append(
-                    FoundLoop(name, outline.path, start_of(item.node)[0], end_line_of(item.node), function, main)
-                )
+    for item, name in project.named_loops:
+        main = RUN_LEVEL in project.levels_at(item.unit, item.parent)
+        function = item.unit.name if item.unit.is_function else None
+        path = item.unit.outline.path
+        found.append(FoundLoop(name, path, start_of(item.node)[0], end_line_of(item.node), function, main))
     return sorted(found, key=lambda loop: (loop.file, loop.line))
 
 
@@ -48,7 +43,10 @@ class Project:
     def __init__(self, outlines: Sequence[Outline]) -> None:
         self.outlines = list(outlines)
         self._apis: dict[int, Api] = {id(outline): api_of(outline) for outline in outlines}
-        self._calls: dict[str, list[Item]] | None = None
+
+    @cached_property
+    def callers(self) -> Callers:
+        return Callers(self.outlines)
 
     def loop_name(self, item: Item) -> str | None:
         """The name of the loop that a statement's header begins, or None."""
@@ -67,46 +65,59 @@ class Project:
         return None
 
     def levels_at(self, unit: Unit, parent: Item | None) -> tuple[Level, ...]:
-        """The levels that code below `parent` in `unit` can run at, through the calls of enclosing functions."""
-        found: list[Level] = []
-        self._levels(unit, parent, (), frozenset(), found)
-        return tuple(dict.fromkeys(found))
+        """The levels that code below `parent` in `unit` runs at, through calls by name of the enclosing functions."""
+        return tuple(self._levels(unit, parent, hidden=False))
 
-    def _levels(self, unit: Unit, parent: Item | None, inner: Level, seen: frozenset[str], found: list[Level]) -> None:
-        if len(found) >= _MOST_LEVELS:
-            return
+    def possible_levels(self, unit: Unit, parent: Item | None) -> tuple[Level, ...]:
+        """Besides those of `levels_at`, where a function around it may be called without its name, any level."""
+        return tuple(self._levels(unit, parent, hidden=True))
+
+    def _levels(self, unit: Unit, parent: Item | None, *, hidden: bool) -> dict[Level, None]:
+        found: dict[Level, None] = {}
+        visited: set[tuple[int, Level]] = set()
+
+        def follow(unit: Unit, parent: Item | None, inner: Level, seen: frozenset[int]) -> None:
+            inner = (*self._loops_around(unit, parent), *inner)
+            if not unit.is_function:
+                if unit.parent is not None and unit.header is not None:
+                    follow(unit.parent, unit.header.parent, inner, seen)
+                else:
+                    found[inner] = None
+                return
+            if id(unit) in seen or (id(unit), inner) in visited:
+                return
+            visited.add((id(unit), inner))
+            callers = [caller for caller in self.callers.of(unit) if caller.unit is not unit]
+            if hidden and self.callers.hidden(unit):
+                found.update(dict.fromkeys((*level, *inner) for level in self._levels_around(unit)))
+            elif not callers:
+                found[inner] = None
+            for caller in callers:
+                follow(caller.unit, caller.parent, inner, seen | {id(unit)})
+
+        follow(unit, parent, (), frozenset())
+        return found
+
+    def _loops_around(self, unit: Unit, parent: Item | None) -> Level:
+        """The named loops around a place within its own function, from the outside in."""
+        names: Level = ()
         while parent is not None and parent is not unit.header:
             name = self.loop_name(parent)
-            inner = (name, *inner) if name is not None else inner
+            names = (name, *names) if name is not None else names
             parent = parent.parent
-        if not unit.is_function:
-            if unit.parent is not None and unit.header is not None:
-                self._levels(unit.parent, unit.header.parent, inner, seen, found)
-            else:
-                found.append(inner)
-            return
-        name = unit.name.rpartition(".")[2]
-        callers = [] if unit.name in seen else self.calls().get(self._called_as(unit, name), [])
-        before = len(found)
-        for caller in callers:
-            if caller.unit is not unit:
-                self._levels(caller.unit, caller.parent, inner, seen | {unit.name}, found)
-        if len(found) == before and unit.name not in seen:
-            found.append(inner)
+        return names
 
-    def _called_as(self, unit: Unit, name: str) -> str:
-        if name in ("__init__", "__call__") and unit.parent is not None:
-            return unit.parent.name.rpartition(".")[2]
-        return name
+    def _levels_around(self, unit: Unit) -> dict[Level, None]:
+        """The levels of a function that anything may call: all but those of loops that run within it."""
+        reached = self.callers.reached(unit)
+        found: dict[Level, None] = {RUN_LEVEL: None}
+        for item, name in self.named_loops:
+            if id(item.unit) not in reached:
+                found.update(dict.fromkeys((*level, name) for level in self.levels_at(item.unit, item.parent)))
+        return found
 
-    def calls(self) -> dict[str, list[Item]]:
-        """Statements by the last name of what they call (or pass on as a value)."""
-        if self._calls is None:
-            self._calls = {}
-            for outline in self.outlines:
-                for item in outline.items:
-                    for call in calls_in(item.node):
-                        path = dotted(call.func)
-                        if path is not None:
-                            self._calls.setdefault(path[-1], []).append(item)
-        return self._calls
+    @cached_property
+    def named_loops(self) -> list[tuple[Item, str]]:
+        """The headers of all named loops."""
+        named = ((item, self.loop_name(item)) for outline in self.outlines for item in outline.items)
+        return [(item, name) for item, name in named if name is not None]
