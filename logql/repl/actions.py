@@ -66,8 +66,9 @@ def pager(shell: Shell, argument: str) -> None:
 def page(shell: Shell, argument: str) -> None:  # noqa: ARG001
     """Show the last result whole."""
     if shell.last is None:
-        raise ProgrammingError("there is no result yet")
-    shell.page(*shell.last)
+        raise ProgrammingError("there is no result, or it was too large to keep", hint=".pager on")
+    table, types = shell.last
+    shell.page(table.to_reader(), types)
 
 
 def output(shell: Shell, argument: str) -> None:
@@ -137,7 +138,9 @@ def plot(shell: Shell, argument: str) -> None:
         for _, message in cursor.messages:
             shell.tell(f"Notice: {message}", "notice")
     if shell.last is None:
-        raise ProgrammingError("there is no result yet", hint=".plot SELECT epoch, loss FROM logs")
+        raise ProgrammingError(
+            "there is no result, or it was too large to keep", hint=".plot SELECT epoch, loss FROM logs"
+        )
     if path is not None:
         write_chart(shell.last[0], os.path.expanduser(path), roles)
         shell.tell(f"wrote {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,12 +51,12 @@ BORDERS: Mapping[str, Border] = {
 }
 
 
-def draw(table: pa.Table, types: Sequence[str], style: str, view: View) -> Iterator[str]:
+def draw(reader: pa.RecordBatchReader, types: Sequence[str], style: str, view: View) -> Iterator[str]:
     """The lines of a table in a style of BORDERS, with a foot where something is left out or the style has types."""
     border = BORDERS[style]
-    head, tail = _split(table.num_rows, view.rows)
-    rows = _cells(table.slice(0, head), view) + _cells(table.slice(table.num_rows - tail), view)
-    names = [show(name) for name in table.column_names]
+    head, tail, count = _ends(reader, view)
+    rows = head + tail
+    names = [show(name) for name in reader.schema.names]
     kinds = [type_.lower() for type_ in types]
     headers = [[name, kind] if border.types else [name] for name, kind in zip(names, kinds, strict=True)]
     widths = [max(map(text_width, [*headers[i], *(row[i] for row in rows)])) for i in range(len(names))]
@@ -63,11 +64,12 @@ def draw(table: pa.Table, types: Sequence[str], style: str, view: View) -> Itera
     grid = _Grid(border, shown, [is_number(type_) for type_ in types], view)
     yield from grid.header(headers)
     for number, row in enumerate(rows):
-        if number == head and tail:
+        if number == len(head):
             yield from grid.gap()
         yield grid.row(row)
     yield from grid.end()
-    yield from _foot(table, head + tail, [i for i in shown if i is not None], border)
+    columns = len(names), sum(i is not None for i in shown)
+    yield from _foot(count, len(rows), columns, border)
 
 
 class _Grid:
@@ -123,7 +125,7 @@ class _Grid:
             yield ends[0] + ends[1].join(rule * (width + 2) for width in self._shown.values()) + ends[2]
 
 
-def cells_of(table: pa.Table) -> list[list[object]]:
+def cells_of(table: pa.Table | pa.RecordBatch) -> list[list[object]]:
     """The rows of a table as lists of values."""
     columns = [column.to_pylist() for column in table.columns]
     return [list(values) for values in zip(*columns, strict=True)] if columns else []
@@ -174,15 +176,26 @@ def pad(text: str, width: int, right: bool) -> str:
     return space + text if right else text + space
 
 
-def _cells(table: pa.Table, view: View) -> list[list[str]]:
+def _ends(reader: pa.RecordBatchReader, view: View) -> tuple[list[list[str]], list[list[str]], int]:
+    """The cells of the first and of the last rows shown (none of these, if all are), and how many rows there are.
+
+    Of a long result, memory has one batch at a time, and what is shown.
+    """
+    kept = 0 if view.rows is None else view.rows // 2
+    head: list[list[str]] = []
+    tail: deque[list[object]] = deque(maxlen=kept)
+    count = 0
+    for batch in reader:
+        begin = batch.num_rows if view.rows is None else max(0, view.rows - kept - count)
+        head += _cells(batch.slice(0, begin), view)
+        tail.extend(cells_of(batch.slice(max(begin, batch.num_rows - kept))))
+        count += batch.num_rows
+    last = [[cell_text(value, view.null) for value in row] for row in tail]
+    return (head, last, count) if len(head) + len(last) < count else (head + last, [], count)
+
+
+def _cells(table: pa.RecordBatch, view: View) -> list[list[str]]:
     return [[cell_text(value, view.null) for value in row] for row in cells_of(table)]
-
-
-def _split(count: int, most: int | None) -> tuple[int, int]:
-    """How many rows of the head and of the tail are shown."""
-    if most is None or count <= most:
-        return count, 0
-    return most - most // 2, most // 2
 
 
 def _room(width: int | None, border: Border) -> int | None:
@@ -233,10 +246,11 @@ def _total(shown: Mapping[int | None, int]) -> int:
     return sum(shown.values()) + 3 * (len(shown) - 1)
 
 
-def _foot(table: pa.Table, shown: int, columns: Sequence[int], border: Border) -> Iterator[str]:
-    rows, width = table.num_rows, table.num_columns
+def _foot(rows: int, shown: int, columns: tuple[int, int], border: Border) -> Iterator[str]:
+    """How many rows and columns there are, and how many are shown."""
+    width, seen = columns
     parts = [f"{rows:,} row{'' if rows == 1 else 's'}" + (f" ({shown:,} shown)" if shown < rows else "")]
-    if len(columns) < width:
-        parts.append(f"{width} columns ({len(columns)} shown)")
-    if border.types or shown < rows or len(columns) < width:
+    if seen < width:
+        parts.append(f"{width} columns ({seen} shown)")
+    if border.types or shown < rows or seen < width:
         yield "  ".join(parts)

@@ -20,15 +20,15 @@ _SHARED = {"csv": "csv", "json": "json", "jsonlines": "jsonl", "markdown": "mark
 FITTED = frozenset(BORDERS)
 
 
-def write(table: pa.Table, types: Sequence[str], mode: str, stream: IO[str], view: View) -> None:
+def write(reader: pa.RecordBatchReader, types: Sequence[str], mode: str, stream: IO[str], view: View) -> None:
     """Write a result in a mode of MODES; those not in FITTED have every row."""
     if mode in BORDERS:
-        for line in draw(table, types, mode, view):
+        for line in draw(reader, types, mode, view):
             stream.write(line + "\n")
     elif mode in _SHARED:
-        write_result(table.to_reader(max_chunksize=_BATCH), _SHARED[mode], cast("TextIO", stream))
+        write_result(reader, _SHARED[mode], cast("TextIO", stream))
     else:
-        for line in _LINES[mode](table, view):
+        for line in _LINES[mode](reader, view):
             stream.write(line + "\n")
 
 
@@ -39,44 +39,45 @@ def check_mode(name: str) -> str:
     return name.lower()
 
 
-def _rows(table: pa.Table) -> Iterator[list[object]]:
-    for start in range(0, table.num_rows, _BATCH):
-        yield from cells_of(table.slice(start, _BATCH))
+def _rows(reader: pa.RecordBatchReader) -> Iterator[list[object]]:
+    for batch in reader:
+        for start in range(0, batch.num_rows, _BATCH):
+            yield from cells_of(batch.slice(start, _BATCH))
 
 
-def _line(table: pa.Table, view: View) -> Iterator[str]:
-    width = max((len(name) for name in table.column_names), default=0)
-    for number, row in enumerate(_rows(table)):
+def _line(reader: pa.RecordBatchReader, view: View) -> Iterator[str]:
+    width = max((len(name) for name in reader.schema.names), default=0)
+    for number, row in enumerate(_rows(reader)):
         if number:
             yield ""
-        for name, value in zip(table.column_names, row, strict=True):
+        for name, value in zip(reader.schema.names, row, strict=True):
             yield f"{name.rjust(width)} = {cell_text(value, view.null)}"
 
 
-def _separated(by: str) -> Callable[[pa.Table, View], Iterator[str]]:
-    def lines(table: pa.Table, view: View) -> Iterator[str]:
-        yield by.join(table.column_names)
-        for row in _rows(table):
+def _separated(by: str) -> Callable[[pa.RecordBatchReader, View], Iterator[str]]:
+    def lines(reader: pa.RecordBatchReader, view: View) -> Iterator[str]:
+        yield by.join(reader.schema.names)
+        for row in _rows(reader):
             yield by.join("" if value is None else cell_text(value, view.null) for value in row)
 
     return lines
 
 
-def _list(table: pa.Table, view: View) -> Iterator[str]:
-    yield from _separated("|")(table, view)
+def _list(reader: pa.RecordBatchReader, view: View) -> Iterator[str]:
+    yield from _separated("|")(reader, view)
 
 
-def _html(table: pa.Table, view: View) -> Iterator[str]:
+def _html(reader: pa.RecordBatchReader, view: View) -> Iterator[str]:
     yield "<table>"
-    yield "<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in table.column_names) + "</tr>"
-    for row in _rows(table):
+    yield "<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in reader.schema.names) + "</tr>"
+    for row in _rows(reader):
         yield "<tr>" + "".join(f"<td>{html.escape(cell_text(value, view.null))}</td>" for value in row) + "</tr>"
     yield "</table>"
 
 
-def _latex(table: pa.Table, view: View) -> Iterator[str]:
-    yield "\\begin{tabular}{" + "l" * table.num_columns + "}"
-    for row in ([*table.column_names], *_rows(table)):
+def _latex(reader: pa.RecordBatchReader, view: View) -> Iterator[str]:
+    yield "\\begin{tabular}{" + "l" * len(reader.schema) + "}"
+    for row in ([*reader.schema.names], *_rows(reader)):
         yield " & ".join(_latex_cell(cell_text(value, view.null)) for value in row) + " \\\\"
     yield "\\end{tabular}"
 
@@ -88,15 +89,15 @@ def _latex_cell(text: str) -> str:
     return text.replace("~", "\\textasciitilde{}").replace("^", "\\textasciicircum{}")
 
 
-def _insert(table: pa.Table, view: View) -> Iterator[str]:  # noqa: ARG001
-    names = ", ".join('"' + name.replace('"', '""') + '"' for name in table.column_names)
-    for row in _rows(table):
+def _insert(reader: pa.RecordBatchReader, view: View) -> Iterator[str]:  # noqa: ARG001
+    names = ", ".join('"' + name.replace('"', '""') + '"' for name in reader.schema.names)
+    for row in _rows(reader):
         yield f"INSERT INTO result ({names}) VALUES ({', '.join(map(_literal, row))});"
 
 
-def _quote(table: pa.Table, view: View) -> Iterator[str]:  # noqa: ARG001
-    yield ",".join(map(_literal, table.column_names))
-    for row in _rows(table):
+def _quote(reader: pa.RecordBatchReader, view: View) -> Iterator[str]:  # noqa: ARG001
+    yield ",".join(map(_literal, reader.schema.names))
+    for row in _rows(reader):
         yield ",".join(map(_literal, row))
 
 
@@ -117,11 +118,11 @@ def _literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def _trash(table: pa.Table, view: View) -> Iterator[str]:  # noqa: ARG001
+def _trash(reader: pa.RecordBatchReader, view: View) -> Iterator[str]:  # noqa: ARG001
     yield from ()
 
 
-_LINES: Mapping[str, Callable[[pa.Table, View], Iterator[str]]] = {
+_LINES: Mapping[str, Callable[[pa.RecordBatchReader, View], Iterator[str]]] = {
     "ascii": _separated("\x1f"),
     "html": _html,
     "insert": _insert,

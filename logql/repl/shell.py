@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 #: Rows shown of a longer result, unless the terminal is higher.
 _ROWS = 40
-#: A larger result is given back before the next statement runs.
-_KEPT_BYTES = 64e6
+#: Rows that the pager shows of a longer result.
+_PAGED_ROWS = 100_000
 _STYLES = {"error": "\x1b[31m", "notice": "\x1b[33m", "time": "\x1b[2m"}
 _PLAIN = "\x1b[0m"
 _QUIT_WORDS = frozenset({"quit", "exit", ".quit", ".exit"})
@@ -120,15 +120,15 @@ class Shell:
 
     def execute(self, sql: str) -> Cursor:
         """Run a statement, show its result and what is to be known about it."""
-        if self.last is not None and self.last[0].nbytes > _KEPT_BYTES:
-            self.last = None
         started = time.monotonic()
         cursor = self.query(sql)
-        table = cursor.arrow() if cursor.description is not None else None
         seconds = time.monotonic() - started
-        if table is not None and cursor.description is not None:
-            self.last = (table, [str(column[1]) for column in cursor.description])
-            self.show(*self.last)
+        if cursor.description is not None:
+            types = [str(column[1]) for column in cursor.description]
+            whole = cursor.rowcount >= 0
+            self.last = (cursor.arrow(), types) if whole else None
+            self.show(cursor.arrow().to_reader() if whole else self._large(cursor), types)
+            seconds = seconds if whole else time.monotonic() - started
         elif cursor.rowcount >= 0:
             self.tell(f"{cursor.rowcount} row{'' if cursor.rowcount == 1 else 's'} changed")
         for _, message in cursor.messages:
@@ -161,6 +161,15 @@ class Shell:
             display.clear()
         return cursor
 
+    def _large(self, cursor: Cursor) -> pa.RecordBatchReader:
+        """A reader of a large result that Ctrl-C cancels between its rows, too."""
+        import pyarrow as pa
+
+        rows = cursor.fetch_record_batch()
+        runner = Runner(self.backend.connection.interrupt, lambda _: None, lambda _: False)
+        batches = iter(lambda: runner.run(lambda: next(rows, None)), None)
+        return pa.RecordBatchReader.from_batches(rows.schema, batches)
+
     def _decide(self, plan: FillPlan) -> bool:
         """Whether to replay what a plan says: y, n, or its details first."""
         from logql.explaining import describe_plan
@@ -175,17 +184,17 @@ class Shell:
 
     # -- what is shown
 
-    def show(self, table: pa.Table, types: list[str]) -> None:
+    def show(self, reader: pa.RecordBatchReader, types: list[str]) -> None:
         """Show a result where and how the person wants it."""
         stream = self._file or self.out
-        if table.column_names == ["explain_key", "explain_value"]:
+        if reader.schema.names == ["explain_key", "explain_value"]:
             plans = io.StringIO()
-            write_result(table.to_reader(), "table", plans)
+            write_result(reader, "table", plans)
             stream.write(cut_lines(plans.getvalue(), self.view(stream).width))
         elif self.look.pager and self.out.isatty() and stream is self.out:
-            self.page(table, types)
+            self.page(reader, types)
         else:
-            write(table, types, self.look.mode, stream, self.view(stream))
+            write(reader, types, self.look.mode, stream, self.view(stream))
         stream.flush()
         if self._once:
             self.send_to(None)
@@ -197,18 +206,18 @@ class Shell:
         size = shutil.get_terminal_size()
         return View(size.columns, self.look.rows or max(_ROWS, size.lines - 8), use_colour(stream), self.look.null)
 
-    def page(self, table: pa.Table, types: list[str]) -> None:
-        """Show all rows of a result in the pager."""
+    def page(self, reader: pa.RecordBatchReader, types: list[str]) -> None:
+        """Show all rows of a result in the pager, up to _PAGED_ROWS."""
         command = os.environ.get("PAGER") or ("less -SRXF" if shutil.which("less") else "")
-        view = View(None, None, use_colour(self.out), self.look.null)
+        view = View(None, _PAGED_ROWS, use_colour(self.out), self.look.null)
         mode = self.look.mode if self.look.mode in FITTED else "duckbox"
         if not command:
-            write(table, types, mode, self.out, view)
+            write(reader, types, mode, self.out, view)
             return
         with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, text=True) as pager:
             assert pager.stdin is not None
             try:
-                write(table, types, mode, pager.stdin, view)
+                write(reader, types, mode, pager.stdin, view)
                 pager.stdin.close()
             except (BrokenPipeError, KeyboardInterrupt):
                 pass

@@ -129,7 +129,7 @@ def _show(shell: Shell, heads: Sequence[str], rows: Sequence[tuple[object, ...]]
     values = list(zip(*rows, strict=True)) if rows else [() for _ in heads]
     types = ["BIGINT" if column and isinstance(column[0], int) else "VARCHAR" for column in values]
     table = typed(dict(zip(heads, values, strict=True)), dict(zip(heads, types, strict=True)))
-    shell.show(table, types)
+    shell.show(table.to_reader(), types)
 
 
 def _count(argument: str) -> int:

@@ -12,7 +12,7 @@ from logql.repl.grid import View, cut, cut_lines, draw, text_width
 
 def lines(table: pa.Table, style: str = "duckbox", **view: object) -> list[str]:
     types = ["BIGINT" if pa.types.is_integer(field.type) else "VARCHAR" for field in table.schema]
-    return list(draw(table, types, style, View(**view)))  # type: ignore[arg-type]
+    return list(draw(table.to_reader(), types, style, View(**view)))  # type: ignore[arg-type]
 
 
 def test_duckbox() -> None:
@@ -99,3 +99,13 @@ def test_lines_of_a_grid_are_equally_wide(style: str) -> None:
     table = pa.table({"t": ["é", "日本語", "plain", ""], "n": [1, 22, None, 4]})
     shown = [line for line in lines(table, style) if not line.endswith("rows")]
     assert len({text_width(line) for line in shown}) == 1
+
+
+@given(st.lists(st.integers(0, 7), max_size=8), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_batches_make_no_difference(sizes: list[int], rows: int) -> None:
+    table = pa.table({"n": pa.array(range(sum(sizes)), pa.int64())})
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    batches = [batch for i, n in zip(starts, sizes, strict=True) for batch in table.slice(i, n).to_batches()]
+    reader = pa.RecordBatchReader.from_batches(table.schema, batches)
+    assert list(draw(reader, ["BIGINT"], "duckbox", View(rows=rows))) == lines(table, rows=rows)

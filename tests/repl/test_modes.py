@@ -20,7 +20,7 @@ TYPES = ["BIGINT", "VARCHAR"]
 
 def text(mode: str, table: pa.Table = TABLE) -> str:
     stream = io.StringIO()
-    write(table, TYPES, mode, stream, View())
+    write(table.to_reader(), TYPES, mode, stream, View())
     return stream.getvalue()
 
 

@@ -243,3 +243,13 @@ def test_a_script_is_never_asked(fresh: Path, talking: Callable[..., Talk], monk
     assert by[0].endswith(" exact")
     assert "iterations done" in by[0]
     assert "watch needs a terminal" in talk(".watch 1 SELECT 1")
+
+
+def test_a_result_too_large_to_keep_is_shown_and_told(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logql.execute.engine.HELD_BYTES", 10_000)
+    shown = talk(".maxrows 40\nSELECT range AS n FROM range(1000000);")
+    assert "1,000,000 rows (40 shown)" in shown
+    assert "│ 999999 │" in shown
+    assert "too large to keep" in talk(".page")
+    assert "could not convert" in talk("SELECT ('x' || range)::INT AS n FROM range(10);").lower()
+    assert talk(".mode csv\nSELECT range AS n FROM range(300000);").count("\n") == 300_001
