@@ -73,6 +73,27 @@ def test_nothing_to_compare_is_unchecked(project: Project) -> None:
     assert (result.state, result.fidelity, result.compared) == ("done", "unchecked", 0)
 
 
+def test_a_checkpoint_that_execution_reaches_is_compared(project: Project) -> None:
+    """The one that a replay starts from proves nothing, those that it comes to do."""
+    project.write("train.py", SEEDED.replace('    logql.log("w0", float(w[0]))\n', ""))
+    project.run()
+    head = before("w +=", 'logql.log("s", float(w.sum()))')
+    for wanted, once, expected in (((2,), True, "unchecked"), ((1, 2), False, "exact"), ((1, 3), True, "unchecked")):
+        (result,) = project.replay(project.job(head, ["s"], wanted, once=once))
+        assert (result.state, result.fidelity, bool(result.compared)) == ("done", expected, expected == "exact")
+
+
+def test_what_is_logged_outside_of_loops_is_checked_by_the_loops_that_are_executed(project: Project) -> None:
+    project.write("train.py", SEEDED + 'logql.log("last", float(w[1]))\n')
+    project.run()
+    job = project.job(after('logql.log("last"', 'logql.log("s", float(w.sum()))'), ["s"], (), loop=None)
+    (passed,) = project.replay(job)
+    assert (passed.fidelity, passed.executed, passed.compared) == ("unchecked", 0, 1)
+    (executed,) = project.replay(project.without_checkpoints(job))
+    assert (executed.fidelity, executed.executed, executed.compared) == ("exact", 5, 6)
+    assert values(passed.events, "s") == values(executed.events, "s")
+
+
 @pytest.mark.parametrize(
     "statement",
     [
