@@ -50,6 +50,11 @@ class Flusher:
             self._thread.join(timeout=10)
         self.drain()
 
+    @property
+    def closed_chunks(self) -> int:
+        """How many chunks of the stream are full."""
+        return self._writer.closed
+
     def next_seq(self) -> int:
         """The number that the next event will have."""
         with self._lock:

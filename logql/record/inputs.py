@@ -1,14 +1,16 @@
-"""Keeps the files that a run reads and that a training wrote: a resumed training may overwrite what it began from.
+"""Keeps the files that a run reads and that a training overwrites: a resumed one may overwrite what it began from.
 
-Only files of the project that changed while a run of this store was in its main loops: checkpoints, weights, histories.
-Data sets are older, or were prepared before training, and are never copied. The training thread only opens the file;
-the bytes are copied on another, and do not count where the file changed meanwhile.
+Only files of the project that changed while a run of this store was in its main loops (checkpoints, weights,
+histories), and others at the moment when the run that read them overwrites them. Data sets are older, or were prepared
+before training, and are never copied. The training thread only opens the file; the bytes are copied on another, and do
+not count where the file changed meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import astuple
@@ -26,6 +28,8 @@ from logql.store.trainings import TICK, find_trainings
 MAX_FILE = 256 << 20
 MAX_BYTES = 1 << 30
 MAX_FILES = 1000
+#: Files read that are looked at again when they are overwritten, and at the end.
+MAX_WATCHED = 2000
 #: Files that may wait to be copied; a training that opens more at once waits.
 _QUEUE = 32
 
@@ -37,7 +41,7 @@ class Inputs:
 
     def __init__(self, location: Location, catalog: Catalog, run: str, next_seq: Callable[[], int]) -> None:
         self._project = os.path.join(os.path.realpath(location.project), "")
-        self._store = os.path.join(os.path.realpath(location.store), "")
+        self._others = tuple(os.path.join(os.path.realpath(one), "") for one in (location.store, sys.prefix))
         self._blobs = Blobs(location.store)
         self._catalog = catalog
         self._run = run
@@ -48,6 +52,8 @@ class Inputs:
         self._trainings: list[tuple[float, float]] | None = None
         self._own_since: float | None = None
         self._seen: dict[str, Signature] = {}
+        #: files that no training wrote, as they were when they were read: (event, signature)
+        self._watched: dict[str, tuple[int, Signature]] = {}
         self._opening: str | None = None
         self._kept: list[Input] = []
         self._bytes = 0
@@ -69,44 +75,72 @@ class Inputs:
         if self._own_since is not None:
             found["training_since"] = self._own_since
         if self._kept:
-            found["inputs"] = [list(astuple(one)) for one in list(self._kept)]
+            found["inputs"] = [list(astuple(one)) for one in sorted(self._kept, key=lambda one: one.seq)]
         return found
 
     def close(self) -> None:
         """Return when all is copied."""
         opens.send_to(None)
         self._background.close()
+        for path, (seq, signature) in self._watched.items():
+            if self._was_overwritten(path, signature):
+                self._add(path, seq, signature, None, "it was overwritten by code that logql does not see")
 
-    def _opened(self, name: str, seen_at: float) -> None:
+    def _opened(self, name: str, seen_at: float, writes: bool) -> None:
         if name == self._opening:
             return
         try:
-            self._consider(name, seen_at)
+            if writes:
+                self._save_overwritten(os.path.realpath(name))
+            else:
+                self._consider(name, seen_at)
         except OSError:
             return
         except Exception as exc:
             guard.warn("inputs", f"files that this run reads are not kept: {type(exc).__name__}: {exc}")
 
     def _consider(self, name: str, seen_at: float) -> None:
-        """Have a file copied if it may be a training's and is not what it was when last seen."""
+        """Have a file copied if it may be a training's and is not what it was when last seen; watch others."""
         status = os.stat(name)
-        changed_at = status.st_mtime
-        if changed_at < self._since or not stat.S_ISREG(status.st_mode) or self._count >= MAX_FILES:
-            return
-        if self._trainings is not None and not self._is_of_a_training(changed_at):
+        changed_at, signature = status.st_mtime, _signature(status)
+        if not stat.S_ISREG(status.st_mode) or (changed_at < self._since and len(self._watched) >= MAX_WATCHED):
             return
         path = os.path.realpath(name)
-        if not path.startswith(self._project) or path.startswith(self._store):
-            return
-        signature = _signature(status)
-        if self._seen.get(path) == signature:
+        ours = path.startswith(self._project) and not path.startswith(self._others)
+        if not ours or self._seen.get(path) == signature:
             return
         if seen_at - changed_at > TICK:  # else it may change again and have the same time
             self._seen[path] = signature
+        if changed_at < self._since or (self._trainings is not None and not self._is_of_a_training(changed_at)):
+            self._watch(path, self._next_seq(), signature)
+        elif self._count < MAX_FILES:
+            self._count += 1
+            descriptor, seq = self._open(path), self._next_seq()
+            self._background.put(lambda: self._keep(path, descriptor, seq, seen_at, signature))
+
+    def _watch(self, path: str, seq: int, signature: Signature) -> None:
+        if len(self._watched) < MAX_WATCHED:
+            self._watched.setdefault(path, (seq, signature))
+
+    def _save_overwritten(self, path: str) -> None:
+        """Copy a file that the run has read before it overwrites it: now, as this is the last moment."""
+        seq, signature = self._watched.get(path, (0, None))
+        if signature is None or _signature(os.stat(path)) != signature:
+            return
+        del self._watched[path]
         descriptor = self._open(path)
-        self._count += 1
-        seq = self._next_seq()
-        self._background.put(lambda: self._keep(path, descriptor, seq, seen_at, signature))
+        try:
+            data, reason = self._read(descriptor, time.time(), signature)
+        finally:
+            os.close(descriptor)
+        self._background.put(lambda: self._store_content(path, seq, signature, data, reason))
+
+    def _was_overwritten(self, path: str, signature: Signature) -> bool:
+        try:
+            now = _signature(os.stat(path))
+        except OSError:
+            return False
+        return now != signature and self._own_since is not None and now[0] / 1e9 >= self._own_since - TICK
 
     def _open(self, path: str) -> int:
         self._opening = path
@@ -117,26 +151,34 @@ class Inputs:
 
     def _keep(self, path: str, descriptor: int, seq: int, seen_at: float, signature: Signature) -> None:
         try:
-            with open(descriptor, "rb", buffering=0) as file:
-                if not self._is_of_a_training(signature[0] / 1e9):
-                    self._count -= 1
-                    return
-                digest, reason = self._copy(file.fileno(), seen_at, signature)
-            self._kept.append(Input(path[len(self._project) :], seq, signature[1], signature[0], digest, reason))
+            if self._is_of_a_training(signature[0] / 1e9):
+                self._store_content(path, seq, signature, *self._read(descriptor, seen_at, signature))
+            else:
+                self._count -= 1
+                self._watch(path, seq, signature)
+        finally:
+            os.close(descriptor)
+
+    def _store_content(self, path: str, seq: int, signature: Signature, data: bytes | None, reason: str | None) -> None:
+        try:
+            self._add(path, seq, signature, None if data is None else self._blobs.put(data), reason)
         except (OSError, Error) as exc:
             guard.warn("inputs", f"{path}, which this run reads, is not kept: {exc}")
 
-    def _copy(self, descriptor: int, seen_at: float, signature: Signature) -> tuple[str | None, str | None]:
-        """The digest of the content as it was when it was opened, or why it was not kept."""
+    def _add(self, path: str, seq: int, signature: Signature, digest: str | None, reason: str | None) -> None:
+        self._kept.append(Input(path[len(self._project) :], seq, signature[1], signature[0], digest, reason))
+
+    def _read(self, descriptor: int, seen_at: float, signature: Signature) -> tuple[bytes | None, str | None]:
+        """The content as it was when it was opened, or why it is not to be had."""
         size = signature[1]
         if size > MAX_FILE or self._bytes + size > MAX_BYTES:
             return None, f"larger than {MAX_FILE >> 20} MB" if size > MAX_FILE else "too much to keep in one run"
-        data = _read(descriptor, size)
+        data = _read_bytes(descriptor, size)
         unchanged = len(data) == size and _signature(os.fstat(descriptor)) == signature
         if not unchanged or signature[0] / 1e9 > seen_at + TICK:
             return None, "it changed before it could be copied"
         self._bytes += size
-        return self._blobs.put(data), None
+        return data, None
 
     def _is_of_a_training(self, changed_at: float) -> bool:
         """Whether a run was in its main loops then; called on the background thread where that is not known yet."""
@@ -156,7 +198,7 @@ def _signature(status: os.stat_result) -> Signature:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _read(descriptor: int, size: int) -> bytes:
+def _read_bytes(descriptor: int, size: int) -> bytes:
     """At most `size` bytes; fewer where the file has become shorter."""
     data = bytearray()
     while len(data) < size and (part := os.pread(descriptor, min(size - len(data), 16 << 20), len(data))):

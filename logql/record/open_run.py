@@ -20,6 +20,7 @@ from logql.record.inputs import Inputs
 from logql.record.mainloops import MainLoops
 from logql.record.names import NameRules
 from logql.record.processes import join_group
+from logql.record.sealing import Sealing
 from logql.store import liveness
 from logql.store.catalog import Catalog
 from logql.store.connection import create
@@ -51,8 +52,9 @@ class OpenRun:
         self._locks = [liveness.hold_run(location.store, run.id), liveness.hold_main(location.store, run.id)]
         self._environment = dict(run.environment)
         self._saved_environment = dict(run.environment)
+        self._sealing = Sealing(location.store, run.id)
         rules = NameRules(run, ranks.rank, self.args)
-        self.flusher = Flusher(Writer(location.store, run.id, ranks.rank), rules, 0, self.tick)
+        self.flusher = Flusher(Writer(location.store, run.id, ranks.rank), rules, 0, self._keep_up)
         self._inputs = Inputs(location, catalog, run.id, self.flusher.next_seq)
         self._reads_count = ranks.size == 1
         self.main_loops = MainLoops(run, location, catalog, ranks, self.flusher, self._inputs.training_begins)
@@ -90,6 +92,11 @@ class OpenRun:
             self._saved_args = args
         self.main_loops.save()
 
+    def _keep_up(self) -> None:
+        """What the flusher does besides, on its thread."""
+        self.tick()
+        self._sealing.go_on(self.flusher.closed_chunks)
+
     def flush(self) -> None:
         """Return when everything logged so far is on disk."""
         self.flusher.sync()
@@ -116,7 +123,7 @@ class OpenRun:
                     lock.release()
         except Exception as exc:
             guard.failed("store", "the run may appear as killed", exc)
-        self._start_sealing()
+        self._sealing.finish()
 
     def abandon(self) -> None:
         """Forget the run in a forked child: all of it is the parent's."""
@@ -138,14 +145,6 @@ class OpenRun:
             self.catalog.update_run(self.run.id, **changes)
         except Exception as exc:
             guard.failed("store", f"the catalog lacks the run's {', '.join(changes)}", exc)
-
-    def _start_sealing(self) -> None:
-        if os.environ.get("LOGQL_SEAL") == "0":
-            return
-        try:
-            _spawn([sys.executable, "-m", "logql.store.seal", self.location.store, self.run.id])
-        except OSError as exc:
-            guard.failed("seal", "the run will be sealed by the next reader", exc)
 
 
 def open_run(wanted: Wanted) -> OpenRun:
@@ -223,22 +222,3 @@ def _user() -> str | None:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return None
-
-
-def _spawn(command: list[str]) -> None:
-    """Start a process that outlives this one and shares nothing with it."""
-    import subprocess
-
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(
-        command,
-        stdin=quiet,
-        stdout=quiet,
-        stderr=quiet,
-        cwd="/",
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    process.returncode = 0

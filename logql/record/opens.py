@@ -1,4 +1,4 @@
-"""Sees which files this process opens for reading, from `import logql` on: through an audit hook, as all opens pass it.
+"""Sees which files this process reads and overwrites, from `import logql` on: through an audit hook, as all pass it.
 
 A resumed training reads its checkpoint before it logs anything, so watching begins with the import; until a run is open
 the names are only noted. What C++ code opens is not seen.
@@ -12,15 +12,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    #: Called with a path as the program gave it and the time; it must not raise.
-    Receiver = Callable[[str, float], object]
+    #: Called with a path as the program gave it, the time, and whether it is about to be overwritten; must not raise.
+    Receiver = Callable[[str, float, bool], object]
 
 #: Read by the interpreter, never data.
 CODE = (".py", ".pyc", ".pth", ".so")
 _MOST_NOTED = 10_000
 _NO_READING = os.O_WRONLY | os.O_TRUNC
 
-_noted: "list[tuple[str, float]]" = []
+_noted: "list[tuple[str, float, bool]]" = []
 _receiver: "Receiver | None" = None
 _watching = False
 
@@ -39,8 +39,8 @@ def send_to(receiver: "Receiver | None") -> None:
     _receiver = receiver
     noted = _noted[:] if receiver is not None else []
     _noted.clear()
-    for path, seen_at in noted:
-        (receiver or _ignore)(path, seen_at)
+    for event in noted:
+        (receiver or _ignore)(*event)
 
 
 def stop() -> None:
@@ -51,23 +51,27 @@ def stop() -> None:
 
 
 def _hook(event: str, arguments: "tuple[object, ...]") -> None:
-    if event != "open":
+    if event == "open":
+        path, _, flags = arguments
+        writes = isinstance(flags, int) and bool(flags & _NO_READING)
+    elif event == "os.rename":
+        path, writes = arguments[1], True
+    else:
         return
-    path, _, flags = arguments
-    if not isinstance(flags, int) or flags & _NO_READING or isinstance(path, int):
+    if isinstance(path, int):
         return
     try:
         name = os.fsdecode(path)  # type: ignore[arg-type]
     except TypeError:
         return
     if not name.endswith(CODE):
-        (_receiver or _note)(name, time())
+        (_receiver or _note)(name, time(), writes)
 
 
-def _note(path: str, now: float) -> None:
+def _note(path: str, now: float, writes: bool) -> None:
     if len(_noted) < _MOST_NOTED:
-        _noted.append((os.path.abspath(path), now))
+        _noted.append((os.path.abspath(path), now, writes))
 
 
-def _ignore(path: str, now: float) -> None:
+def _ignore(path: str, now: float, writes: bool) -> None:
     """What is opened is of no interest."""

@@ -41,7 +41,7 @@ class PlacedInputs:
             if coming is not None and coming.mtime_ns / 1e9 <= moment:
                 self._place(coming)
 
-    def opened(self, name: str, _: float) -> None:
+    def opened(self, name: str) -> None:
         """The script is about to open a file for reading."""
         if self._placing or not self._inputs:
             return

@@ -25,8 +25,8 @@ class OpenedFiles:
         self._own = own
         self._seen: dict[str, None] = {}
 
-    def note(self, path: str, _: float) -> None:
-        """A file is about to be opened."""
+    def note(self, path: str) -> None:
+        """A file is about to be opened for reading."""
         if len(self._seen) < _MOST_SEEN:
             self._seen[path] = None
 

@@ -22,6 +22,7 @@ from logql.replay.opened import OpenedFiles
 from logql.replay.sources import Sources
 from logql.replay.spec import WorkerSpec
 from logql.replay.states import ProgramStates
+from logql.replay.trackers import silence_trackers
 from logql.replay.wire import encode_frame, write_all
 
 #: What ends an iteration; it is sent with what comes next at once, mostly the beginning of another.
@@ -68,6 +69,7 @@ def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
             private_copy.redirect_opens(spec.origin, spec.project, spec.store)
         sources = Sources(spec)
         sources.install()
+        silence_trackers()
         _resemble(spec, script)
         states = ProgramStates(spec, sources, spool, channel.send)
         opened = OpenedFiles(spec.run, frozenset(os.path.join(spec.project, path) for path in spec.files))
@@ -95,9 +97,10 @@ def _watch_opens(
     inputs.arrive(0, spec.run.started_at)
     states.on_restore = lambda checkpoint: inputs.arrive(checkpoint.seq, checkpoint.taken_at)
 
-    def see(path: str, now: float) -> None:
-        inputs.opened(path, now)
-        opened.note(path, now)
+    def see(path: str, _: float, writes: bool) -> None:
+        if not writes:
+            inputs.opened(path)
+            opened.note(path)
 
     opens.watch()
     opens.send_to(see)

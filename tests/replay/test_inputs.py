@@ -82,6 +82,27 @@ def test_each_resumed_run_is_replayed_from_the_files_that_it_read(
     assert [values(result.events, "copy") for result in results[3:]] == _recorded(project, "score", "runs")
 
 
+def test_what_the_user_gave_and_the_run_overwrote_is_as_it_was(project: Project) -> None:
+    project.write("data/start.txt", "1.5")
+    project.write("data/other.txt", "2.5")
+    script = """\
+import os
+import logql
+
+x = float(open("data/start.txt").read()) * float(open("data/other.txt").read())
+for epoch in logql.loop("epoch", range(3)):
+    x = x * 1.5 + epoch
+    logql.log("truth", x)
+    open("data/start.txt", "w").write(str(x))
+    open("data/other.tmp", "w").write(str(x))
+    os.replace("data/other.tmp", "data/other.txt")
+"""
+    _train(project, script, 2)
+    jobs = [project.job(after("x = x *", 'logql.log("copy", x)'), ["copy"], (0, 1, 2), run=run) for run in (0, 1)]
+    results = _replay(project, "strong", *[project.without_checkpoints(job) for job in jobs])
+    assert [values(result.events, "copy") for result in results] == _recorded(project, "truth", "epoch")
+
+
 def test_a_file_that_could_not_be_kept_ends_the_replay_with_its_reason(project: Project) -> None:
     _train(project, RESUMED, 3)
     with Catalog.open(project.store) as catalog:
