@@ -93,6 +93,48 @@ def test_what_only_duckdb_has(running: Running) -> None:
     assert running.ask("SELECT epoch::VARCHAR FROM epoch QUALIFY row_number() OVER (ORDER BY acc DESC) = 1") == [("2",)]
 
 
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [
+        ("DAYOFWEEK(x)", 7), ("WEEKDAY(x)", 5), ("WEEK(x)", 46), ("DAYOFYEAR(x)", 325), ("QUARTER(x)", 4),
+        ("MICROSECOND(x)", 678000), ("SECOND(x)", 15), ("LENGTH('ü')", 2), ("CHAR_LENGTH('ü')", 1),
+        ("TIMESTAMPDIFF(HOUR, '2026-11-21 12:30:00', x)", 0), ("MAKEDATE(2026, 60)", datetime.date(2026, 3, 1)),
+        ("UNIX_TIMESTAMP('2026-11-21 13:14:15')", 1795266855), ("LAST_DAY(x)", datetime.date(2026, 11, 30)),
+        ("DATEDIFF(x, '2026-11-01')", 20), ("DATE_FORMAT(x, '%Y-%m %H:%i:%s')", "2026-11 13:14:15"),
+        ("IFNULL(NULL, 7 DIV 2)", 3), ("5 / 2", 2.5), ("INSTR('abc', 'c')", 3), ("LOG10(100)", 2.0),
+    ],
+)  # fmt: skip
+def test_functions_mean_what_they_mean_in_mysql(running: Running, function: str, value: object) -> None:
+    assert running.ask(f"SELECT {function} FROM (SELECT TIMESTAMP '2026-11-21 13:14:15.678' AS x) t") == [(value,)]
+
+
+#: How Superset groups by time on MySQL, and the beginning of the span that a Saturday afternoon lies in.
+GRAINS = {
+    "DATE_ADD(DATE(x), INTERVAL (HOUR(x)*60*60 + MINUTE(x)*60 + SECOND(x)) SECOND)": "2026-11-21 13:14:15",
+    "DATE_ADD(DATE(x), INTERVAL (HOUR(x)*60 + MINUTE(x)) MINUTE)": "2026-11-21 13:14:00",
+    "DATE_ADD(DATE(x), INTERVAL HOUR(x) HOUR)": "2026-11-21 13:00:00",
+    "DATE(x)": "2026-11-21",
+    "DATE(DATE_SUB(x, INTERVAL DAYOFWEEK(x) - 1 DAY))": "2026-11-15",
+    "DATE(DATE_SUB(x, INTERVAL DAYOFWEEK(DATE_SUB(x, INTERVAL 1 DAY)) - 1 DAY))": "2026-11-16",
+    "DATE(DATE_SUB(x, INTERVAL DAYOFMONTH(x) - 1 DAY))": "2026-11-01",
+    "MAKEDATE(YEAR(x), 1) + INTERVAL QUARTER(x) QUARTER - INTERVAL 1 QUARTER": "2026-10-01 00:00:00",
+    "DATE(DATE_SUB(x, INTERVAL DAYOFYEAR(x) - 1 DAY))": "2026-01-01",
+}
+
+
+@pytest.mark.parametrize("grain", GRAINS)
+def test_grains_of_time(running: Running, grain: str) -> None:
+    sql = f"SELECT {grain} AS x, count(*) FROM (SELECT TIMESTAMP '2026-11-21 13:14:15.678' AS x) t GROUP BY {grain}"
+    ((begin, count),) = running.ask(sql)
+    assert (str(begin), count) == (GRAINS[grain], 1)
+
+
+@pytest.mark.parametrize("function", ["YEARWEEK(ts)", "WEEK(ts, 3)"])
+def test_functions_that_would_be_guesses_are_refused(running: Running, function: str) -> None:
+    with pytest.raises(pymysql.err.MySQLError, match="in mode 0"):
+        running.ask(f"SELECT {function} FROM epoch")
+
+
 def test_values_of_every_type(running: Running) -> None:
     (row,) = running.ask(
         "SELECT TRUE, 12::TINYINT, -5::BIGINT, 12::HUGEINT, 1.25::DECIMAL(5,2), 0.1::DOUBLE, 0.5::FLOAT, 'ü', "

@@ -16,6 +16,7 @@ from sqlglot.errors import SqlglotError
 
 from logql import errors
 from logql.dbapi import Connection
+from logql.serve.mysql import with_engines_functions
 from logql.serve.results import result_of
 from logql.serve.schema import DATABASE, InfoSchema, create_table
 
@@ -135,7 +136,7 @@ def _engine_text(expression: exp.Expr, sql: str) -> str:
         )
     if expression.meta.get(_AS_WRITTEN):
         return sql.rstrip().rstrip(";")
-    tree = query.copy()
+    tree = with_engines_functions(query)
     for node in tree.find_all(exp.Table, exp.Column):
         if node.text("db").lower() == DATABASE:
             node.set("db", None)
