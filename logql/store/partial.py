@@ -57,6 +57,7 @@ def seal_closed(catalog: Catalog, run: Run, *, least: int | None = None) -> bool
     """
     owner = f"part:{run.id}"
     publish.discard_staged(catalog, owner)
+    streams.remove_sealed(catalog, run.id)
     least = PART_BYTES if least is None else least
     ranks = streams.ranks(streams.unsealed(catalog, run.id))
     stretches = [stretch for own in ranks.values() if (stretch := _find_stretch(own, least)) is not None]

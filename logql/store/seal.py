@@ -61,8 +61,11 @@ def seal_run(store: str, run: str, *, wait: float = WAIT) -> None:
         with Catalog.open(store) as catalog:
             found = catalog.run(run)
             if found is not None:
+                while partial.seal_closed(catalog, found):
+                    pass
                 done = is_over(store, found, wait=wait if found.status != "running" else 0.0)
-                _seal(catalog, found) if done else partial.seal_closed(catalog, found)
+                if done:
+                    _seal(catalog, catalog.run(run) or found)
     finally:
         lock.release(unlink=done)
 
@@ -99,8 +102,6 @@ def _seal(catalog: Catalog, run: Run) -> None:
         if _unsealed(catalog, run.id) == _CHUNKS_LEFT:
             _clean_up(catalog, run.id)
         return
-    while partial.seal_closed(catalog, run):
-        pass
     chunks = streams.unsealed(catalog, run.id)
     damaged = streams.gaps(chunks)
     ends = [_read_end(run, rank, own, damaged) for rank, own in streams.ranks(chunks).items()]

@@ -18,12 +18,13 @@ import pytest
 
 from logql.errors import StoreError
 from logql.model import Logged, Step
-from logql.store import compact, connection, doctor, layout, seal
+from logql.store import compact, connection, doctor, layout, partial, seal, wal
 from logql.store.fills import write_fill
 from logql.store.snapshot import forget, read_snapshot
-from tests.store.history import epochs, record
+from tests.store.history import Recorder, epochs, record
 from tests.store.test_compact import everything
 from tests.store.test_fills import a_fill
+from tests.store.test_partial import check
 from tests.store.test_seal import files
 
 STEPS = 60
@@ -131,6 +132,33 @@ def test_a_seal_that_meets_a_fault(store: str, dies: bool, stride: int) -> None:
         assert [name for name in os.listdir(os.path.join(store, layout.WAL)) if run in name] == []
     assert 20 // stride < reached
     assert before[0]["epoch"] == answers(store)[0]["epoch"][:2]
+
+
+@EVERY
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_seal_of_a_run_that_goes_on_and_meets_a_fault(
+    store: str, dies: bool, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partial, "PART_BYTES", 4000)
+    recorder = Recorder(store, "01A", chunk_bytes=1200)
+    events = epochs(600, 5)
+    there = 0
+    for at in range(1 + (stride // 2) * dies, STEPS * 3, stride):
+        while len(wal.list_chunks(store)) < 7:
+            recorder.append(events[there : there + 30])
+            there += 30
+        hit = attempt(lambda: seal.seal_run(store, "01A"), at, dies)
+        check(store, events[:there])
+        seal.seal_run(store, "01A")
+        assert len(wal.list_chunks(store)) < 7
+        check(store, events[:there])
+        assert doctor.check(store) == []
+        if not hit:
+            break
+    assert 30 < at < STEPS * 3 - stride
+    recorder.finish()
+    check(store, events[:there])
+    assert os.listdir(os.path.join(store, layout.WAL)) == []
 
 
 @EVERY

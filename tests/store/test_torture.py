@@ -40,6 +40,18 @@ while True:
     os.write(1, b".")
 """
 
+#: Seals what is over in the runs that go on, and the dead.
+SEALER = """
+import sys
+from logql.store import partial, seal
+from logql.store.catalog import Catalog
+partial.PART_BYTES = 1
+with Catalog.open(sys.argv[1]) as catalog:
+    while True:
+        for run in catalog.unsealed_runs():
+            seal.seal_run(sys.argv[1], run.id, wait=0.0)
+"""
+
 
 @pytest.fixture
 def store(tmp_path: FilePath) -> Iterator[str]:
@@ -49,18 +61,19 @@ def store(tmp_path: FilePath) -> Iterator[str]:
     forget()
 
 
-def start_reader(store: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", READER, store], cwd=ROOT, stdout=subprocess.PIPE, bufsize=0)
+def start(script: str, store: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", script, store], cwd=ROOT, stdout=subprocess.PIPE, bufsize=0)
 
 
 def torture(
     store: str, folder: FilePath, kills: int, recorders: int, reading: list[subprocess.Popen[bytes]], kind: str
 ) -> dict[str, int]:
-    """Keep `recorders` alive, kill one at a time; gives how many values each had handed over."""
+    """Keep `recorders` alive, kill one at a time, and sealers; gives how many values each had handed over."""
     chance = random.Random(7)
     live: list[str] = []
     handed: dict[str, int] = {}
     nursery = Nursery(store, folder)
+    sealer = start(SEALER, store)
     try:
         for number in range(kills + recorders - 1):
             if number < kills:
@@ -73,17 +86,20 @@ def torture(
             handed[victim] = nursery.kill(victim)
             if number % 40 == 39:
                 compact.compact(store)
+                stop(sealer)
+                sealer = start(SEALER, store)
             assert all(process.poll() is None for process in reading)
     finally:
         nursery.close()
+        stop(sealer)
     return handed
 
 
-def stop(reader: subprocess.Popen[bytes]) -> int:
-    """End a reader; gives how many snapshots it took. It must not have ended by itself."""
-    failed = reader.poll()
-    reader.kill()
-    told, _ = reader.communicate()
+def stop(process: subprocess.Popen[bytes]) -> int:
+    """Kill a process; gives how many snapshots it said that it took. It must not have ended by itself."""
+    failed = process.poll()
+    process.kill()
+    told, _ = process.communicate()
     assert failed is None
     return len(told)
 
@@ -115,7 +131,7 @@ def check_all_there(store: str, handed: dict[str, int]) -> None:
 def test_killed_recorders_lose_and_double_nothing(
     store: str, tmp_path: FilePath, kills: int, recorders: int, readers: int, kind: str
 ) -> None:
-    reading = [start_reader(store) for _ in range(readers)]
+    reading = [start(READER, store) for _ in range(readers)]
     try:
         handed = torture(store, tmp_path, kills, recorders, reading, kind)
     finally:
