@@ -364,16 +364,26 @@ def is_bound(name: str, unit: Unit, index: int) -> bool:
 
 
 def binding_kind(name: str, unit: Unit) -> str | None:
-    """What binds a name where the unit reads it: variable, parameter, function, class, import; None if nothing does."""
+    """What binds a name where the unit reads it: variable, function, class, import; None if nothing does.
+
+    `model = model.Net()` makes a variable of the module that the name was.
+    """
     for scope in scope_chain(unit):
         if scope is not unit and not scope.is_function and scope.header is not None:
             continue
         if name in parameters(scope):
             return "variable"
-        for item in scope.items:
-            if name in writes_of(item):
-                return _kind(item.node)
+        nodes = [item.node for item in scope.items if name in writes_of(item)]
+        if nodes:
+            kind = _kind(nodes[0])
+            rebound = kind == "import" and any(_kind(node) == "variable" and not _stands_in(node) for node in nodes)
+            return "variable" if rebound else kind
     return None
+
+
+def _stands_in(node: ast.AST) -> bool:
+    """Whether it is the `name = None` for a module that may not be installed."""
+    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
 
 
 def _kind(node: ast.AST) -> str:

@@ -355,3 +355,15 @@ def test_a_function_that_moved_to_another_file() -> None:
     ast.parse(result.source)
     assert "    logql.log('t', total)\n    return total" in result.source
     assert "import logql" in result.source
+
+
+def test_a_variable_that_was_a_module_has_its_own_attributes() -> None:
+    """`import model`, then `model = model.Net()`, as in pytorch/examples."""
+    net = "class Net:\n    def __init__(self):\n        self.decoder = 1\n"
+    head = "import logql\nimport model\n\nmodel = model.Net()\nfor epoch in logql.loop('epoch', range(3)):\n"
+    old = head + "    fit(model)\n    check()\n"
+    new = head + "    fit(model)\n    logql.log('decoder', model.decoder)\n    check()\n"
+    placed = place_files({"main.py": new, "model.py": net}, "main.py", 7, {"main.py": old, "model.py": net})
+    assert placed.source == new
+    gone = place_files({"main.py": new, "model.py": net}, "main.py", 7, {"main.py": old, "model.py": "class Net: pass\n"})
+    assert gone.source is None
