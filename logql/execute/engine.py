@@ -356,5 +356,6 @@ def _unqualified(answer: Answer, bound: BoundQuery) -> Answer:
 
 
 def _gives_rows(sql: str) -> bool:
-    words = [sql[token.start : token.end].upper() for token in tokens(sql) if token.kind in ("word", "other")]
-    return bool(words) and (words[0] not in _SILENT or "RETURNING" in words)
+    words = (sql[token.start : token.end].upper() for token in tokens(sql) if token.kind in ("word", "other"))
+    first = next(words, None)
+    return first is not None and (first not in _SILENT or "RETURNING" in words)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, is_true, never_null, sql_of
-from logql.plan.filters import filter_parts
+from logql.plan.conditions import Cond, all_of, any_of, is_null, is_true, never_null, sql_of
+from logql.plan.filters import filter_value, keep_possible, may_pass, split_filter
 from logql.plan.program import Program, carry_tokens, rename_depends
 from logql.plan.relation import Flags, Relation, Target, Writer, column
 from logql.plan.rules import (
@@ -78,7 +78,7 @@ def _plan(query: exp.Expr, program: Program) -> Relation:
     if isinstance(query, exp.SetOperation):
         return set_operations.set_operations(query, program, plan_query)
     if isinstance(query, exp.Select):
-        return _plan_select(query.copy(), program)
+        return _plan_select(query, program)
     raise Opaque(type(query).__name__)
 
 
@@ -159,7 +159,9 @@ class Block:
             return self.stage.relation.value(key)
         value = self._source_value(alias, node.name)
         loosened = self.loosened.get(alias, False)
-        return Value(value.sql, value.unknown, any_of(value.nullable, loosened), value.depends, value.blank)
+        if loosened is False:
+            return value
+        return replace(value, nullable=any_of(value.nullable, loosened), with_row=False)
 
     def computed(self, node: exp.Expr) -> Value | None:
         """What an earlier step computed for this very expression."""
@@ -224,12 +226,10 @@ class Block:
     def read_rows(self) -> Stage:
         """The rows that FROM and WHERE may let through, with every column that the block uses."""
         used = self._used_columns()
-        source, unsure, passing = self._from(used)
+        source, unsure = self._from(used)
         where = self.select.args.get("where")
-        conditions, may_fail = filter_parts(where.this if where else None, self)
-        passing += conditions
-        unsure += may_fail
-        writer = Writer()
+        known, waiting = split_filter(where.this if where else None, self)
+        writer = Writer(any_of(*unsure))
         renamed: dict[str, str] = {}
         for alias, relation in self.sources.items():
             renamed |= carry_tokens(self.program, writer, relation, alias)
@@ -238,15 +238,20 @@ class Block:
                 value = self.column(column(alias, name))
                 assert value is not None
                 writer.add(f"{alias}.{name}", rename_depends(value, renamed))
-        for token, key, target in self.extra_tokens:
-            writer.carry(token, key, target)
-        self.extra_tokens = []
+        for extra in self.take_tokens():
+            writer.carry(*extra)
         if early_stop.may_stop_early(self.select):
             writer.add(early_stop.PASSES, Value(sql_of(self._passes_now())))
-        writer.unsure = any_of(*unsure)
-        body = source.where(sql_of(all_of(*passing)), copy=False) if all_of(*passing) is not True else source
+        body = source.where(sql_of(all_of(*known)), copy=False) if all_of(*known) is not True else source
         self.stage = Stage(self.program.write("b", writer, body))
+        if waiting:
+            self.stage = Stage(keep_possible(self.stage.relation, [], waiting, self))
         return self.stage
+
+    def take_tokens(self) -> list[tuple[str, exp.Expr, Target]]:
+        """Tokens of subqueries that the relation being written has to carry."""
+        found, self.extra_tokens = self.extra_tokens, []
+        return found
 
     def _passes_now(self) -> Cond:
         """Whether the row passes WHERE and the joins as the cells are now."""
@@ -263,12 +268,12 @@ class Block:
                 found[node.table, node.name] = None
         return list(found)
 
-    def _from(self, used: Sequence[tuple[str, str]]) -> tuple[exp.Select, list[Cond], list[Cond]]:
-        """FROM over the sources' planning relations; where rows are unsure; what WHERE has to test in addition."""
+    def _from(self, used: Sequence[tuple[str, str]]) -> tuple[exp.Select, list[Cond]]:
+        """FROM over the sources' planning relations, and where its rows are unsure."""
         clause = self.select.args.get("from_")
         body = exp.select("1")
         if clause is None:
-            return body, [], []
+            return body, []
         body = body.from_(self._source(clause.this, used), copy=False)
         unsure: list[Cond] = [self._unsure(clause.this.alias)]
         earlier = [clause.this.alias]
@@ -279,7 +284,7 @@ class Block:
             self._join(join, node, earlier, unsure, earlier_unsure)
             earlier.append(join.this.alias)
             body.append("joins", node)
-        return body, unsure, []
+        return body, unsure
 
     def _join(
         self, join: exp.Join, node: exp.Join, earlier: list[str], unsure: list[Cond], earlier_unsure: Cond
@@ -290,10 +295,14 @@ class Block:
             unsure.append(self._unsure(alias))
             return
         conditions = join_conditions(join)
-        passing, may_fail = filter_parts(sql_of(all_of(*conditions)) if conditions else None, self)
+        known, waiting = split_filter(sql_of(all_of(*conditions)) if conditions else None, self)
+        undecided: Cond = False
+        if waiting:
+            value = sql_of(filter_value(waiting, self))
+            known.append(may_pass(value))
+            undecided = is_null(value)
         if conditions:
-            node.set("on", sql_of(all_of(*passing)))
-        undecided = any_of(*may_fail)
+            node.set("on", sql_of(all_of(*known)))
         own = self._unsure(alias)
         if join.side:
             outer_joins.outer_joins(self, join, earlier, any_of(own, undecided), any_of(earlier_unsure, undecided))
@@ -386,9 +395,11 @@ class Block:
     def project(self, stage: Stage) -> Stage:
         """QUALIFY and the projection, with hidden columns for ORDER BY."""
         qualify = self.select.args.get("qualify")
+        if qualify:
+            known, waiting = split_filter(qualify.this, self)
+            self.stage = stage = Stage(keep_possible(stage.relation, known, waiting, self), stage.computed)
         relation = stage.relation
-        passing, may_fail = filter_parts(qualify.this if qualify else None, self)
-        writer = Writer()
+        writer = Writer(relation.unsure_in())
         seen: dict[str, int] = {}
         for number, item in enumerate(self.select.expressions):
             name = item.alias_or_name or item.output_name or f"_c{number}"
@@ -404,14 +415,9 @@ class Block:
             writer.add(f"_d{number}", value_of(key, self))
         for token, target in relation.tokens.items():
             writer.carry(token, column(relation.name, token), target)
-        for token, key, target in self.extra_tokens:
-            writer.carry(token, key, target)
-        self.extra_tokens = []
-        writer.unsure = any_of(relation.unsure_in(), *may_fail)
-        body = exp.select("1").from_(exp.to_table(relation.name))
-        if passing and all_of(*passing) is not True:
-            body = body.where(sql_of(all_of(*passing)), copy=False)
-        return Stage(self.program.write("p", writer, body))
+        for extra in self.take_tokens():
+            writer.carry(*extra)
+        return Stage(self.program.write("p", writer, exp.select("1").from_(exp.to_table(relation.name))))
 
     def order_items(self) -> list[exp.Ordered]:
         order = self.select.args.get("order")
@@ -429,12 +435,11 @@ def _renamed(relation: Relation, names: list[str], program: Program) -> Relation
     """The relation with its first columns renamed by an alias list."""
     if not names:
         return relation
-    writer = Writer()
+    writer = Writer(relation.unsure_in())
     for number, old in enumerate(relation.columns):
         writer.add(names[number] if number < len(names) else old, relation.value(old))
     for token, target in relation.tokens.items():
         writer.carry(token, column(relation.name, token), target)
-    writer.unsure = relation.unsure_in()
     return program.write("p", writer, exp.select("1").from_(exp.to_table(relation.name)))
 
 

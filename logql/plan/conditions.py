@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlglot import exp
 
 Cond = exp.Expr | bool
@@ -66,6 +68,25 @@ def same(left: exp.Expr, right: exp.Expr) -> exp.Expr:
     return exp.NullSafeEQ(this=left, expression=right)
 
 
+def decide(possible: Cond, doubtful: Cond, otherwise: Cond = True) -> Cond:
+    """FALSE where something is not possible, `otherwise` where it is and beyond doubt, NULL elsewhere."""
+    cases: list[tuple[Cond, Cond]] = [(negate(possible), False), (negate(doubtful), otherwise)]
+    return first_case(cases, exp.Null())
+
+
+def first_case(cases: Iterable[tuple[Cond, Cond]], otherwise: Cond) -> Cond:
+    """The value of the first case whose condition holds."""
+    kept: list[exp.If] = []
+    for condition, value in cases:
+        if condition is True:
+            otherwise = value
+            break
+        if condition is not False:
+            kept.append(exp.If(this=condition, true=sql_of(value)))
+    default = None if isinstance(otherwise, exp.Null) else sql_of(otherwise)
+    return exp.Case(ifs=kept, default=default) if kept else otherwise
+
+
 def never_null(condition: Cond) -> Cond:
     """A flag read through an outer join: absent means FALSE."""
     if isinstance(condition, bool):
@@ -74,10 +95,10 @@ def never_null(condition: Cond) -> Cond:
 
 
 def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> exp.Expr:
-    parts: dict[exp.Expr, exp.Expr] = {}
+    parts: dict[object, exp.Expr] = {}
     for condition in conditions:
         if not isinstance(condition, bool):
-            parts.setdefault(condition, condition)
+            parts.setdefault(_same_flag(condition), condition)
     wrapped = [_wrap(part) for part in parts.values()]
     while len(wrapped) > 1:  # balanced, so that long lists do not nest deeply
         wrapped = [
@@ -85,6 +106,11 @@ def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> 
             for i in range(0, len(wrapped), 2)
         ]
     return wrapped[0].unnest() if isinstance(wrapped[0], exp.Paren) else wrapped[0]
+
+
+def _same_flag(condition: exp.Expr) -> object:
+    """What two equal conditions share: flags come again and again, of others it is not worth finding out."""
+    return (condition.table, condition.name) if isinstance(condition, exp.Column) else id(condition)
 
 
 def _wrap(condition: exp.Expr) -> exp.Expr:

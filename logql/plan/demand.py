@@ -50,6 +50,8 @@ RULES: tuple[Callable[..., object], ...] = (
 )
 
 VOLATILE = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed"})
+#: What sqlglot calls some of them.
+_SPELLINGS = {"rand": "random"}
 SEPARATOR = "\x1f"
 #: The names of each reference (by id) that have missing cells.
 Missing = Mapping[int, frozenset[str]]
@@ -98,12 +100,16 @@ def _demand(query: BoundQuery, engine: Engine, disabled: frozenset[str], round_n
     missing = _probe(refs, engine) if refs else {}
     if not missing:
         return Round((), True, query.tree)
-    tree = name_sources(_unwrap(query.tree))
+
+    def named() -> exp.Expr:
+        return name_sources(_unwrap(query.tree))
+
+    tree = named()
     if "outermost_stars" not in disabled:
         missing = outermost_stars(tree, missing)
     chosen = early_stop.from_settled(query.tree, missing) if "early_stop" not in disabled else None
     first = Program(missing, disabled, round_number, chosen is not None)
-    demands, reasons = _traced(tree, first, engine)
+    demands, reasons = _traced(tree, named, first, engine)
     _refuse_volatile(query, frozenset(missing), anywhere=bool(demands))
     settled, wanted = chosen or (None, 0)
     return Round(demands, not demands, query.tree, "; ".join(reasons) or None, settled, wanted)
@@ -121,23 +127,27 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _traced(tree: exp.Expr, program: Program, engine: Engine) -> tuple[tuple[Demand, ...], list[str]]:
-    """What one planning query demands; a query that the engine cannot plan in flags is demanded whole."""
-    query = tree.copy()
-    _hoist(query, program)
-    if not program.is_open(query):
+def _traced(
+    tree: exp.Expr, again: Callable[[], exp.Expr], program: Program, engine: Engine
+) -> tuple[tuple[Demand, ...], list[str]]:
+    """What one planning query demands; a query that the engine cannot plan in flags is demanded whole.
+
+    Planning takes the tree apart: `again` makes another.
+    """
+    _hoist(tree, program)
+    if not program.is_open(tree):
         return (), []
     try:
-        planning = _planning_query(query, program)
+        planning = _planning_query(tree, program)
         return (_read(engine.fetch(planning)) if planning is not None else ()), program.reasons
     except Interrupted:
         raise
     except (DatabaseError, RecursionError) as error:
         reasons = [f"planned whole: {str(error).splitlines()[0]}"]
     program = Program(program.missing, program.disabled, program.round_number)
-    query = tree.copy()
-    _hoist(query, program)
-    program.whole(query)
+    tree = again()
+    _hoist(tree, program)
+    program.whole(tree)
     selects = [select for b in program.blockers for select in trace(program, Root(b.relation, b.condition), 0)]
     return (_read(engine.fetch(_assemble(selects, program))) if selects else ()), reasons
 
@@ -161,7 +171,11 @@ def _assemble(selects: list[exp.Expr], program: Program) -> exp.Expr:
     ctes = [
         *originals,
         *(
-            exp.CTE(this=query, alias=exp.TableAlias(this=exp.Identifier(this=name, quoted=True)))
+            exp.CTE(
+                this=query,
+                alias=exp.TableAlias(this=exp.Identifier(this=name, quoted=True)),
+                materialized=name in program.kept or None,
+            )
             for name, query in program.ctes
         ),
     ]
@@ -269,18 +283,23 @@ def _read(table: pa.Table) -> tuple[Demand, ...]:
 
 def _refuse_volatile(query: BoundQuery, missing: frozenset[int], *, anywhere: bool) -> None:
     """Refuse what gives other rows each time in a block with missing cells; where cells are demanded, in any block."""
-    for node in query.tree.walk():
-        name = node.name.lower() if isinstance(node, exp.Anonymous) else node.key
-        sampled = bool(node.args.get("sample")) or isinstance(node, exp.TableSample)
-        if not (name in VOLATILE or sampled or isinstance(node, exp.Rand)):
-            continue
-        if anywhere or _reads(node.find_ancestor(exp.Select), missing):
-            what = "TABLESAMPLE" if sampled else f"{name}()"
+    for node in query.tree.find_all(exp.Func, exp.TableSample):
+        what = _volatile(node)
+        if what is not None and (anywhere or _reads(node.find_ancestor(exp.Select), missing)):
             raise NotSupportedError(
                 f"{what} gives other rows in planning than in answering, so it cannot stand over missing cells",
                 sql=query.sql,
                 hint="store its rows first: CREATE TABLE s AS SELECT ..., then query s",
             )
+
+
+def _volatile(node: exp.Expr) -> str | None:
+    """What gives something else each time, as it is written in a query."""
+    if isinstance(node, exp.TableSample):
+        return "TABLESAMPLE"
+    name = node.name.lower() if isinstance(node, exp.Anonymous) else node.key
+    name = _SPELLINGS.get(name, name)
+    return f"{name}()" if name in VOLATILE else None
 
 
 def _reads(block: exp.Expr | None, missing: frozenset[int]) -> bool:

@@ -1,46 +1,71 @@
-"""Filters in planning queries: where a row may pass, and where one that may pass may fail as well.
+"""Filters in planning queries, as one value per row: TRUE where it passes, FALSE where it cannot, NULL where it may.
 
-Of AND, OR and NOT only these two bounds are made, each about as long as the filter: both are true or not (NULL is as
-good as false), which is why no part needs an IS TRUE of its own.
+DuckDB's own logic joins the parts: AND, OR and NOT of such values are exact, so a filter's text grows no faster than
+the filter itself. A row is out where its filter is NULL as well as where it is false, so FALSE stands for both.
 """
 
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, is_true, negate
-from logql.plan.rules.possible_values import (
-    COMPARISONS,
-    Reader,
-    holds_query,
-    may_be_anything,
-    possible_values,
-    value_of,
-)
+from logql.plan.conditions import Cond, all_of, any_of, is_null, sql_of
+from logql.plan.relation import Relation, Writer, aliased, column, copy_columns
+from logql.plan.rules.possible_values import Reader, settled_filter, three_valued
 from logql.plan.scopes import conjuncts
-from logql.plan.values import Value
+
+if TYPE_CHECKING:
+    from logql.plan.blocks import Block
 
 #: Nodes from which on a condition is long.
 LONG = 300
+#: Hidden column: the value of a block's filter.
+PASSING = "_w"
 
 
-def filter_parts(condition: exp.Expr | None, reader: Reader) -> tuple[list[Cond], list[Cond]]:
-    """For a filter's conjuncts: conditions under which a row may pass, and those (never NULL) under which it may not.
-
-    The second are only made of parts that are not settled.
-    """
-    passing: list[Cond] = []
-    may_fail: list[Cond] = []
+def split_filter(condition: exp.Expr | None, reader: Reader) -> tuple[list[Cond], list[exp.Expr]]:
+    """The settled conjuncts of a filter over planning columns, and those that are open as they stand."""
+    known: list[Cond] = []
+    waiting: list[exp.Expr] = []
     for part in conjuncts(condition):
-        if reader.is_settled(part):
-            passing.append(reader.as_is(part))
-            continue
-        may, sure = _bounds(part, True, reader)
-        passing.append(_written(may))
-        may_fail.append(not sure if isinstance(sure, bool) else _written(negate(is_true(sure))))
-    return passing, may_fail
+        found = settled_filter(part, reader)
+        if found is not None:
+            known.append(found)
+        else:
+            waiting.append(part)
+    return known, waiting
+
+
+def keep_possible(relation: Relation, known: list[Cond], waiting: list[exp.Expr], block: Block) -> Relation:
+    """The rows of a block's stage that pass what is known of a filter and may pass the rest; the unsure ones say so."""
+    value = filter_value(waiting, block)
+    tokens = dict(relation.tokens)
+    projections: list[exp.Expr] = [exp.Star(), aliased(sql_of(value), PASSING)]
+    for token, key, target in block.take_tokens():
+        projections.append(aliased(key, token))
+        tokens[token] = target
+    held = exp.select(*projections, copy=False).from_(exp.to_table(relation.name))
+    if all_of(*known) is not True:
+        held = held.where(sql_of(all_of(*known)), copy=False)
+    name = block.program.add("f", held, once=isinstance(value, exp.Paren) and isinstance(value.this, exp.Var))
+    rows = Relation(name, relation.columns, tokens, relation.unsure)
+    undecided = is_null(column(rows.name, PASSING)) if waiting else False
+    writer = Writer(any_of(rows.unsure_in(), undecided))
+    copy_columns(rows, writer)
+    body = exp.select("1").from_(exp.to_table(rows.name))
+    return block.program.write("b", writer, body.where(may_pass(column(rows.name, PASSING)), copy=False))
+
+
+def filter_value(parts: list[exp.Expr], reader: Reader) -> Cond:
+    """The value of conditions joined by AND."""
+    return _written(all_of(*(three_valued(part, True, reader) for part in parts)))
+
+
+def may_pass(value: exp.Expr) -> exp.Expr:
+    """Where a filter's value lets a row through."""
+    return exp.Coalesce(this=value, expressions=[exp.Boolean(this=True)])
 
 
 def _written(condition: Cond) -> Cond:
@@ -50,41 +75,4 @@ def _written(condition: Cond) -> Cond:
     nodes = list(itertools.islice(condition.walk(), LONG))
     if len(nodes) < LONG or condition.find(exp.Table) is not None:
         return condition
-    return exp.Paren(this=exp.Var(this=condition.sql(dialect="duckdb")))
-
-
-def _bounds(condition: exp.Expr, wanted: bool, reader: Reader) -> tuple[Cond, Cond]:
-    """Where a condition may be `wanted` (true or false), and where it surely is."""
-    node = condition.unnest()
-    if reader.computed(node) is None and reader.precise:
-        if isinstance(node, exp.Not):
-            return _bounds(node.this, not wanted, reader)
-        if isinstance(node, exp.And | exp.Or):
-            pairs = [_bounds(part, wanted, reader) for part in node.flatten()]
-            join = all_of if isinstance(node, exp.And) is wanted else any_of
-            return join(*(may for may, _ in pairs)), join(*(sure for _, sure in pairs))
-        if reader.is_settled(node):
-            plain = _as(reader.as_is(node), wanted)
-            return plain, plain
-        if isinstance(node, COMPARISONS) and not holds_query(node):
-            return _compared(node, wanted, reader)
-    truth = possible_values(node, reader)
-    if wanted:
-        return truth.true, negate(truth.not_true)
-    return truth.false, negate(truth.not_false)
-
-
-def _compared(node: exp.Expr, wanted: bool, reader: Reader) -> tuple[Cond, Cond]:
-    operands = [value_of(node.this, reader), value_of(node.expression, reader)]
-    plain = _as(type(node)(this=operands[0].sql, expression=operands[1].sql), wanted)
-    free = any_of(*(may_be_anything(number, operands) for number in range(2)))
-    return any_of(plain, free), all_of(plain, *(negate(_shifting(operand)) for operand in operands))
-
-
-def _shifting(operand: Value) -> Cond:
-    """Where an operand that is not NULL now may become another value, or NULL."""
-    return operand.nullable if operand.blank else operand.open
-
-
-def _as(node: exp.Expr, wanted: bool) -> exp.Expr:
-    return node if wanted else exp.Not(this=exp.Paren(this=node))
+    return exp.Paren(this=exp.Var(this=condition.sql(dialect="duckdb", copy=False)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -39,6 +40,7 @@ class Program:
         self.barriers: list[Barrier] = []
         self.blockers: list[Blocker] = []
         self.reasons: list[str] = []
+        self.kept: set[str] = set()
         self._count = 0
 
     def batch(self) -> int:
@@ -64,10 +66,12 @@ class Program:
         self.ctes.append((name, body))
         return relation
 
-    def add(self, prefix: str, query: exp.Expr) -> str:
-        """Add a CTE that is no relation with flags."""
+    def add(self, prefix: str, query: exp.Expr, *, once: bool = False) -> str:
+        """Add a CTE that is no relation with flags; `once`: its columns are dear, so that its rows are kept."""
         name = self.fresh(prefix)
         self.ctes.append((name, query))
+        if once:
+            self.kept.add(name)
         return name
 
     def is_open(self, node: exp.Expr) -> bool:
@@ -93,10 +97,11 @@ class Program:
     def base(self, table: exp.Table, ref: LogsRef, used: Iterable[str]) -> Relation:
         """A marked reference as a planning relation with the columns `used` of it."""
         names = tuple(sorted(self.missing[ref.id]))
-        alias, writer, token = table.alias, Writer(), self.fresh("k")
+        alias, token = table.alias, self.fresh("k")
         missing: dict[str, exp.Expr] = {name: column(alias, missing_flag(name)) for name in names}
         any_missing = any_of(*missing.values())
         unsure = exp.And(this=exp.Paren(this=sql_of(any_missing)), expression=exp.Not(this=column(alias, SURE)))
+        writer = Writer(unsure)
         # What stands beside a missing value may be NULL instead: a row of an enclosing level, or a repeat of the name.
         shaky = ref.names | ref.loops
         for used_name in dict.fromkeys(used):
@@ -104,11 +109,10 @@ class Program:
             if used_name in missing:
                 writer.add(used_name, Value(sql, missing[used_name], False, frozenset({(token, used_name)}), True))
             elif used_name.partition("$")[0] in shaky:
-                writer.add(used_name, Value(sql, False, unsure, frozenset({(token, "*")})))
+                writer.add(used_name, Value(sql, False, unsure, frozenset({(token, "*")}), with_row=True))
             else:
                 writer.add(used_name, Value(sql))
         writer.carry(token, _token(alias, missing), Base(ref, names))
-        writer.unsure = unsure
         return self.write("r", writer, exp.select("1").from_(table.copy(), copy=False))
 
     def whole(self, node: exp.Expr) -> None:
@@ -135,7 +139,7 @@ def carry_tokens(program: Program, writer: Writer, relation: Relation, alias: st
 def rename_depends(value: Value, renamed: Mapping[str, str]) -> Value:
     """A value read from a source whose tokens have new names."""
     depends = frozenset((renamed.get(token, token), name) for token, name in value.depends)
-    return Value(value.sql, value.unknown, value.nullable, depends, value.blank)
+    return replace(value, depends=depends)
 
 
 def _token(alias: str, missing: Mapping[str, exp.Expr]) -> exp.Expr:

@@ -1,8 +1,9 @@
 """Planning relations: the rows that may be there in some completion, with flags, and tokens of where they came from.
 
-A planning query is a list of such relations as CTEs. Column `c` of one may have companions `c$u` (may be anything) and
-`c$n` (may be NULL); `_u` tells that the row may be absent, repeated or another; a token column says which base row, or
-which group of a barrier, the row comes from, and is NULL where nothing is missing there.
+A planning query is a list of such relations as CTEs. Column `c` of one may have companions, which columns of one fate
+share: `c$u` (may be anything), `c$u?` (NULL where `c$u`, else FALSE) and `c$n` (may be NULL). `_u` tells that the row
+may be absent, repeated or another; a token column says which base row, or which group of a barrier, the row comes
+from, and is NULL where nothing is missing there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, any_of, never_null, sql_of
+from logql.plan.conditions import Cond, any_of, decide, never_null, sql_of
 from logql.plan.values import NOTHING, Dependence, Value
 from logql.sql.bound import LogsRef
 
@@ -60,12 +61,13 @@ Target = Base | Barrier
 
 @dataclass(frozen=True)
 class Flags:
-    """Which companions a column has, and what it depends on."""
+    """Names of a column's companions, where it has them, and what it depends on; the rest as in `Value`."""
 
-    unknown: bool = False
-    nullable: bool = False
+    unknown: str | None = None
+    nullable: str | None = None
     depends: frozenset[Dependence] = NOTHING
     blank: bool = False
+    with_row: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +82,10 @@ class Relation:
     def value(self, name: str, table: str | None = None, *, optional: bool = False) -> Value:
         """A column as a value, read through the alias `table`; `optional` where an outer join may leave rows out."""
         flags, alias = self.columns[name], table or self.name
-        unknown = _flag(alias, f"{name}$u", optional) if flags.unknown else False
-        nullable = _flag(alias, f"{name}$n", optional) if flags.nullable else False
-        return Value(column(alias, name), unknown, nullable, flags.depends, flags.blank)
+        unknown = _flag(alias, flags.unknown, optional) if flags.unknown else False
+        nullable = _flag(alias, flags.nullable, optional) if flags.nullable else False
+        doubt = column(alias, _doubt(flags.unknown)) if flags.unknown and not optional else None
+        return Value(column(alias, name), unknown, nullable, flags.depends, flags.blank, flags.with_row, doubt)
 
     def unsure_in(self, table: str | None = None, *, optional: bool = False) -> Cond:
         """Whether a row may be absent, repeated or another."""
@@ -103,22 +106,37 @@ class Blocker:
 
 
 class Writer:
-    """Collects the outputs of one planning relation."""
+    """Collects the outputs of one planning relation; `unsure` tells which of its rows are."""
 
-    def __init__(self) -> None:
+    def __init__(self, unsure: Cond = False, *, sharing: bool = True) -> None:
         self.projections: list[exp.Expr] = []
         self.columns: dict[str, Flags] = {}
         self.tokens: dict[str, Target] = {}
-        self.unsure: Cond = False
+        self.unsure = unsure
+        self._sharing = sharing
+        self._companions: dict[Cond, str] = {unsure: UNSURE} if sharing else {}
 
     def add(self, name: str, value: Value) -> None:
         """An output column with the companions that it needs."""
         self.projections.append(aliased(value.sql, name))
-        if value.unknown is not False:
-            self.projections.append(aliased(sql_of(_firm(value.unknown)), f"{name}$u"))
-        if value.nullable is not False:
-            self.projections.append(aliased(sql_of(_firm(value.nullable)), f"{name}$n"))
-        self.columns[name] = Flags(value.unknown is not False, value.nullable is not False, value.depends, value.blank)
+        before = len(self.projections)
+        unknown = self._companion(value.unknown, f"{name}$u")
+        if unknown is not None and len(self.projections) > before:
+            self.projections.append(aliased(sql_of(decide(True, value.unknown, False)), _doubt(unknown)))
+        nullable = self._companion(value.nullable, f"{name}$n")
+        self.columns[name] = Flags(unknown, nullable, value.depends, value.blank, value.with_row)
+
+    def _companion(self, condition: Cond, name: str) -> str | None:
+        """The column that stores a condition."""
+        if condition is False:
+            return None
+        found = self._companions.get(condition)
+        if found is None:
+            found = name
+            self.projections.append(aliased(sql_of(_firm(condition)), name))
+            if self._sharing:
+                self._companions[condition] = name
+        return found
 
     def carry(self, name: str, value: exp.Expr, target: Target) -> None:
         """A token column."""
@@ -130,6 +148,19 @@ class Writer:
         if self.unsure is not False:
             self.projections.append(aliased(sql_of(_firm(self.unsure)), UNSURE))
         return Relation(name, self.columns, self.tokens, self.unsure is not False)
+
+
+def _doubt(companion: str) -> str:
+    """The name of a `$u` companion's third truth value."""
+    return f"{companion}?"
+
+
+def copy_columns(relation: Relation, writer: Writer) -> None:
+    """Pass on a relation's columns and tokens."""
+    for name in relation.columns:
+        writer.add(name, relation.value(name))
+    for token, target in relation.tokens.items():
+        writer.carry(token, column(relation.name, token), target)
 
 
 def _flag(table: str, name: str, optional: bool) -> Cond:

@@ -19,7 +19,8 @@ class Value:
     """An expression over planning rows. Where `unknown` it may turn out to be anything, where `nullable` also NULL.
 
     Elsewhere `sql`, evaluated with NULL for each missing cell, is what it will be. `blank` tells that `sql` is NULL
-    wherever it is unknown.
+    wherever it is unknown, `with_row` that it is nullable only where its row is unsure anyway. `doubt` is `unknown` as
+    a third truth value: NULL where it holds, else FALSE.
     """
 
     sql: exp.Expr
@@ -27,6 +28,8 @@ class Value:
     nullable: Cond = False
     depends: frozenset[Dependence] = NOTHING
     blank: bool = False
+    with_row: bool = False
+    doubt: exp.Expr | None = None
 
     @property
     def open(self) -> Cond:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlglot import exp, parse_one
 
-from logql.plan.conditions import all_of, sql_of
+from logql.plan.conditions import sql_of
 from logql.plan.demand import demand
-from logql.plan.filters import filter_parts
+from logql.plan.filters import filter_value
 from logql.plan.values import Truth, Value
 from tests.plan.stand_in import History, StandIn, Unit, bind
 
@@ -36,7 +36,7 @@ class _Flags:
 
     def column(self, node: exp.Column) -> Value | None:
         missing = exp.column("gn$missing", quoted=True) if node.name == "gn" else False
-        return Value(node.copy(), missing)
+        return Value(node.copy(), missing, blank=True)
 
     def computed(self, _: exp.Expr) -> Value | None:
         return None
@@ -55,6 +55,5 @@ class _Flags:
 
 
 def show_possible(sql: str) -> str:
-    """The condition under which a row may pass a filter."""
-    passing, _ = filter_parts(parse_one(sql, read="duckdb"), _Flags())
-    return sql_of(all_of(*passing)).sql("duckdb")
+    """The value of a filter: true where a row passes, NULL where it may."""
+    return sql_of(filter_value([parse_one(sql, read="duckdb")], _Flags())).sql("duckdb")

@@ -76,17 +76,21 @@ def subquery_value(node: exp.Expr, block: Block, plan: PlanQuery) -> Value:
 
 def substitute(node: exp.Expr, block: Block) -> exp.Expr:
     """The expression with the block's columns replaced by their planning columns, to any depth."""
+    ready = block.computed(node)
+    if ready is not None:
+        return ready.sql.copy()
+    if isinstance(node, exp.Column) and node.table in block.sources:
+        return _read(node, block).sql.copy()
+    rebuilt = type(node)(**{key: _substituted(part, block) for key, part in node.args.items()})
+    if isinstance(node, exp.Table):
+        rebuilt.meta.update(node.meta)
+    return rebuilt
 
-    def swap(part: exp.Expr) -> exp.Expr:
-        ready = block.computed(part)
-        if ready is not None:
-            return ready.sql.copy()
-        if isinstance(part, exp.Column) and part.table in block.sources:
-            return _read(part, block).sql.copy()
-        return part
 
-    changed: exp.Expr = node.copy().transform(swap, copy=False)
-    return changed
+def _substituted(part: object, block: Block) -> object:
+    if isinstance(part, exp.Expr):
+        return substitute(part, block)
+    return [_substituted(item, block) for item in part] if isinstance(part, list) else part
 
 
 def _read(node: exp.Column, block: Block) -> Value:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, is_null, negate, sql_of
-from logql.plan.relation import Blocker, Relation, Writer, aliased, column
-from logql.plan.rules.group_keys import copy_columns
+from logql.plan.relation import Blocker, Relation, Writer, aliased, column, copy_columns
 from logql.plan.rules.top_rows import literal_count
 from logql.plan.scopes import Later, blocks_inside, sources_of
 from logql.sql.bound import REF_META, ref_of
@@ -84,9 +83,8 @@ def from_settled(tree: exp.Expr, missing: Mapping[int, frozenset[str]]) -> tuple
 
 def _number(relation: Relation, block: Block) -> Relation:
     """Open rows numbered in the order of their first token, and how many rows are settled."""
-    writer, live = Writer(), relation.live()
+    writer, live = Writer(relation.unsure_in()), relation.live()
     copy_columns(relation, writer)
-    writer.unsure = relation.unsure_in()
     passes = relation.value(PASSES).sql
     order = [exp.Ordered(this=passes, desc=True)] if block.program.from_settled else []
     order += [exp.Ordered(this=column(relation.name, token)) for token in relation.tokens]

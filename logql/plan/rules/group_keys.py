@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
-from logql.plan.filters import filter_parts
+from logql.plan.filters import keep_possible, split_filter
 from logql.plan.program import Program, struct
 from logql.plan.relation import Barrier, Relation, Writer, column, exists
 from logql.plan.rules.possible_values import possible_values, value_of
@@ -190,24 +190,9 @@ def _having(block: Block, stage: Stage) -> Stage:
     clause = block.select.args.get("having")
     if clause is None:
         return stage
-    passing, may_fail = filter_parts(clause.this, block)
-    relation, writer = stage.relation, Writer()
-    copy_columns(relation, writer)
-    for token, key, target in block.extra_tokens:
-        writer.carry(token, key, target)
-    block.extra_tokens = []
-    writer.unsure = any_of(relation.unsure_in(), *may_fail)
-    body = exp.select("1").from_(exp.to_table(relation.name)).where(sql_of(all_of(*passing)), copy=False)
-    block.stage = Stage(block.program.write("h", writer, body), stage.computed)
+    relation = keep_possible(stage.relation, *split_filter(clause.this, block), block)
+    block.stage = Stage(relation, stage.computed)
     return block.stage
-
-
-def copy_columns(relation: Relation, writer: Writer) -> None:
-    """Pass on a relation's columns and tokens."""
-    for name in relation.columns:
-        writer.add(name, relation.value(name))
-    for token, target in relation.tokens.items():
-        writer.carry(token, column(relation.name, token), target)
 
 
 def _wait(program: Program, relation: Relation) -> None:

@@ -7,7 +7,20 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, is_false, is_null, is_true, not_false, not_null, not_true
+from logql.plan.conditions import (
+    Cond,
+    all_of,
+    any_of,
+    decide,
+    first_case,
+    is_false,
+    is_null,
+    is_true,
+    not_false,
+    not_null,
+    not_true,
+    sql_of,
+)
 from logql.plan.values import Dependence, Truth, Value, all_depends
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
@@ -43,7 +56,7 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
 
     >>> from tests.plan.show import show_possible
     >>> show_possible("gn > 5 AND val_acc < 0.5")
-    '((gn > 5) OR "gn$missing") AND (val_acc < 0.5)'
+    '(CASE WHEN NOT ("gn$missing") THEN COALESCE(gn > 5, FALSE) END) AND COALESCE(val_acc < 0.5, FALSE)'
     """
     node = condition.unnest()
     ready = reader.computed(node)
@@ -55,6 +68,75 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
     if treat is None:
         return truth_of_value(value_of(node, reader))
     return treat(node, reader)
+
+
+def three_valued(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond:
+    """TRUE where a condition surely is `wanted` (true or false), FALSE where it cannot be, NULL elsewhere."""
+    node = condition.unnest()
+    if reader.computed(node) is None and reader.precise:
+        if isinstance(node, exp.Not):
+            return three_valued(node.this, not wanted, reader)
+        if isinstance(node, exp.And | exp.Or):
+            return _joined(node, wanted, reader)
+        if reader.is_settled(node):
+            return _firm(reader.as_is(node), wanted)
+        found = strict(node, reader)
+        if found is not None:
+            return _compared(*found, wanted)
+    truth = possible_values(node, reader)
+    return decide(*((truth.true, truth.not_true) if wanted else (truth.false, truth.not_false)))
+
+
+def _joined(node: exp.Expr, wanted: bool, reader: Reader) -> Cond:
+    """AND or OR; the parts that are settled stay together."""
+    known: list[exp.Expr] = []
+    values: list[Cond] = []
+    for part in node.flatten():
+        found = settled_filter(part, reader)
+        if found is not None:
+            known.append(found)
+        else:
+            values.append(three_valued(part, wanted, reader))
+    both = isinstance(node, exp.And)
+    if known:
+        values.append(_firm(sql_of(all_of(*known) if both else any_of(*known)), wanted))
+    return all_of(*values) if both is wanted else any_of(*values)
+
+
+def settled_filter(node: exp.Expr, reader: Reader) -> exp.Expr | None:
+    """A predicate over planning columns of which nothing is open but that an operand may turn NULL with its row.
+
+    What such a row fails, the predicate or its negation, it will fail; what it passes, it passes as an unsure row.
+    """
+    if reader.is_settled(node):
+        return reader.as_is(node)
+    found = strict(node.unnest(), reader) if reader.precise and reader.computed(node) is None else None
+    if found is None or any(o.unknown is not False or not (o.settled or o.with_row) for o in found[1]):
+        return None
+    return found[0]
+
+
+def _compared(sql: exp.Expr, operands: Sequence[Value], wanted: bool) -> Cond:
+    """A function that is NULL wherever an operand is: undecided where one may be anything, or turn NULL."""
+    shaky = any_of(*(operand.nullable for operand in operands if not operand.with_row))
+    alone = [operand for operand in operands if not _is_constant(operand.sql)]
+    if len(alone) == 1 and alone[0].blank and alone[0].doubt is not None:
+        known: Cond = _firm(sql, wanted, alone[0].doubt)
+    else:
+        free = any_of(*(may_be_anything(number, operands) for number in range(len(operands))))
+        known = decide(True, free, _firm(sql, wanted))
+    return all_of(known, decide(True, shaky))
+
+
+def _firm(node: exp.Expr, wanted: bool, null: exp.Expr | None = None) -> exp.Expr:
+    """Whether a predicate is `wanted`; where it is NULL, `null` or FALSE."""
+    tested = node if wanted else exp.Not(this=exp.Paren(this=node))
+    return exp.Coalesce(this=tested, expressions=[null if null is not None else exp.Boolean(this=False)])
+
+
+def _is_constant(node: exp.Expr) -> bool:
+    """A literal that is not NULL."""
+    return isinstance(node, exp.Literal) or (isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal))
 
 
 def value_of(expression: exp.Expr, reader: Reader) -> Value:
@@ -139,11 +221,21 @@ def _boolean(node: exp.Expr, reader: Reader) -> Truth:  # noqa: ARG001
     return Truth(value, not value, not value, value)
 
 
+def strict(node: exp.Expr, reader: Reader) -> tuple[exp.Expr, list[Value]] | None:
+    """A predicate that is NULL wherever an operand is NULL: over planning columns, with its operands that are open."""
+    if isinstance(node, COMPARISONS) and not holds_query(node):
+        operands = [value_of(node.this, reader), value_of(node.expression, reader)]
+        return type(node)(this=operands[0].sql, expression=operands[1].sql), operands
+    listed = isinstance(node, exp.In) and node.expressions
+    if listed and all(reader.is_settled(item) for item in listed):
+        tested = value_of(node.this, reader)
+        return exp.In(this=tested.sql, expressions=[reader.as_is(item) for item in listed]), [tested]
+    return None
+
+
 def _compare(node: exp.Expr, reader: Reader) -> Truth:
-    if holds_query(node):
-        return truth_of_value(reader.subquery_value(node))
-    left, right = value_of(node.this, reader), value_of(node.expression, reader)
-    return _strict(type(node)(this=left.sql, expression=right.sql), [left, right])
+    found = strict(node, reader)
+    return _strict(*found) if found is not None else truth_of_value(reader.subquery_value(node))
 
 
 def _strict(sql: exp.Expr, operands: Sequence[Value]) -> Truth:
@@ -169,7 +261,7 @@ def may_be_anything(number: int, operands: Sequence[Value]) -> Cond:
 
 
 def _may_be_filled(value: Value) -> Cond:
-    if isinstance(value.sql, exp.Literal):
+    if _is_constant(value.sql):
         return True
     return any_of(value.unknown, not_null(value.sql))
 
@@ -185,15 +277,11 @@ def _in(node: exp.Expr, reader: Reader) -> Truth:
         return reader.subquery_truth(node)
     if node.args.get("unnest") or node.args.get("field") or not node.expressions:
         return truth_of_value(_plain(node, reader))
-    parts = [_compare(exp.EQ(this=node.this, expression=item), reader) for item in node.expressions]
-    if all(value_of(item, reader).settled for item in node.expressions):
-        tested = value_of(node.this, reader)
-        sql = exp.In(this=tested.sql, expressions=[value_of(item, reader).sql for item in node.expressions])
-        return _strict(sql, [tested])
-    found = parts[0]
-    for part in parts[1:]:
-        found = _flip(_conjunction(_flip(found), _flip(part)))
-    return found
+    found = strict(node, reader)
+    if found is not None:
+        return _strict(*found)
+    parts = (_compare(exp.EQ(this=node.this, expression=item), reader) for item in node.expressions)
+    return _flip(_all(_flip(part) for part in parts))
 
 
 def _plain(node: exp.Expr, reader: Reader) -> Value:
@@ -221,15 +309,22 @@ def _exists(node: exp.Expr, reader: Reader) -> Truth:
 
 
 def _case(node: exp.Expr, reader: Reader) -> Truth:
-    results = [(reach, possible_values(result, reader)) for reach, result in _branches(node, reader)]
-    conditions = [possible_values(condition, reader) for condition, _ in _whens(node)]
-    return Truth(
-        any_of(*(all_of(reach, truth.true) for reach, truth in results)),
-        any_of(*(all_of(reach, truth.false) for reach, truth in results)),
-        any_of(*(all_of(reach, truth.not_true) for reach, truth in results)),
-        any_of(*(all_of(reach, truth.not_false) for reach, truth in results)),
-        all_depends([*(truth for _, truth in results), *conditions]),
-    )
+    """From the last branch back: a branch counts where its condition may hold, the rest where it may not."""
+    found = possible_values(_default(node), reader)
+    for condition, result in reversed(_whens(node)):
+        test, truth = possible_values(condition, reader), possible_values(result, reader)
+        found = Truth(
+            _either(test, truth.true, found.true),
+            _either(test, truth.false, found.false),
+            _either(test, truth.not_true, found.not_true),
+            _either(test, truth.not_false, found.not_false),
+            all_depends([test, truth, found]),
+        )
+    return found
+
+
+def _either(test: Truth, here: Cond, rest: Cond) -> Cond:
+    return any_of(all_of(test.true, here), all_of(test.not_true, rest))
 
 
 def _whens(node: exp.Expr) -> list[tuple[exp.Expr, exp.Expr]]:
@@ -248,37 +343,24 @@ def _default(node: exp.Expr) -> exp.Expr:
     return found if isinstance(found, exp.Expr) else exp.Null()
 
 
-def _branches(node: exp.Expr, reader: Reader) -> list[tuple[Cond, exp.Expr]]:
-    """Each result of a CASE with the condition under which it may be reached."""
-    found: list[tuple[Cond, exp.Expr]] = []
-    passed: Cond = True
-    for condition, result in _whens(node):
-        truth = possible_values(condition, reader)
-        found.append((all_of(passed, truth.true), result))
-        passed = all_of(passed, truth.not_true)
-    return [*found, (passed, _default(node))]
-
-
 def _case_open(node: exp.Expr, reader: Reader) -> Cond:
-    """Where a CASE's value is not settled: a reachable condition is undecided, or a reachable result is open."""
-    found: list[Cond] = []
-    passed: Cond = True
-    for condition, _ in _whens(node):
-        truth = possible_values(condition, reader)
-        found.append(all_of(passed, truth.true, truth.not_true))
-        passed = all_of(passed, truth.not_true)
-    results = [all_of(reach, value_of(result, reader).open) for reach, result in _branches(node, reader)]
-    return any_of(*found, *results)
+    """Where a CASE's value is not settled: its first condition that is not false is undecided, or its result open."""
+    cases: list[tuple[Cond, Cond]] = []
+    for condition, result in _whens(node):
+        value = three_valued(condition, True, reader)
+        if not reader.is_settled(condition):
+            cases.append((value if isinstance(value, bool) else is_null(value), True))
+        cases.append((value, value_of(result, reader).open))
+    return first_case(cases, value_of(_default(node), reader).open)
 
 
 def _coalesce_open(node: exp.Expr, reader: Reader) -> Cond:
-    found: list[Cond] = []
-    passed: Cond = True
+    """Where a COALESCE's value is not settled: the first that is not NULL, or may not be, is open."""
+    cases: list[tuple[Cond, Cond]] = []
     for item in [node.this, *node.expressions]:
         value = value_of(item, reader)
-        found.append(all_of(passed, value.open))
-        passed = all_of(passed, any_of(value.open, is_null(value.sql)))
-    return any_of(*found)
+        cases += [(value.open, True), (not_null(value.sql), False)]
+    return first_case(cases, False)
 
 
 def _same(node: exp.Expr, reader: Reader) -> Truth:

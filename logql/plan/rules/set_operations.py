@@ -8,8 +8,8 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, negate, same, sql_of
 from logql.plan.program import Program, struct
-from logql.plan.relation import Barrier, Relation, Writer, column, exists
-from logql.plan.rules.group_keys import copy_columns, deduplicate
+from logql.plan.relation import Barrier, Relation, Writer, column, copy_columns, exists
+from logql.plan.rules.group_keys import deduplicate
 from logql.plan.scopes import Later, Opaque
 from logql.plan.values import Value
 
@@ -52,8 +52,8 @@ def _union(left: Relation, right: Relation, program: Program) -> Relation:
     """Both sides under the left one's names, each with the companions and tokens of either."""
     names = list(left.columns)
     sides = [(left, list(left.columns)), (right, list(right.columns))]
-    writers = [Writer(), Writer()]
     unsure = left.unsure or right.unsure
+    writers = [Writer(sql_of(side.unsure_in()) if unsure else False, sharing=False) for side in (left, right)]
     for position, name in enumerate(names):
         values = [side.value(columns[position]) for side, columns in sides]
         unknown = any(value.unknown is not False for value in values)
@@ -73,7 +73,6 @@ def _union(left: Relation, right: Relation, program: Program) -> Relation:
                 writer.carry(token, column(side.name, token) if number == index else exp.Null(), target)
     selects = []
     for writer, (side, _) in zip(writers, sides, strict=True):
-        writer.unsure = sql_of(side.unsure_in()) if unsure else False
         relation = writer.finish("")
         selects.append(exp.select(*writer.projections).from_(exp.to_table(side.name)))
     name = program.add("u", exp.Union(this=selects[0], expression=selects[1], distinct=False))
@@ -87,12 +86,11 @@ def _keep_matches(left: Relation, right: Relation, program: Program, *, wanted: 
     sure = [all_of(same(a.sql, b.sql), negate(a.open), negate(b.open)) for a, b in pairs]
     possible = exists(right.name, all_of(*may))
     certain = exists(right.name, all_of(negate(right.unsure_in()), *sure))
-    writer = Writer()
-    copy_columns(left, writer)
     undecided = all_of(possible, negate(certain))
+    writer = Writer(any_of(left.unsure_in(), undecided))
+    copy_columns(left, writer)
     if right.tokens:
         _add_barrier(left, right, undecided, writer, program)
-    writer.unsure = any_of(left.unsure_in(), undecided)
     body = exp.select("1").from_(exp.to_table(left.name))
     body = body.where(sql_of(possible if wanted else negate(certain)), copy=False)
     return program.write("m", writer, body)

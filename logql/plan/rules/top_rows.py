@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, sql_of
-from logql.plan.relation import Blocker, Relation, Writer, aliased, column
-from logql.plan.rules.group_keys import copy_columns
+from logql.plan.relation import Blocker, Relation, Writer, aliased, column, copy_columns
 from logql.plan.scopes import Later
 from logql.plan.values import Value
 
@@ -46,9 +45,8 @@ def rank_rows(block: Block, relation: Relation, keys: list[str], last: exp.Expr)
     ]
     open_keys = [_open_key(relation.value(f"_o{n}"), item) for n, item in enumerate(items)]
     open_keys += [relation.value(key).open for key in keys]
-    writer = Writer()
+    writer = Writer(relation.unsure_in())
     copy_columns(relation, writer)
-    writer.unsure = relation.unsure_in()
     rank = exp.Window(
         this=exp.Anonymous(this="rank"),
         partition_by=[relation.value(key).sql for key in keys],

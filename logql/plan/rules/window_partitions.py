@@ -9,9 +9,8 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
 from logql.plan.program import struct
-from logql.plan.relation import Barrier, Relation, Writer, column, exists
+from logql.plan.relation import Barrier, Relation, Writer, column, copy_columns, exists
 from logql.plan.rules.correlate import substitute
-from logql.plan.rules.group_keys import copy_columns
 from logql.plan.rules.possible_values import value_of
 from logql.plan.scopes import Later, Opaque, blocks_inside
 from logql.plan.values import Value, all_depends
@@ -37,14 +36,13 @@ def window_partitions(block: Block, stage: Stage) -> Stage:
     if odd or not block.program.on("window_partitions"):
         block.program.block(relation, relation.live())
         raise Later
-    writer = Writer()
+    writer = Writer(relation.unsure_in())
     copy_columns(relation, writer)
     computed = dict(stage.computed)
     for number, node in enumerate(nodes):
         name = f"w{number}.{len(computed)}"
         writer.add(name, _window(node, block, relation, writer))
         computed[node] = name
-    writer.unsure = relation.unsure_in()
     body = exp.select("1").from_(exp.to_table(relation.name))
     block.stage = Stage(block.program.write("w", writer, body), computed)
     return block.stage
