@@ -1,4 +1,4 @@
-"""A real terminal for tests: a process behind a pseudo-terminal, its screen kept by pyte."""
+"""Real terminals for tests: a process behind a pseudo-terminal whose screen pyte keeps, or in a window of tmux."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import fcntl
 import os
 import pty
 import select
+import shlex
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -19,7 +21,9 @@ import pyte
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Seconds that a test waits for a text on the screen; generous, as other work shares the machine.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
+#: What the line at the foot shows while the prompt waits for the person.
+TOOLBAR = "budget 300 s"
 
 
 class Terminal:
@@ -43,6 +47,7 @@ class Terminal:
                 values.pop(name, None)
             os.chdir(cwd)
             os.execve(sys.executable, [sys.executable, "-m", "logql", *arguments], values)
+        self._code = 0
         self.resize(columns, lines)
 
     def resize(self, columns: int, lines: int) -> None:
@@ -82,13 +87,22 @@ class Terminal:
 
     def wait_for(self, text: str, *, count: int = 1) -> str:
         """Wait until the screen shows a text, `count` times; the screen then."""
+        return self.wait_until(lambda shown: shown.count(text) >= count, repr(text))
+
+    def wait_until(self, condition: Callable[[str], bool], what: str) -> str:
+        """Wait until something holds for the screen; the screen then."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             self.read(0.05)
-            shown = self.text()
-            if shown.count(text) >= count:
+            if condition(shown := self.text()):
                 return shown
-        raise AssertionError(f"{text!r} did not come; the screen shows\n{self.text()}")
+        raise AssertionError(f"{what} did not come; the screen shows\n{self.text()}")
+
+    def wait_busy(self, seconds: float = 0.3) -> None:
+        """Wait until the prompt is gone and the program has computed for so long: what was entered is running."""
+        self.wait_until(lambda shown: TOOLBAR not in shown, "the end of the prompt")
+        begun = cpu_seconds(self.pid)
+        self.wait_until(lambda _: cpu_seconds(self.pid) - begun > seconds, "work")
 
     def text(self) -> str:
         """The screen as lines without spaces at their ends."""
@@ -96,14 +110,14 @@ class Terminal:
 
     def exit_code(self) -> int:
         """Wait for the end of the program."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            self.read(0.05)
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return os.waitstatus_to_exitcode(status)
-        raise AssertionError(f"it did not end; the screen shows\n{self.text()}")
+        self.wait_until(lambda _: self._has_ended(), "the end")
+        return self._code
+
+    def _has_ended(self) -> bool:
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self.pid, self._code = 0, os.waitstatus_to_exitcode(status)
+        return bool(pid)
 
     def close(self) -> None:
         """End the program if it runs, and give the terminal back."""
@@ -120,3 +134,66 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Tmux(Terminal):
+    """The same in a window of tmux, which draws the screen; `directory` is for its socket."""
+
+    def __init__(
+        self,
+        cwd: Path,
+        *,
+        directory: Path,
+        columns: int = 100,
+        lines: int = 40,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._socket = str(directory / "tmux")
+        settings = directory / "tmux.conf"
+        settings.write_text("set -g status off\nset -g remain-on-exit on\nset -g escape-time 0\n")
+        values = {"PYTHONPATH": str(ROOT), **(environment or {})}
+        words = ["exec", "env", "-u", "COLUMNS", "-u", "LINES", *(f"{name}={value}" for name, value in values.items())]
+        command = shlex.join([*words, sys.executable, "-m", "logql"])
+        size = ("-x", str(columns), "-y", str(lines))
+        self._tmux("-f", str(settings), "new-session", "-d", "-s", "test", "-c", str(cwd), *size, command)
+        self.pid = int(self._asked("#{pane_pid}"))
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the window another size."""
+        self._tmux("resize-window", "-x", str(columns), "-y", str(lines))
+
+    def type(self, text: str) -> None:
+        """Send keys."""
+        self._tmux("load-buffer", "-", given=text)
+        self._tmux("paste-buffer", "-r")
+
+    def read(self, seconds: float) -> None:
+        """Let tmux take in what the program writes."""
+        time.sleep(seconds)
+
+    def text(self) -> str:
+        """The screen as lines without spaces at their ends."""
+        return "\n".join(line.rstrip() for line in self._tmux("capture-pane", "-p").splitlines()).rstrip()
+
+    def close(self) -> None:
+        """End tmux and what runs in it."""
+        self._tmux("kill-server")
+
+    def _has_ended(self) -> bool:
+        dead, _, code = self._asked("#{pane_dead} #{pane_dead_status}").partition(" ")
+        self._code = int(code or 0)
+        return dead == "1"
+
+    def _asked(self, what: str) -> str:
+        return self._tmux("display-message", "-p", what).strip()
+
+    def _tmux(self, *arguments: str, given: str | None = None) -> str:
+        command = ["tmux", "-S", self._socket, *arguments]
+        return subprocess.run(command, input=given, check=True, capture_output=True, text=True).stdout
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds that a process has computed."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
