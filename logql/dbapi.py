@@ -162,6 +162,10 @@ def dataframe(*names: str) -> pandas.DataFrame:
         return connection.execute(f"SELECT {columns} FROM history.logs").df()
 
 
+#: Seconds between two attempts to stop what runs on a connection that is to be closed.
+_CLOSING_S = 0.2
+
+
 class Connection:
     """A connection to one store. Cursors share it; statements run one at a time."""
 
@@ -213,11 +217,16 @@ class Connection:
         self.session.interrupt()
 
     def close(self) -> None:
-        """Close the connection. Raises InterfaceError if it is closed, as PEP 249's suite has it."""
-        with self._lock:
+        """Close the connection; what another thread runs on it is cancelled. Raises InterfaceError if it is closed."""
+        self._check()
+        while not self._lock.acquire(timeout=_CLOSING_S):
+            self.session.interrupt()
+        try:
             self._check()
             self._closed = True
             self.session.close()
+        finally:
+            self._lock.release()
 
     def _transaction(self, statement: str) -> None:
         self._check()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from logql.catalog.coverage import covered
 from logql.catalog.history import History
 from logql.catalog.virtual import ProjectSources
+from logql.errors import Interrupted
 from logql.model import RUN_LEVEL, Fill, Run, Segment
 from logql.options import Options
 from logql.plan.demand import Demand
@@ -40,12 +42,15 @@ class Filler(Protocol):
 
 
 class ReplayFiller:
-    """Fills by replaying in processes of this machine."""
+    """Fills by replaying in processes of this machine, until `cancelled` tells that nobody wants it any more."""
 
-    def __init__(self, store: str, project: str, progress: Callable[[], OnProgress | None]) -> None:
+    def __init__(
+        self, store: str, project: str, progress: Callable[[], OnProgress | None], cancelled: Callable[[], bool]
+    ) -> None:
         self._store = store
         self._project = project
         self._progress = progress
+        self._cancelled = cancelled
 
     def fill(self, segments: Sequence[Segment], history: History, query: str, options: Options) -> Filled:
         """Replay the segments; each is durable as soon as it is done, whatever becomes of the others."""
@@ -63,16 +68,17 @@ class ReplayFiller:
                 continue
             jobs[job.id] = job
             pool.submit(job)
-        for result in self._results(pool):
-            fill = to_fill(jobs[result.id], result)
-            if result.state == "failed":
-                fill = _failed(fill, result.segment)
-            if result.state == "elsewhere":
-                elsewhere += 1
-            else:
-                write_fill(self._store, fill, result.events if result.state == "done" else ())
-                done.append(fill)
-            notes.update(dict.fromkeys(result.notes))
+        with closing(self._results(pool)) as results:
+            for result in results:
+                fill = to_fill(jobs[result.id], result)
+                if result.state == "failed":
+                    fill = _failed(fill, result.segment)
+                if result.state == "elsewhere":
+                    elsewhere += 1
+                else:
+                    write_fill(self._store, fill, result.events if result.state == "done" else ())
+                    done.append(fill)
+                notes.update(dict.fromkeys(result.notes))
         return Filled(tuple(done), tuple(notes), elsewhere)
 
     def _still_open(self, segments: Sequence[Segment], history: History) -> list[Segment]:
@@ -81,14 +87,17 @@ class ReplayFiller:
         since = [f for f in read_snapshot(self._store).fills if f.id not in known and f.state == "done"]
         return [segment for segment in segments if not (since and _filled(segment, since))]
 
-    def _results(self, pool: LocalPool) -> Iterator[Result]:
-        for item in pool.results():
-            if isinstance(item, Result):
-                yield item
-                continue
-            report = self._progress()
-            if report is not None:
-                report(item)
+    def _results(self, pool: LocalPool) -> Generator[Result, None, None]:
+        """Results as they come. Raises Interrupted, and stops what runs, once the query is cancelled."""
+        with closing(pool.results()) as items:
+            for item in items:
+                report = self._progress()
+                if isinstance(item, Result):
+                    yield item
+                elif report is not None:
+                    report(item)
+                if self._cancelled():
+                    raise Interrupted("the query was cancelled; what was filled is kept")
 
     def _job(self, segment: Segment, history: History, query: str) -> Job | Fill:
         """The job of a segment, or a failed fill where its sources cannot be made."""

@@ -69,14 +69,14 @@ class Session:
         self.catalog = Catalog.open(self.store, read_only=read_only)
         self._database = Database(self.store, database, read_only)
         self.engine = Engine(self._database)
-        self._filler = filler or ReplayFiller(self.store, project, lambda: self.progress)
+        self._cancelled = threading.Event()
+        self._filler = filler or ReplayFiller(self.store, project, lambda: self.progress, self._cancelled.is_set)
         self._runner = StatementRunner(self)
         self._lock = threading.RLock()
         self._history: History | None = None
         self._sources: ProjectSources | None = None
         self._pinned: tuple[Snapshot, ...] = ()
         self._settled: Round | None = None
-        self._cancelled = threading.Event()
         self.notices: list[str] = []
 
     def close(self) -> None:

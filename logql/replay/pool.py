@@ -6,7 +6,7 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 from logql.errors import Error, ReplayError
@@ -34,7 +34,7 @@ class Workers(Protocol):
     def submit(self, job: Job) -> None:
         """Take a job; nothing starts before `results` is iterated."""
 
-    def results(self) -> Iterator[Result | Progress]:
+    def results(self) -> Generator[Result | Progress, None, None]:
         """Run all that was submitted; each result comes as soon as its segment is finished."""
 
     def cancel(self) -> None:
@@ -71,7 +71,7 @@ class LocalPool:
         self._queue.append(job)
         self._total += max(1, len(job.segment.wanted))
 
-    def results(self) -> Iterator[Result | Progress]:
+    def results(self) -> Generator[Result | Progress, None, None]:
         """Run what was submitted. Leaving the iteration early, or an exception in it, cancels the rest."""
         sweep_scratch(self.store)
         self._queue.sort(key=lambda job: job.segment.estimated_s)
@@ -82,7 +82,7 @@ class LocalPool:
                     yield self._finished.popleft()
                 self._start_some()
                 self._look()
-                if time.monotonic() - last >= _PROGRESS_S and self._running:
+                if time.monotonic() - last >= _PROGRESS_S and (self._running or self._waiting):
                     last = time.monotonic()
                     yield self._progress()
         finally:
@@ -226,7 +226,8 @@ class LocalPool:
         left = max((process.seconds_left() for process in self._running), default=0.0) + estimated
         if not left and done:
             left = elapsed / done * (self._total - done)
-        return Progress(done, self._total, left, len(self._running), self._running[0].job.segment)
+        segment = self._running[0].job.segment if self._running else None
+        return Progress(done, self._total, left, len(self._running), segment)
 
 
 def _refused(job: Job, exc: Exception) -> Result:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -171,6 +172,33 @@ def test_ctrl_c_at_a_terminal_keeps_what_is_filled(project: Project) -> None:
     assert "Traceback" not in shown
     assert not _workers(project)
     assert 0 < _filled(project) < RUNS
+    _check_truth(project)
+
+
+@pytest.mark.parametrize("how", ["interrupt", "close"])
+def test_a_connection_that_another_thread_stops_keeps_what_is_filled(project: Project, how: str) -> None:
+    _history(project, 0.3)
+    connection = logql.connect(project.store)
+    connection.execute("SET replay_workers = 1")
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            connection.execute(QUERY)
+        except logql.Error as error:
+            raised.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while asking.is_alive() and not (_filled(project) and _workers(project)):
+        time.sleep(0.05)
+    getattr(connection, how)()
+    asking.join(timeout=60)
+    assert [type(error).__name__ for error in raised] == ["Interrupted"]
+    assert not _workers(project)
+    assert 0 < _filled(project) < RUNS
+    if how == "interrupt":
+        connection.close()
     _check_truth(project)
 
 
