@@ -94,7 +94,7 @@ def cells_of(history: History, name: str, run: Run) -> Cells:
     here = () if level is None or bare not in history.shape(run.id).levels.get(level, {}) else (level,)
     if here or found.recorded:
         return Cells(recorded=here)
-    return replace(found, placed=tuple(place for place in found.placed if place == level))
+    return replace(found, placed=tuple(place for place in found.standing if place == level))
 
 
 def counting_levels(cells: Cells) -> tuple[Level, ...]:

@@ -82,7 +82,7 @@ class Callers:
 def _mentions(node: ast.AST) -> Iterator[tuple[ast.Name | ast.Attribute, bool, bool]]:
     """Names and attributes that a statement, or a header, reads; whether each is called, and whether only later.
 
-    Later is what stands in a lambda, which runs elsewhere. Of `a.b.c` only the whole is told, not the objects that it goes through.
+    Later is what stands in a lambda, which runs elsewhere. Of `a.b.c` only the whole is told.
     """
     decorators = getattr(node, "decorator_list", []) if isinstance(node, SCOPES) else []
     stack: list[tuple[ast.AST, bool, bool]] = [(decorator, True, False) for decorator in decorators]

@@ -10,27 +10,33 @@ from logql.model import RUN_LEVEL, Level
 from logql.propagate.locate import Spot
 from logql.propagate.loops import Project
 from logql.propagate.outline import Item
-from logql.propagate.statements import MODULE, read_outlines
+from logql.propagate.statements import MODULE, api_of, read_outlines
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_INNER = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+#: What stands in these runs when somebody calls them.
+_LATER = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def levels_of(spot: Spot, old_files: Mapping[str, str]) -> tuple[Level, ...]:
-    """The levels that the place can have, through the calls of the functions around it."""
+def levels_of(spot: Spot, added: Item, old_files: Mapping[str, str]) -> tuple[Level, ...]:
+    """The levels that `added` can log at there, through the calls of the functions around it; in a lambda, any."""
     if not any(MODULE in text for text in old_files.values()):
         return (RUN_LEVEL,)
     outlines = [spot.unit.outline] + [
         outline for outline in read_outlines(old_files) if outline.path != spot.unit.outline.path
     ]
-    return Project(outlines).possible_levels(spot.unit, spot.parent)
+    project = Project(outlines)
+    if _logs_within(added, _LATER):
+        return project.all_levels
+    return project.possible_levels(spot.unit, spot.parent)
 
 
-def runs_once(spot: Spot, added: ast.AST | None) -> bool:
-    """Whether the place runs at most once per iteration of its level, or once per run.
+def runs_once(spot: Spot, added: Item) -> bool:
+    """Whether `added` logs at most once per iteration of the place's level, or once per run.
 
-    Nothing but `if`, `with` and `try` may be around it up to the named loop, or, at run level, up to the module.
+    Nothing but `if`, `with` and `try` may be around the log call up to the named loop, or, at run level, the module.
     """
-    if added is not None and isinstance(added, _LOOPS):
+    if _logs_within(added, (*_LOOPS, *_LATER, *_INNER)):
         return False
     project = Project([spot.unit.outline])
     item: Item | None = spot.parent
@@ -42,6 +48,15 @@ def runs_once(spot: Spot, added: ast.AST | None) -> bool:
             return False
         slot, item = item.slot, item.parent
     return spot.unit.header is None
+
+
+def _logs_within(added: Item, kinds: tuple[type[ast.AST], ...]) -> bool:
+    """Whether a log call of a statement (or else any call: it may be a wrapper) stands within a node of these kinds."""
+    api = api_of(added.unit.outline)
+    calls = [node for node in ast.walk(added.node) if isinstance(node, ast.Call)]
+    wanted = {id(call) for call in calls if api.function(call) == "log"} or {id(call) for call in calls}
+    around = (node for node in ast.walk(added.node) if isinstance(node, kinds))
+    return any(id(child) in wanted for node in around for child in ast.walk(node))
 
 
 def fingerprint_of(texts: list[str], spot: Spot) -> str:

@@ -107,12 +107,19 @@ class Project:
             parent = parent.parent
         return names
 
+    @cached_property
+    def all_levels(self) -> tuple[Level, ...]:
+        """The run's level, and those of all named loops."""
+        return tuple(self._levels_outside(set()))
+
     def _levels_around(self, unit: Unit) -> dict[Level, None]:
         """The levels of a function that anything may call: all but those of loops that run within it."""
-        reached = self.callers.reached(unit)
+        return self._levels_outside(self.callers.reached(unit))
+
+    def _levels_outside(self, units: set[int]) -> dict[Level, None]:
         found: dict[Level, None] = {RUN_LEVEL: None}
         for item, name in self.named_loops:
-            if id(item.unit) not in reached:
+            if id(item.unit) not in units:
                 found.update(dict.fromkeys((*level, name) for level in self.levels_at(item.unit, item.parent)))
         return found
 

@@ -45,8 +45,8 @@ def finish(
         file=path,
         line=line,
         fingerprint=fingerprint_of(texts, spot),
-        levels=levels_of(spot, old_files),
-        once=runs_once(spot, statement.node),
+        levels=levels_of(spot, statement, old_files),
+        once=runs_once(spot, statement),
         carried=(*feeders, *texts[1:]),
     )
 

@@ -29,7 +29,9 @@ def fit(model, loader):
 """
 
 
-def levels(functions: str, before: str = "pass", in_epoch: str = "pass", in_step: str = "pass", last: str = "") -> set:
+def levels(
+    functions: str, before: str = "pass", in_epoch: str = "pass", in_step: str = "pass", last: str = ""
+) -> set[tuple[str, ...]]:
     """Levels of the statement `here = 1`, put into the same script without it."""
     last = last or "fit(Model(), [1])"
     new = SCRIPT.format(functions=functions, before=before, in_epoch=in_epoch, in_step=in_step, last=last)
@@ -82,3 +84,26 @@ def test_a_method_that_starts_the_loops_of_its_class_is_outside_of_them() -> Non
 def test_many_calls_at_one_level_hide_no_other() -> None:
     calls = "; ".join("note(1)" for _ in range(40))
     assert levels("def note(x):" + HERE, before=calls, in_epoch="note(2)") == {RUN, EPOCH}
+
+
+@pytest.mark.parametrize(
+    ("plain", "logging", "expected", "once"),
+    [
+        ("a = f(x.norm())", "a = f(logql.log('here', x.norm()))", {EPOCH}, True),
+        ("a = [f(v) for v in x]", "a = [logql.log('here', f(v)) for v in x]", {EPOCH}, False),
+        ("a = sum(f(v) for v in x)", "a = sum(logql.log('here', f(v)) for v in x)", {EPOCH}, False),
+        ("a = hook(lambda g: g.norm())", "a = hook(lambda g: logql.log('here', g.norm()))", ANY, False),
+        ("", "logql.log('here', sum(v for v in x))", {EPOCH}, True),
+    ],
+)
+def test_log_calls_within_expressions(plain: str, logging: str, expected: set[tuple[str, ...]], once: bool) -> None:
+    new, old = (
+        SCRIPT.format(functions="", before="x = [1]", in_step="pass", in_epoch=text, last="fit(1, [1])").replace(
+            f"        {text}\n", f"        {text}\n" if text else ""
+        )
+        for text in (logging, plain)
+    )
+    line = next(number for number, text in enumerate(new.splitlines(), 1) if "here" in text)
+    placement = place(new, line, old)
+    assert placement.source is not None, placement.reason
+    assert (set(placement.levels), placement.once) == (expected, once)
