@@ -15,6 +15,7 @@ SILENCED = {
     "WANDB_MODE": "disabled",
     "WANDB_SILENT": "true",
     "MLFLOW_TRACKING_URI": "file:mlruns",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
     "COMET_MODE": "DISABLED",
     "COMET_AUTO_LOG_DISABLE": "1",
     "NEPTUNE_MODE": "debug",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Packages whose objects, and those of classes derived from them, only receive what the training tells them.
 SINKS = frozenset({"logging", "tqdm", "tensorboardX", "wandb", "mlflow", "aim", "comet_ml", "neptune", "rich", "logql"})
 SINK_MODULES = ("torch.utils.tensorboard", "tensorboard.")
+#: Those that have objects of other types in a replay, where they are silenced.
+TRACKERS = frozenset({"tensorboardX", "wandb", "mlflow", "aim", "comet_ml", "neptune"})
 #: Modules whose own objects never change.
 CONSTANTS = frozenset({"typing", "abc", "_abc", "inspect", "typing_extensions", "contextvars", "_contextvars"})
 
@@ -30,10 +32,10 @@ class OpaqueKind(Kind):
 
     def capture(self, value: Any, walker: Walker) -> Payload:
         need_anchor(value, walker, f"an object of type {type_name(value)}")
-        return {"type_name": type_name(value)}
+        return {"type_name": _family(value)}
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
-        return bool(type_name(live) == node.payload["type_name"])
+        return bool(_family(live) == node.payload["type_name"])
 
 
 class LockKind(Kind):
@@ -94,6 +96,12 @@ def type_name(value: object) -> str:
     """Module and name of an object's type."""
     cls = type(value)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _family(value: object) -> str:
+    """The package of a tracker's object, else the name of its type."""
+    packages = (cls.__module__.split(".")[0] for cls in type(value).__mro__)
+    return next((package for package in packages if package in TRACKERS), type_name(value))
 
 
 def is_sink(value: object) -> bool:
