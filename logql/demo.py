@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -45,9 +46,17 @@ def tell(name: str = "digits", directory: str | None = None) -> int:
         _tell_story(connection, sample)
     _say("Go on")
     _note(f"cd {place}")
-    _note("logql                                   # a prompt")
-    _note('logql sql "SELECT * FROM fills"          # every replay, with its log')
+    command = _command()
+    _note(f"{command}                                   # a prompt")
+    _note(f'{command} sql "SELECT * FROM fills"          # every replay, with its log')
     return 0
+
+
+def _command() -> str:
+    """How a shell calls this very logql: by its path where its environment is not active."""
+    own = Path(sys.executable).with_name("logql")
+    found = shutil.which("logql")
+    return str(own) if own.exists() and (found is None or Path(found).resolve() != own.resolve()) else "logql"
 
 
 def _tell_story(connection: Connection, sample: Sample) -> None:

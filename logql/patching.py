@@ -70,6 +70,7 @@ def describe(placing: Placing) -> str:
         if placement.files is None:
             lines.append(f"# refused: {placement.reason}")
             lines += [f"# candidate: {file}:{line}" for file, line in placement.candidates]
+            lines.append("# --at FILE:LINE decides it, where a person knows better")
         else:
             lines.append(f"# confidence {placement.confidence:.2f}")
             lines += [f"# carried along: {text}" for text in placement.carried]

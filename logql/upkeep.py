@@ -82,9 +82,7 @@ def find_store(arguments: argparse.Namespace, must_open: bool = True) -> str:
     """The store that the options or the working directory name; OperationalError where there is none."""
     store = locate(os.getcwd(), arguments.store).store
     if not os.path.isdir(store) or (must_open and not os.path.exists(os.path.join(store, "catalog.sqlite"))):
-        raise OperationalError(
-            f"there is no store at {store}", hint="train something first, or name one by --store DIR"
-        )
+        raise OperationalError(f"there is no store at {store}", hint="record a run first, or name it with --store DIR")
     return store
 
 

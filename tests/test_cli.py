@@ -55,6 +55,13 @@ def test_run_gives_arguments_and_leaves_the_scripts_own_alone(tmp_path: Path) ->
     assert json.loads(rows.stdout) == {"lr": 2.0, "epochs": 1}
 
 
+def test_run_tells_of_arguments_that_the_script_does_not_have(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    done = logql("run", "train.py", "-a", "lrr=0.5", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "no logql.arg of this run is called lrr" in done.stderr
+
+
 def test_run_keeps_the_scripts_exit_code(tmp_path: Path) -> None:
     (tmp_path / "fail.py").write_text("import sys; sys.exit(7)")
     assert logql("run", "fail.py", cwd=tmp_path).returncode == 7

@@ -114,6 +114,8 @@ class OpenRun:
         self.flusher.close()
         self._update_environment()
         self.tick()
+        if status == "finished" and (unused := sorted(self._overrides.keys() - self.args.keys())):
+            guard.warn("unused args", f"no logql.arg of this run is called {' or '.join(unused)}: given in vain")
         if self.rank == 0 or status == "failed":
             self._save(status=status, error=error, ended_at=time.time())
         try:

@@ -6,7 +6,7 @@ import sqlglot
 from sqlglot import exp
 
 from logql.errors import BindError
-from logql.sql.names import at, parse_error
+from logql.sql.names import at, parse_error, syntax_error
 from logql.sql.split import tokens
 
 
@@ -15,10 +15,7 @@ def parse(sql: str) -> exp.Expr:
     try:
         return sqlglot.parse_one(sql, dialect="duckdb")
     except sqlglot.errors.ParseError as error:
-        first = error.errors[0] if error.errors else {}
-        message = str(first.get("description") or error).rstrip(".")
-        width = len(str(first.get("highlight") or "x"))
-        raise parse_error(sql, int(first.get("line") or 1), int(first.get("col") or 1) - width + 1, message) from error
+        raise syntax_error(sql, error.errors[0] if error.errors else {}) from error
     except sqlglot.errors.TokenError as error:
         raise parse_error(sql, 1, 1, str(error).split("\n")[0]) from error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sqlglot import exp
 
@@ -53,6 +54,29 @@ def span(node: exp.Expr) -> tuple[int | None, int | None]:
     if not found:
         return None, None
     return min(int(meta["start"]) for meta in found), max(int(meta["end"]) for meta in found) + 1
+
+
+#: What a statement may begin with, for those who mistype it.
+_BEGINNINGS = (
+    "SELECT", "FROM", "WITH", "EXPLAIN", "FILL", "UNFILL", "CREATE", "DROP", "INSERT", "UPDATE", "DELETE", "COPY",
+    "SET", "RESET", "SHOW", "DESCRIBE", "SUMMARIZE", "PIVOT", "UNPIVOT", "COMMENT", "VALUES",
+)  # fmt: skip
+
+
+def syntax_error(sql: str, found: Mapping[str, Any]) -> ParseError:
+    """The error for text that sqlglot does not understand, in words of SQL's rather than of its syntax trees."""
+    near, description = str(found.get("highlight") or ""), str(found.get("description") or "")
+    word = sql.split(maxsplit=1)[0] if sql.split() else ""
+    if word.isalpha() and word.upper() not in _BEGINNINGS and (meant := nearest(word, _BEGINNINGS, 1)):
+        start = sql.index(word)
+        message = f'syntax error at or near "{word}"'
+        return ParseError(message, sql=sql, start=start, end=start + len(word), candidates=meant)
+    message = f'syntax error at or near "{near}"'
+    if description.startswith(("Required keyword", "Expected table name")):
+        message = f'syntax error: something is missing behind "{near}"'
+    elif description.startswith(("Expecting ", "Expected ")):
+        message = f"syntax error: {description[0].lower()}{description[1:]}"
+    return parse_error(sql, int(found.get("line") or 1), int(found.get("col") or 1) - max(1, len(near)) + 1, message)
 
 
 def parse_error(sql: str, line: int, column: int, message: str) -> ParseError:

@@ -24,14 +24,19 @@ class RemovedRuns:
 
 
 def find_runs(store: str, text: str) -> list[str]:
-    """Ids of the runs that `text` means: a run's id or its first characters, or a version's; StoreError if none."""
+    """Ids of the run, or of a version's runs, that `text` means: an id or its first characters.
+
+    StoreError where there is none, and where there are several: ids of runs begin with their time, all with the same.
+    """
     with Catalog.open(store, read_only=True) as catalog:
         runs = catalog.runs()
-    found = [run.id for run in runs if text and (run.id.startswith(text) or run.version.startswith(text))]
-    exact = [run.id for run in runs if text in (run.id, run.version)]
+    ids = {id_ for run in runs for id_ in (run.id, run.version)}
+    found = sorted({text} & ids or {id_ for id_ in ids if text and id_.startswith(text)})
     if not found:
         raise StoreError(f"no run or version starts with {text!r}", hint="logql runs")
-    return exact or found
+    if len(found) > 1:
+        raise StoreError(f"{len(found)} runs and versions start with {text!r}", candidates=found[:5])
+    return [run.id for run in runs if found[0] in (run.id, run.version)]
 
 
 def remove_runs(store: str, runs: Sequence[str], *, dry_run: bool = False) -> RemovedRuns:

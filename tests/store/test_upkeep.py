@@ -263,6 +263,14 @@ def test_rm_refuses_live_and_unknown_runs(store: str) -> None:
     recorder.finish()
 
 
+def test_the_first_characters_of_several_runs_name_none(store: str) -> None:
+    history(store, 3)
+    with pytest.raises(StoreError, match="start with '010'") as raised:
+        remove.find_runs(store, "010")
+    assert raised.value.candidates == ("0100", "0101", "0102")
+    assert remove.find_runs(store, "0101") == ["0101"]
+
+
 def test_du_tells_what_takes_space(store: str) -> None:
     history(store, 1)
     found = {one.part: one for one in usage.usage(store)}
