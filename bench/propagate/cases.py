@@ -30,7 +30,9 @@ KINDS = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Ass
 _BLOCKS = (ast.For, ast.If, ast.While, ast.With)
 _SHORTEST = 40
 #: Draws from one file's history, and cases of one pair of versions, before the next one's turn.
-_DRAWS, _FROM_PAIR = 12, 2
+_DRAWS, _FROM_PAIR = 6, 2
+#: Histories tried for each case that is wanted, before a rare stratum is given up.
+_PATIENCE = 3
 #: Other files of the repository among which a file's origin is looked for.
 _COPIES = 6
 
@@ -88,17 +90,14 @@ def _draw(
 ) -> list[Case]:
     found: list[Case] = []
     weights = [math.sqrt(len(history.commits)) for history in pools]
-    for _ in range(number * 4):
+    for _ in range(number * _PATIENCE):
         if len(found) >= number:
             break
         history = random_.choices(pools, weights)[0]
         near = [other for other in pools if other.repository == history.repository and other is not history]
         others = random_.choices(near, k=_COPIES) if near and wanted in _FORKED and random_.random() < 0.5 else []
         for _ in range(_DRAWS):
-            if others:
-                pair = draw_fork(history, others, random_)
-            else:
-                pair = draw_versions(history, random_)
+            pair = draw_fork(history, others, random_) if others else draw_versions(history, random_)
             if pair is None:
                 continue
             for case in _of_pair(history, *pair, wanted, random_, forked=bool(others)):
@@ -268,7 +267,7 @@ def renaming_of(ours: ast.stmt, theirs: ast.stmt) -> dict[str, str] | None:
 
 
 def _carried(new: Version, old: Version, random_: random.Random, _: str) -> Iterator[Found]:
-    """Statements together with what both versions have for them alone: a line that feeds them, an import, a constant."""
+    """Statements together with what both versions have for them alone: a feeding line, an import, a constant."""
     for ours in _candidates(new, random_):
         theirs = counterpart(ours, new, old)
         if theirs is None:
@@ -372,5 +371,3 @@ _FINDERS: dict[str, Callable[[Version, Version, random.Random, str], Iterator[Fo
     "carried": _carried,
     "absent": _absent,
 }
-
-__all__ = ["SCOPES", "STRATA", "Case", "counterpart", "gather"]

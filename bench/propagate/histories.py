@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import random
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 #: Share of the smaller file's statements that a file and its copy have in common.
 _FORKED = 0.4
@@ -99,14 +101,25 @@ def read_version(repository: str, commit: str, path: str, ordinal: int) -> Versi
     return Version(commit, ordinal, source, tree, places)
 
 
+def normal_form(node: ast.stmt) -> str:
+    """What a statement says, whatever its layout; of a compound one, its header."""
+    inner = [name for name in BLOCKS if isinstance(getattr(node, name, None), list)]
+    if not inner:
+        return ast.dump(node)
+    header = copy.copy(node)
+    for name in inner:
+        setattr(header, name, [])
+    return ast.dump(header)
+
+
 def _collect(node: ast.AST, scope: str, into: list[Place]) -> None:
-    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+    for name in BLOCKS:
         block = getattr(node, name, None)
         if not isinstance(block, list):
             continue
         for child in block:
             if isinstance(child, ast.stmt):
-                into.append(Place(child, block, scope, ast.dump(child)))
+                into.append(Place(child, block, scope, normal_form(child)))
             inner = f"{scope}.{child.name}" if isinstance(child, SCOPES) else scope
             _collect(child, inner, into)
 

@@ -6,18 +6,23 @@ import ast
 import sys
 from collections import Counter
 
-from bench.propagate.histories import SCOPES
+from bench.propagate.histories import SCOPES, normal_form
 
-_PURE_BUILTINS = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PURE_BUILTINS = _words(
     "abs all any bool dict enumerate float getattr hasattr int isinstance len list max min range repr reversed round "
-    "set sorted str sum tuple type zip".split()
+    "set sorted str sum tuple type zip"
 )
 _PURE_MODULES = frozenset(("math", "np", "numpy", "torch", "F"))
-_PURE_METHODS = frozenset(
+_PURE_METHODS = _words(
     "chunk cpu detach endswith flatten float format get item items join keys lower mean numpy permute reshape shape "
-    "size split squeeze startswith strip sum to transpose unsqueeze upper values view".split()
+    "size split squeeze startswith strip sum to transpose unsqueeze upper values view"
 )
-_IMPURE = frozenset("rand randn randint randperm manual_seed save load seed random choice normal no_grad".split())
+_IMPURE = _words("rand randn randint randperm manual_seed save load seed random choice normal no_grad")
 
 
 def same(got: str, wanted: str) -> bool:
@@ -70,8 +75,8 @@ def _blocks(tree: ast.Module) -> list[list[ast.stmt]]:
 
 
 def _same_order(one: list[ast.stmt], other: list[ast.stmt]) -> bool:
-    """Whether a block is another but for neighbours that changed places and commute; inner blocks are looked at apart."""
-    mine, theirs = [_header(node) for node in one], [_header(node) for node in other]
+    """Whether a block is another but for statements that changed places and commute; inner blocks are apart."""
+    mine, theirs = [normal_form(node) for node in one], [normal_form(node) for node in other]
     if sorted(mine) != sorted(theirs):
         return False
     left = list(zip(mine, one, strict=True))
@@ -81,17 +86,6 @@ def _same_order(one: list[ast.stmt], other: list[ast.stmt]) -> bool:
             return False
         left.pop(at)
     return True
-
-
-def _header(node: ast.stmt) -> str:
-    """The normal form of a statement without its blocks."""
-    fields = [
-        value
-        for name, value in ast.iter_fields(node)
-        if name not in ("body", "orelse", "finalbody", "handlers", "cases") or not isinstance(value, list)
-    ]
-    parts = [item for value in fields for item in (value if isinstance(value, list) else [value])]
-    return type(node).__name__ + " ".join(ast.dump(part) if isinstance(part, ast.AST) else repr(part) for part in parts)
 
 
 def commute(one: ast.stmt, other: ast.stmt) -> bool:

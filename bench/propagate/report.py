@@ -73,7 +73,8 @@ def tell(answers: Sequence[Answer]) -> None:
     _tell_natural([answer for answer in answers if answer.case.natural])
     distances = sorted(answer.case.distance for answer in answers if not answer.case.forked)
     far = sum(distance > 100 for distance in distances)
-    print(f"\nDistances: 1 to {distances[-1]} commits, {far} cases over more than 100") if distances else None
+    if distances:
+        print(f"\nDistances: 1 to {distances[-1]} commits, {far} cases over more than 100")
     _tell_times(answers)
 
 
@@ -103,15 +104,13 @@ def _tell_natural(answers: Sequence[Answer]) -> None:
 
 
 def _tell_times(answers: Sequence[Answer]) -> None:
-    spent = sorted(answer.milliseconds for answer in answers)
-    if not spent:
-        return
-    per_line = sorted(1000 * a.milliseconds / (a.case.new.count("\n") + 1) for a in answers if len(a.case.new) > 8000)
-    print(
-        f"\nCPU ms: median {spent[len(spent) // 2]:.1f}, p95 {spent[int(len(spent) * 0.95)]:.1f}, max {spent[-1]:.1f};"
-        + (
-            f" per 1,000 lines: median {per_line[len(per_line) // 2]:.1f}, p95 {per_line[int(len(per_line) * 0.95)]:.1f}"
-            if per_line
-            else ""
-        )
-    )
+    spent = [answer.milliseconds for answer in answers]
+    large = [answer for answer in answers if answer.case.new.count("\n") >= 500]
+    scaled = [1000 * answer.milliseconds / answer.case.new.count("\n") for answer in large]
+    print(f"\nCPU ms: {_spread(spent)}; per 1,000 lines ({len(large)} files of 500 and more): {_spread(scaled)}")
+
+
+def _spread(values: Sequence[float]) -> str:
+    ordered = sorted(values) or [0.0]
+    middle, late = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
+    return f"median {middle:.1f}, p95 {late:.1f}, max {ordered[-1]:.1f}"

@@ -222,8 +222,14 @@ def _bag(item: Item, *, words: bool = False) -> frozenset[tuple[bytes, int]]:
     return bag
 
 
-def _words(tokens: Iterable[bytes]) -> frozenset[tuple[bytes, int]]:
-    return _counted(token for token in tokens if token[-1:].isalnum() or len(token) > 1)
+def _words(tokens: Sequence[bytes]) -> frozenset[tuple[bytes, int]]:
+    """Names, numbers and strings; an item under a literal key counts as the attribute of that name."""
+    before = (b"", *tokens)
+    return _counted(
+        token[1:-1] if last == b"[" and token[:1] == b'"' else token
+        for last, token in zip(before, tokens, strict=False)
+        if token[-1:].isalnum() or len(token) > 1
+    )
 
 
 def _keys_below(item: Item) -> frozenset[tuple[bytes, int]]:

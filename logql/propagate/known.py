@@ -28,6 +28,17 @@ class Knowledge:
     def _old_words(self) -> frozenset[str]:
         return frozenset().union(*(outline.words for outline in self._outlines(self.old_files, self.old)))
 
+    @cached_property
+    def starred(self) -> frozenset[str]:
+        """Names that the old file has from files of the project of which it imports everything."""
+        found: set[str] = set()
+        for module in star_imports(self.old):
+            level = len(module) - len(module.lstrip("."))
+            path = module_file(module[level:], level, self.old.path, self.old_files)
+            if path is not None:
+                found |= defined_names(self.old_files[path], path)
+        return frozenset(name for name in found if not name.startswith("_"))
+
     def _outlines(self, files: Mapping[str, str], own: Outline) -> list[Outline]:
         return [own, *(outline for outline in read_outlines(files) if outline.path != own.path)]
 

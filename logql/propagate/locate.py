@@ -6,6 +6,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from logql.propagate.inline import Span, find_spans
 from logql.propagate.names import header_uses, uses_of
 from logql.propagate.outline import Item, Outline, Unit, start_of
 from logql.propagate.purity import is_log, is_quiet, may_swap
@@ -51,9 +52,10 @@ class Nowhere:
 def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | Nowhere:
     """Find the gap of the old scope that corresponds to where `statement` stands."""
     ahead, behind = _neighbours(statement, matched)
-    before, skipped_before = _nearest(ahead, matched)
-    after, skipped_after = _nearest(behind, matched)
-    target = _target_block(statement, matched, host)
+    spans = find_spans([*ahead[:1], *behind[:1]], host, matched)
+    before, skipped_before = _nearest(ahead, matched, {item: last for item, (_, last) in spans.items()})
+    after, skipped_after = _nearest(behind, matched, {item: first for item, (first, _) in spans.items()})
+    target = _target_block(statement, matched, host, spans)
     if target is None:
         return Nowhere("no statement of its block exists here")
     if skipped_before == skipped_after == 0 and _torn(statement, before, after):
@@ -138,17 +140,20 @@ def _is_wrapper(statement: Item, matched: Mapping[Item, Item]) -> bool:
     return isinstance(parent.node, ast.With | ast.AsyncWith | ast.Try)
 
 
-def _nearest(siblings: list[Item], matched: Mapping[Item, Item]) -> tuple[Item | None, int]:
-    """The nearest matched sibling, and how many that do more than log stand between."""
+def _nearest(siblings: list[Item], matched: Mapping[Item, Item], ends: Mapping[Item, Item]) -> tuple[Item | None, int]:
+    """The nearest matched sibling (or the near end of what a call stands for), and how many acting ones are between."""
     skipped = 0
     for sibling in siblings:
-        if sibling in matched:
-            return matched[sibling], skipped
+        other = ends.get(sibling) or matched.get(sibling)
+        if other is not None:
+            return other, skipped
         skipped += not is_log(sibling.node)
     return None, skipped
 
 
-def _target_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> _Block | None:
+def _target_block(
+    statement: Item, matched: Mapping[Item, Item], host: Unit, spans: Mapping[Item, Span]
+) -> _Block | None:
     """The old block that the statement's block became: its neighbours and the header around it vote."""
     votes: dict[int, float] = {}
     blocks: dict[int, _Block] = {}
@@ -160,7 +165,7 @@ def _target_block(statement: Item, matched: Mapping[Item, Item], host: Unit) -> 
     for siblings in _neighbours(statement, matched):
         weight = 1.0
         for sibling in siblings[:6]:
-            other = matched.get(sibling)
+            other = spans.get(sibling, (None,))[0] or matched.get(sibling)
             if other is not None:
                 vote(_Block(other.unit, other.parent, other.slot, other.block), weight)
                 weight *= 0.4
@@ -280,6 +285,8 @@ _MARGIN_ALONE = 0.6
 _MARGIN_QUIET = 0.3
 #: What it weighs that the statement reads what the one before it binds.
 _DEFINES = 0.3
+#: What comes behind these in a block never runs.
+_LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 #: With this many new statements between it and what both versions have, a statement belongs to the new code.
 _FAR = 3
 
@@ -295,6 +302,8 @@ def _gap_score(gap: _Gap, cut: int) -> float:
             score += _DEFINES
     if cut == len(gap.items) and gap.precedes:
         score += 1.1 if anchored else 0.5
+    if isinstance(gap.statement.node, _LEAVING):
+        score -= 1.0 * (len(gap.items) - cut)
     for number, item in enumerate(gap.items):
         theirs = uses_of(item.node)
         distance = abs(cut - number) - (number < cut)

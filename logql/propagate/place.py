@@ -178,11 +178,22 @@ def find_spot(subject: Subject, outlines: Sequence[Outline]) -> Found | Nowhere:
         return Nowhere(
             f"it may belong to `{hosts[0].unit.name or 'the module'}` or to `{hosts[1].unit.name or 'the module'}`"
         )
+    hosts = [host for host in hosts[:5] if _closer(subject.statement, host, hosts[0])][:1] + hosts
     first = spot_in(subject, hosts[0].unit)
     if not isinstance(first, Nowhere) or first.candidates:
         return first
     others = (spot_in(subject, host.unit) for host in hosts[1:5] if host.shared > 1 and host.score >= _LEAST_SCORE)
     return next((found for found in others if not isinstance(found, Nowhere)), first)
+
+
+def _closer(statement: Item, host: Host, likeliest: Host) -> bool:
+    """Whether a scope of the old version alone has more of the statements next to one than the likeliest scope has."""
+    if host is likeliest or host.unit.name in {unit.name for unit in statement.unit.outline.units}:
+        return False
+    beside = statement.block[max(0, statement.position - 1) : statement.position + 2]
+    wanted = {item.key for item in beside if item is not statement}
+    held, other = (len(wanted & {item.key for item in each.unit.items}) for each in (host, likeliest))
+    return held > other
 
 
 def spot_in(subject: Subject, host: Unit) -> Found | Nowhere:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from logql.propagate.align import align
-from logql.propagate.names import all_arguments, dotted
+from logql.propagate.names import all_arguments, dotted, member, spelled
 from logql.propagate.outline import Item, Unit, child_blocks
 
 Path = tuple[str, ...]
@@ -52,7 +52,7 @@ class Votes:
             return None
         if self.defined.get(path, Counter())[best] or self.certain.get(path, Counter())[best] >= 2:
             return best
-        alike = path[-1] == best[-1]
+        alike = member(path[-1]) == member(best[-1])
         return best if self.certain.get(path, Counter())[best] and (number >= 2 or alike) else None
 
 
@@ -99,7 +99,7 @@ class _Walker:
         self.walk(new, old, bodies)
 
     def walk(self, new: ast.AST, old: ast.AST, skip: set[int]) -> None:
-        mine, other = dotted(new), dotted(old)
+        mine, other = spelled(new), spelled(old)
         if mine is not None and other is not None:
             self._paths(mine, other, new)
             return
@@ -139,6 +139,10 @@ class _Walker:
         while len(mine) > 1 and len(other) > 1 and mine[-1] == other[-1]:
             self._pair(mine, other, binds)
             mine, other, binds = mine[:-1], other[:-1], False
+        if mine[-1].startswith("[") and other[-1].startswith("["):
+            self.same_shape = False
+            self._paths(mine[:-1], other[:-1], ast.Load())
+            return
         self._pair(mine, other, binds)
         if len(mine) > 1 and len(other) > 1 and mine[0] == other[0]:
             self._pair(mine[:1], other[:1], False)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from logql.propagate.edit import dedent_text, indent_unit, lines_inside_strings
-from logql.propagate.names import all_arguments, dotted, stored_names
+from logql.propagate.names import all_arguments, join_path, spelled, stored_names
 from logql.propagate.outline import Item, Outline
 from logql.propagate.rename import Path
 
@@ -71,13 +71,13 @@ def _walk(outline: Outline, node: ast.AST, renames: Mapping[Path, Path], local: 
         if replaced != outline.data[begin:end]:
             yield begin, end, replaced
         return
-    path = dotted(node)
+    path = spelled(node)
     if path is not None:
         for length in range(len(path), 0, -1):
             other = renames.get(path[:length])
             if other is not None and path[0] not in local:
                 begin, end = _prefix_span(outline, node, len(path) - length)
-                yield begin, end, ".".join(other).encode()
+                yield begin, end, join_path(other).encode()
                 return
     inner = local | _bound_inside(node)
     for child in ast.iter_child_nodes(node):
@@ -109,8 +109,8 @@ def _in_braces(text: bytes, renames: Mapping[Path, Path], local: frozenset[str])
         piece = match.group()
         for path, other in renames.items():
             if path[0] not in local:
-                name = re.escape(".".join(path).encode())
-                piece = re.sub(rb"(?<![\w.])" + name + rb"(?!\w)(?!\s*=[^=])", ".".join(other).encode(), piece)
+                name = re.escape(join_path(path).encode())
+                piece = re.sub(rb"(?<![\w.])" + name + rb"(?!\w)(?!\s*=[^=])", join_path(other).encode(), piece)
         return piece
 
     return re.sub(rb"(?<!\{)\{[^{}]*\}", in_one, text)

@@ -20,6 +20,7 @@ from logql.propagate.names import (
     header_uses,
     is_bound,
     item_names,
+    member,
     parameters,
     paths_from,
     scope_chain,
@@ -63,6 +64,8 @@ class Settler:
         self.settled = Settled()
         self.feeders = Feeders(statement, guards)
         self._done: set[str] = set()
+        #: names of which every use is a part of a path that is renamed
+        self._replaced: set[str] = set()
 
     @cached_property
     def _own_votes(self) -> Votes:
@@ -97,11 +100,11 @@ class Settler:
 
     def _settle_uses(self, uses: Uses, own: set[str], node: ast.AST) -> None:
         for name in sorted(uses.reads | uses.late):
-            if name not in own and name not in self._done:
+            if name not in own and (name not in self._done or name in self._replaced):
                 self._done.add(name)
                 self._name(name, node)
         for path in sorted(uses.paths):
-            if path[0] not in own:
+            if path[0] not in own | self._replaced:
                 self._path(path)
 
     def _name(self, name: str, node: ast.AST) -> None:
@@ -124,6 +127,7 @@ class Settler:
         for path in sorted(paths):
             if not any(self._rename(path[:length]) for length in range(len(path), 1, -1)):
                 return False
+        self._replaced.add(name)
         return bool(paths)
 
     def _is_bound(self, name: str) -> bool:
@@ -133,9 +137,9 @@ class Settler:
         mine = self.statement.unit
         if name in unit_bindings(unit) and name in unit_bindings(mine):
             return name not in bound_before(mine, self.statement.index) and self._in_loop()
-        if binding_kind(name, mine) is None:
-            return bool(star_imports(self.old) & star_imports(self.new))
-        return False
+        if binding_kind(name, mine) is None and star_imports(self.old) & star_imports(self.new):
+            return True
+        return name in self.knowledge.starred
 
     def _in_loop(self) -> bool:
         item = self.spot.parent
@@ -176,7 +180,7 @@ class Settler:
 
     def _readable(self, path: Path) -> bool:
         return is_bound(path[0], self.spot.unit, self.spot.index) and all(
-            part in self.old.words or part not in self.new.words for part in path[1:]
+            member(part) in self.old.words or member(part) not in self.new.words for part in path[1:]
         )
 
     def _import(self, name: str) -> bool:
@@ -274,7 +278,7 @@ class Settler:
         for name in sorted(uses_of(node).writes):
             if (
                 (name,) in self.settled.renames
-                or name in self.old.words
+                or name in self._names_here()
                 or name not in unit_bindings(self.statement.unit)
             ):
                 continue

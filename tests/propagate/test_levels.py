@@ -81,6 +81,22 @@ def test_a_method_that_starts_the_loops_of_its_class_is_outside_of_them() -> Non
     assert levels(fit + go, last="run_with_retries(Trainer().fit)") == {RUN}
 
 
+@pytest.mark.parametrize(
+    ("functions", "header", "expected"),
+    [
+        ("def every(x):\n    for v in logql.loop('batch', x):\n        yield v\n", "for x in every([1]):", {"batch"}),
+        ("def block(x):\n    with logql.iteration('batch', x):\n        yield\n", "with block(1):", {"batch"}),
+        ("batches = logql.loop('batch', [1])", "for x in batches:", {"batch"}),
+        ("def every(x):\n    for v in logql.loop('batch', x):\n        print(v)\n", "for x in every([1]):", set()),
+        ("", "for x in logql.loop(f'batch{epoch}', [1]):", {"*"}),
+    ],
+)
+def test_loops_that_other_functions_hand_on(functions: str, header: str, expected: set[str]) -> None:
+    body = f"{header}\n            y = 1\n            logql.log('here', y)"
+    inner = {("epoch", name) for name in expected}
+    assert levels(functions, in_epoch=body) == (inner if "f'" in header else {EPOCH} | inner)
+
+
 def test_many_calls_at_one_level_hide_no_other() -> None:
     calls = "; ".join("note(1)" for _ in range(40))
     assert levels("def note(x):" + HERE, before=calls, in_epoch="note(2)") == {RUN, EPOCH}

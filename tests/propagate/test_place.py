@@ -365,5 +365,7 @@ def test_a_variable_that_was_a_module_has_its_own_attributes() -> None:
     new = head + "    fit(model)\n    logql.log('decoder', model.decoder)\n    check()\n"
     placed = place_files({"main.py": new, "model.py": net}, "main.py", 7, {"main.py": old, "model.py": net})
     assert placed.source == new
-    gone = place_files({"main.py": new, "model.py": net}, "main.py", 7, {"main.py": old, "model.py": "class Net: pass\n"})
+    gone = place_files(
+        {"main.py": new, "model.py": net}, "main.py", 7, {"main.py": old, "model.py": "class Net: pass\n"}
+    )
     assert gone.source is None
