@@ -182,7 +182,7 @@ def place_demands(demands: Iterable[Demand], history: History) -> list[Demand]:
 
 def _places(demand: Demand, name: str, run: Run, history: History) -> list[tuple[str | None, int, int | None]]:
     bare = name.rpartition("@")[0] or name
-    levels = history.status(bare, run).levels
+    levels = history.levels(history.status(bare, run), run)
     nested = any(a != b and b[: len(a)] == a for a in levels for b in levels)
     places: list[tuple[str | None, int, int | None]] = []
     if RUN_LEVEL in levels:

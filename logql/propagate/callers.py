@@ -47,7 +47,7 @@ class Callers:
         name = _last(unit)
         if (name.startswith("__") and name != "__init__") or name in _CALLED_BY_FRAMEWORKS:
             return True
-        if isinstance(unit.node, ast.AsyncFunctionDef) or any(_yields(item.node) for item in unit.items):
+        if isinstance(unit.node, ast.AsyncFunctionDef) or any(yields(item.node) for item in unit.items):
             return True
         return _called_as(unit) in self._values or not self.of(unit)
 
@@ -122,7 +122,7 @@ def _bound(unit: Unit) -> frozenset[str]:
     return frozenset(arguments | stored)
 
 
-def _yields(node: ast.AST) -> bool:
+def yields(node: ast.AST) -> bool:
     """Whether a statement of a function's own scope makes it a generator."""
     if isinstance(node, SCOPES):
         return False

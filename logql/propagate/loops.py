@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from logql.model import RUN_LEVEL, Level
-from logql.propagate.callers import Callers
+from logql.propagate.callers import Callers, yields
 from logql.propagate.outline import Item, Outline, Unit, end_line_of, start_of
 from logql.propagate.statements import Api, api_of, calls_in, read_outlines
+
+#: What code can run through that other functions, or variables, give the iterations of named loops to.
+_ENTERED = (ast.For, ast.AsyncFor, ast.With, ast.AsyncWith)
+_MOST_HANDED_ON = 4
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,11 @@ class Project:
             wanted = "iteration"
         else:
             return None
-        api = self._apis.get(id(item.unit.outline)) or api_of(item.unit.outline)
-        for call in calls_in(node):
-            if api.function(call) == wanted:
-                first = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "name"), None)
-                return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else "*"
-        return None
+        api = self._api(item.unit.outline)
+        return next((_name_of(call) for call in calls_in(node) if api.function(call) == wanted), None)
+
+    def _api(self, outline: Outline) -> Api:
+        return self._apis.get(id(outline)) or api_of(outline)
 
     def levels_at(self, unit: Unit, parent: Item | None) -> tuple[Level, ...]:
         """The levels that code below `parent` in `unit` runs at, through calls by name of the enclosing functions."""
@@ -77,7 +80,10 @@ class Project:
         visited: set[tuple[int, Level]] = set()
 
         def follow(unit: Unit, parent: Item | None, inner: Level, seen: frozenset[int]) -> None:
-            inner = (*self._loops_around(unit, parent), *inner)
+            for around in self._loops_around(unit, parent):
+                leave(unit, (*around, *inner), seen)
+
+        def leave(unit: Unit, inner: Level, seen: frozenset[int]) -> None:
             if not unit.is_function:
                 if unit.parent is not None and unit.header is not None:
                     follow(unit.parent, unit.header.parent, inner, seen)
@@ -98,14 +104,28 @@ class Project:
         follow(unit, parent, (), frozenset())
         return found
 
-    def _loops_around(self, unit: Unit, parent: Item | None) -> Level:
-        """The named loops around a place within its own function, from the outside in."""
-        names: Level = ()
+    def _loops_around(self, unit: Unit, parent: Item | None) -> list[Level]:
+        """The named loops that can be around a place within its own function, from the outside in."""
+        found: list[Level] = [()]
         while parent is not None and parent is not unit.header:
             name = self.loop_name(parent)
-            names = (name, *names) if name is not None else names
+            names = [name] if name is not None else self._handed_on if isinstance(parent.node, _ENTERED) else []
+            found = [(name, *inner) for name in names for inner in found] + (found if name is None else [])
             parent = parent.parent
-        return names
+        return found
+
+    @cached_property
+    def _handed_on(self) -> list[str]:
+        """Loops whose iterations other code goes through: of generators, and those that are kept in a variable."""
+        yielding = [name for item, name in self.named_loops if any(map(yields, _below(item)))]
+        kept = [
+            _name_of(call)
+            for outline in self.outlines
+            for item in outline.items
+            for call in calls_in(item.node)
+            if self.loop_name(item) is None and self._api(outline).function(call) in ("loop", "iteration")
+        ]
+        return list(dict.fromkeys(yielding + kept))[:_MOST_HANDED_ON]
 
     @cached_property
     def all_levels(self) -> tuple[Level, ...]:
@@ -128,3 +148,15 @@ class Project:
         """The headers of all named loops."""
         named = ((item, self.loop_name(item)) for outline in self.outlines for item in outline.items)
         return [(item, name) for item, name in named if name is not None]
+
+
+def _name_of(call: ast.Call) -> str:
+    """The name that a call gives to a loop; `*` where that is no literal."""
+    first = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "name"), None)
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else "*"
+
+
+def _below(item: Item) -> list[ast.AST]:
+    """The statements within a compound one, of the same function."""
+    items = item.unit.outline.items[item.index + 1 : item.end]
+    return [inner.node for inner in items if inner.unit is item.unit]
