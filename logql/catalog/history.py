@@ -173,20 +173,28 @@ class History:
         if reason is not None or status.fingerprint is None:
             return Cells(unfillable=self._main_levels(run), reason=reason)
         coverage = self.coverage(name, run.id, status.fingerprint)
-        static = deepest(status.levels) or self._main_levels(run)
-        known = self._known(run, static, coverage)
-        standing = {*coverage.levels, *(() if known == "all" else (*status.levels, *static))}
+        levels = self.levels(status, run)
+        known = self._known(run, levels, coverage)
+        standing = {*coverage.levels, *(() if known == "all" else levels)}
         placed = deepest(standing) if known == "all" else _where_it_may_count(standing, shape)
         failed = coverage.has_failed()
         return Cells(
-            placed=placed or static,
+            placed=placed or deepest(levels),
             unfillable=self._main_levels(run) if failed else (),
             known=known,
             failed=failed,
             fingerprint=status.fingerprint,
             once=status.once,
-            standing=tuple(sorted(standing)) or static,
+            standing=tuple(sorted(standing)) or levels,
         )
+
+    def levels(self, status: Status, run: Run) -> tuple[Level, ...]:
+        """The levels at which the placed statements can log in a run: of those that the source allows, the run's own.
+
+        `*` in a level is a loop whose name the source does not tell.
+        """
+        found = {have for have in self.shape(run.id).levels for allowed in status.levels if _fits(have, allowed)}
+        return tuple(sorted(found)) or status.levels or self._main_levels(run)
 
     def _main_levels(self, run: Run) -> tuple[Level, ...]:
         levels = sorted({level[:1] for level in self.shape(run.id).levels if level})
@@ -204,6 +212,10 @@ class History:
             if any(coverage.known((loop.loop, loop.entry)) < loop.iterations for loop in mine):
                 return "some"
         return "all"
+
+
+def _fits(level: Level, allowed: Level) -> bool:
+    return len(level) == len(allowed) and all(name in ("*", loop) for loop, name in zip(level, allowed, strict=True))
 
 
 def _where_it_may_count(levels: Collection[Level], shape: Shape) -> tuple[Level, ...]:
