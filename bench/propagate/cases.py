@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.propagate.histories import SCOPES, History, Place, Version, draw_fork, histories
+from bench.propagate.histories import History, Place, Version, draw_fork, histories
 from bench.propagate.oracle import commute, is_pure, is_standard, loads_of, stores_of
 
 STRATA = ("identical", "edited", "moved", "renamed", "split", "carried", "absent")
