@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 try:
-    from mysql_mimic import MysqlServer
     from mysql_mimic.auth import IdentityProvider, NativePasswordAuthPlugin, User
     from mysql_mimic.control import LocalControl, TooManyConnections
 except ImportError as missing:
@@ -27,6 +26,7 @@ except ImportError as missing:
 from logql import dbapi
 from logql.errors import OperationalError, ProgrammingError
 from logql.serve.session import ClientSession
+from logql.serve.wire import WireServer
 
 PASSWORD = "LOGQL_SERVE_PASSWORD"  # noqa: S105
 _LOGIN_S = 10.0
@@ -71,7 +71,7 @@ class Server:
         self._keeper = self._connect()
         self._confine()
         self._control = _Control(self._limits.connections)
-        self._server = MysqlServer(
+        self._server = WireServer(
             session_factory=self._session,
             identity_provider=_Users(users or {}),
             control=self._control,

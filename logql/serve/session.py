@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import sqlglot
 from mysql_mimic.errors import ErrorCode, MysqlError
+from mysql_mimic.results import ResultSet
+from mysql_mimic.session import Query
 from mysql_mimic.session import Session as MimicSession
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -19,6 +21,8 @@ from logql.dbapi import Connection
 from logql.serve.mysql import with_engines_functions
 from logql.serve.results import result_of
 from logql.serve.schema import DATABASE, InfoSchema, create_table
+from logql.serve.variables import session_variables
+from logql.sql.parameters import write_parameters
 
 T = TypeVar("T")
 #: A query that could not be read as MySQL's is given to the engine as it was written.
@@ -31,7 +35,7 @@ class ClientSession(MimicSession):  # type: ignore[misc]
     """Answers one client. The connection to the store is opened by its first query."""
 
     def __init__(self, connect: Callable[[], Connection], executor: Executor, timeout_s: float, most_rows: int) -> None:
-        super().__init__()
+        super().__init__(session_variables())
         self.database = DATABASE
         self.authenticated = False
         self._connect = connect
@@ -71,6 +75,33 @@ class ClientSession(MimicSession):  # type: ignore[misc]
         """Run a query."""
         text = _engine_text(expression, sql)
         return await self._off_loop(lambda: result_of(self._reader().execute(text), self._most_rows))
+
+    async def describe(self, sql: str, parameters: int) -> ResultSet:
+        """The columns that a statement will give, without its rows; none where that shows only when it runs."""
+        try:
+            (tree,) = self._parse(sql)
+            text = write_parameters(_engine_text(tree, sql), [None] * parameters)
+            return await self._off_loop(lambda: self._columns(f"SELECT * FROM ({text}) LIMIT 0"))
+        except (MysqlError, ValueError):
+            return ResultSet([], [])
+
+    def _columns(self, sql: str) -> ResultSet:
+        """The columns of a query; nothing is replayed for them."""
+        reader = self._reader()
+        kept = reader.session.options
+        reader.session.options = kept.set("replay", "off")
+        try:
+            return result_of(reader.execute(sql), self._most_rows)
+        finally:
+            reader.session.options = kept
+
+    async def _set_middleware(self, q: Query) -> Any:
+        """SET of a computed value, as JDBC computes the SQL mode from what it is: taken in and ignored."""
+        items = list(q.expression.expressions) if isinstance(q.expression, exp.Set) else []
+        for item in items:
+            if isinstance(item.this, exp.EQ) and isinstance(item.this.expression, exp.Func):
+                item.pop()
+        return await super()._set_middleware(q)
 
     async def _show(self, expression: exp.Show) -> Any:
         if expression.name.upper() == "CREATE TABLE":
