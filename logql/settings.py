@@ -10,7 +10,8 @@ import os
 STORE_DIR = ".logql"
 FORMAT_VERSION = 1
 
-#: Environment variables recorded with a run and set again for its replays; LOGQL_ENV adds names.
+#: Environment variables recorded with a run and set again for its replays; LOGQL_ENV adds names, but none of which a
+#: word says that its value is a secret.
 RECORDED_ENVIRONMENT = (
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_VISIBLE_DEVICES",
@@ -29,6 +30,9 @@ RECORDED_ENVIRONMENT = (
     "VECLIB_MAXIMUM_THREADS",
     "XLA_FLAGS",
 )
+
+
+_SECRET_WORDS = frozenset(("APIKEY", "AUTH", "CREDENTIALS", "KEY", "PASSWD", "PASSWORD", "PAT", "SECRET", "TOKEN"))
 
 
 class Location:
@@ -123,9 +127,9 @@ def capture_output() -> bool:
 
 def recorded_environment() -> dict[str, str]:
     """The documented environment variables that are set, plus those that LOGQL_ENV names (comma-separated)."""
-    extra = os.environ.get("LOGQL_ENV", "").split(",")
-    names = [*RECORDED_ENVIRONMENT, *(name.strip() for name in extra)]
-    return {name: os.environ[name] for name in names if name in os.environ}
+    extra = [name.strip() for name in os.environ.get("LOGQL_ENV", "").split(",")]
+    harmless = [name for name in extra if _SECRET_WORDS.isdisjoint(name.upper().split("_"))]
+    return {name: os.environ[name] for name in (*RECORDED_ENVIRONMENT, *harmless) if name in os.environ}
 
 
 def _number(name: str, default: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from logql.replay.job import Job, Options, Result
@@ -292,6 +294,24 @@ def test_threads_are_as_recorded_unless_forced(project: Project) -> None:
     assert project.log(result) == "2 1\n"
     (result,) = project.replay(project.job(job_edit, ["y"], (1,)), options=Options(threads=3))
     assert project.log(result) == "3 1\n"
+
+
+def test_recorded_variables_are_set_again_and_secrets_never_recorded(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write(
+        "train.py",
+        "import logql, os\nfor epoch in logql.loop('epoch', range(2)):\n    logql.log('x', 1.0)\n"
+        "    print(os.environ.get('DATA_ROOT'))\n",
+    )
+    project.run(LOGQL_ENV="DATA_ROOT, HUB_TOKEN", **{"DATA_ROOT": "/data", "HUB_TOKEN": "hush"})
+    monkeypatch.setenv("DATA_ROOT", "/other")
+    job = project.job(after("logql.log('x'", "logql.log('y', 2.0)"), ["y"], (1,))
+    assert job.run.environment["variables"]["DATA_ROOT"] == "/data"  # type: ignore[index]
+    assert "HUB_TOKEN" not in job.run.environment["variables"]  # type: ignore[operator]
+    (result,) = project.replay(job)
+    assert project.log(result) == "/data\n"
+    assert b"hush" not in b"".join(path.read_bytes() for path in Path(project.store).rglob("*") if path.is_file())
 
 
 TORCH = """\
