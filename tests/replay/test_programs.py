@@ -304,7 +304,7 @@ def test_recorded_variables_are_set_again_and_secrets_never_recorded(
         "import logql, os\nfor epoch in logql.loop('epoch', range(2)):\n    logql.log('x', 1.0)\n"
         "    print(os.environ.get('DATA_ROOT'))\n",
     )
-    project.run(LOGQL_ENV="DATA_ROOT, HUB_TOKEN", **{"DATA_ROOT": "/data", "HUB_TOKEN": "hush"})
+    project.run(LOGQL_ENV="DATA_ROOT, HUB_TOKEN", DATA_ROOT="/data", HUB_TOKEN="hush")  # noqa: S106
     monkeypatch.setenv("DATA_ROOT", "/other")
     job = project.job(after("logql.log('x'", "logql.log('y', 2.0)"), ["y"], (1,))
     assert job.run.environment["variables"]["DATA_ROOT"] == "/data"  # type: ignore[index]
