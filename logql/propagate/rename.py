@@ -56,11 +56,14 @@ class Votes:
         return best if self.certain.get(path, Counter())[best] and (number >= 2 or alike) else None
 
 
-def collect_votes(pairs: Mapping[Item, Item]) -> Votes:
-    """Walk matched statements side by side and count which names stand in each other's place."""
+def collect_votes(pairs: Mapping[Item, Item], scope: Unit | None = None) -> Votes:
+    """Walk matched statements side by side and count which names stand in each other's place.
+
+    With `scope`, only its own names are meant: a parameter that a function in it keeps is another variable.
+    """
     votes = Votes()
     for new, old in pairs.items():
-        walker = _Walker(votes)
+        walker = _Walker(votes, keeps_parameters=scope is None or new is scope.header)
         walker.statement(new.node, old.node)
         walker.finish(2 if new.recorded is not None and new.recorded == old.recorded else 1)
     return votes
@@ -69,8 +72,9 @@ def collect_votes(pairs: Mapping[Item, Item]) -> Votes:
 class _Walker:
     """Compares two syntax trees for as long as they have the same shape."""
 
-    def __init__(self, votes: Votes) -> None:
+    def __init__(self, votes: Votes, keeps_parameters: bool) -> None:
         self.votes = votes
+        self.keeps_parameters = keeps_parameters
         self.found: list[tuple[Path, Path, bool]] = []
         self.same_shape = True
 
@@ -168,12 +172,13 @@ class _Walker:
             mine, other = [name for name in mine if name != "self"], [name for name in other if name != "self"]
         if len(mine) == len(other):
             for a, b in zip(mine, other, strict=True):
-                self.found.append(((a,), (b,), True))
+                if self.keeps_parameters or a != b:
+                    self.found.append(((a,), (b,), True))
             self.same_shape = sum(a == b for a, b in zip(mine, other, strict=True)) * 2 >= len(mine)
             return
         self.same_shape = False
-        for name in set(mine) & set(other):
-            self.found.append(((name,), (name,), True))
+        if self.keeps_parameters:
+            self.found += [((name,), (name,), True) for name in set(mine) & set(other)]
 
 
 def _peel(target: ast.expr, source: ast.expr) -> tuple[ast.expr, ast.expr]:

@@ -69,7 +69,7 @@ class Settler:
 
     @cached_property
     def _own_votes(self) -> Votes:
-        return collect_votes(own_pairs(self.statement.unit, self.spot.unit, self.matched))
+        return collect_votes(own_pairs(self.statement.unit, self.spot.unit, self.matched), self.statement.unit)
 
     @cached_property
     def _all_votes(self) -> Votes:

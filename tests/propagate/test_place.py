@@ -129,6 +129,30 @@ def test_a_rename_is_followed() -> None:
     assert result.levels == (("step",),)
 
 
+def test_a_parameter_that_keeps_its_name_is_no_doubt_about_a_variable_outside() -> None:
+    result = put(
+        """
+        import logql
+        net = Model(4, 8)
+        def train_step(model, x):
+            return model(x)
+        for epoch in logql.loop("epoch", range(3)):
+            loss = train_step(net, epoch)
+            logql.log("weight", net.kernel.sum())
+        """,
+        '"weight"',
+        """
+        import logql
+        model = Model(4, 8)
+        def train_step(model, x):
+            return model(x)
+        for epoch in logql.loop("epoch", range(3)):
+            loss = train_step(model, epoch)
+        """,
+    )
+    assert added(result) == ['    logql.log("weight", model.kernel.sum())']
+
+
 def test_an_attribute_of_the_arguments_was_a_variable() -> None:
     result = put(
         """
