@@ -104,15 +104,13 @@ class History:
     @cached_property
     def _logging_runs(self) -> Mapping[str, frozenset[str]]:
         """Versions of which some run logged the name."""
+        shapes = self.snapshot.shapes
+        pairs = {(id(shape := shapes.get(run.id, _NO_SHAPE)), run.version): shape for run in self.snapshot.runs}
         found: dict[str, set[str]] = {}
-        seen: set[tuple[int, str]] = set()
-        for run in self.snapshot.runs:
-            shape = self.shape(run.id)
-            if (id(shape), run.version) not in seen:
-                seen.add((id(shape), run.version))
-                for names in shape.levels.values():
-                    for name in names:
-                        found.setdefault(name, set()).add(run.version)
+        for (_, version), shape in pairs.items():
+            for names in shape.levels.values():
+                for name in names:
+                    found.setdefault(name, set()).add(version)
         return {name: frozenset(versions) for name, versions in found.items()}
 
     def shape(self, run: str) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES, RUN_TYPES, SYSTEM_TYPES
@@ -94,7 +94,7 @@ def build_schema(
 ) -> Schema:
     """The schema of recorded runs; `shapes` by run id, `hindsight` the types that replays gave to names."""
     runs = list(runs)
-    distinct = list(_distinct(shapes.get(run.id) for run in runs))
+    distinct = list({id(shape): shape for run in runs if (shape := shapes.get(run.id)) is not None}.values())
     types: dict[str, list[str]] = {}
     levels: dict[str, set[Level]] = {}
     loops: dict[str, list[str]] = {}
@@ -115,10 +115,10 @@ def build_schema(
 
 
 def _args(runs: Iterable[Run]) -> dict[str, str]:
+    values = {(name, type(value)): value for run in runs for name, value in run.args.items()}
     types: dict[str, set[str]] = {}
-    for run in runs:
-        for name, value in run.args.items():
-            types.setdefault(name, set()).add(python_type(value))
+    for (name, _), value in values.items():
+        types.setdefault(name, set()).add(python_type(value))
     return {name: known_type(unify(sorted(found))) for name, found in types.items()}
 
 
@@ -133,14 +133,6 @@ def python_type(value: object) -> str:
 def known_type(type_: str, default: str = "DOUBLE") -> str:
     """`type_`, or `default` where only None was ever logged."""
     return default if type_ == "NULL" else type_
-
-
-def _distinct(shapes: Iterable[Shape | None]) -> Iterator[Shape]:
-    seen: set[int] = set()
-    for shape in shapes:
-        if shape is not None and id(shape) not in seen:
-            seen.add(id(shape))
-            yield shape
 
 
 def explicit(name: str) -> tuple[str, str | None]:

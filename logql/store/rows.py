@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar
 
 from logql.model import Checkpoint, Fill, Level, MainLoop, Run, Shape, Version
 
 Row = tuple[Any, ...]
+_T = TypeVar("_T")
 
 VERSION_COLUMNS = "id, commit_id, parents, branch, author, message, committed_at, dirty, ordinal"
 RUN_COLUMNS = (
@@ -37,6 +38,8 @@ class Texts:
 
     def __init__(self) -> None:
         self._decoded: dict[str, Any] = {}
+        self._strings: dict[str, tuple[str, ...]] = {}
+        self._environments: dict[str, Mapping[str, object]] = {}
         self._shared: dict[int, str] = {}
 
     def learn(self, texts: Iterable[tuple[int, str]]) -> None:
@@ -51,23 +54,24 @@ class Texts:
         return self._shared[key]
 
     def decode(self, text: str) -> Any:
-        if text not in self._decoded:
-            self._decoded[text] = _scan(text, 0)[0]
-        return self._decoded[text]
+        found = self._decoded.get(text)
+        if found is None:
+            found = self._decoded[text] = _scan(text, 0)[0]
+        return found
 
     def strings(self, text: str) -> tuple[str, ...]:
-        key = "\0" + text
-        if key not in self._decoded:
-            self._decoded[key] = tuple(_scan(text, 0)[0])
-        return cast("tuple[str, ...]", self._decoded[key])
+        found = self._strings.get(text)
+        if found is None:
+            found = self._strings[text] = tuple(_scan(text, 0)[0])
+        return found
 
     def environment(self, text: str) -> Mapping[str, object]:
-        key = "\1" + text
-        if key not in self._decoded:
+        found = self._environments.get(text)
+        if found is None:
             packed = _scan(text, 0)[0]
-            found = {name: self.decode(self._shared[id_]) for name, id_ in packed["shared"].items()}
-            self._decoded[key] = {**packed["own"], **found}
-        return cast("Mapping[str, object]", self._decoded[key])
+            shared = {name: self.decode(self._shared[id_]) for name, id_ in packed["shared"].items()}
+            found = self._environments[text] = {**packed["own"], **shared}
+        return found
 
 
 def to_json(value: object) -> str:
@@ -103,9 +107,14 @@ def run_from(row: Row, texts: Texts) -> Run:
     values["tags"] = texts.strings(values["tags"])
     values["args"] = texts.decode(values["args"])
     values["environment"] = texts.environment(values["environment"])
-    run = object.__new__(Run)  # a frozen class's __init__ takes 5 us, which 10,000 runs would feel
-    run.__dict__.update(values)
-    return run
+    return _made(Run, values)
+
+
+def _made(type_: type[_T], values: dict[str, Any]) -> _T:
+    """An instance without its `__init__`: a frozen class's takes 5 us, which 10,000 runs would feel."""
+    found = object.__new__(type_)
+    object.__setattr__(found, "__dict__", values)
+    return found
 
 
 def run_row(run: Run) -> dict[str, object]:
@@ -118,9 +127,13 @@ def encode_run_value(name: str, value: object) -> object:
     return to_json(value) if name in ("argv", "tags", "args") else value
 
 
+_LOOP_FIELDS = tuple(LOOP_COLUMNS.split(", "))
+
+
 def loop_from(row: Row) -> MainLoop:
-    run, loop, entry, file, line, function, iterations, finished, seconds, setup_seconds, ordinal = row
-    return MainLoop(run, loop, entry, file, line, function, iterations, bool(finished), seconds, setup_seconds, ordinal)
+    values = dict(zip(_LOOP_FIELDS, row, strict=True))
+    values["finished"] = bool(values["finished"])
+    return _made(MainLoop, values)
 
 
 def loop_row(loop: MainLoop) -> dict[str, object]:
@@ -135,9 +148,7 @@ def checkpoint_from(row: Row) -> Checkpoint:
     values = dict(zip(_CHECKPOINT_FIELDS, row, strict=True))
     if values["index"] == EXIT:
         values["index"] = None
-    checkpoint = object.__new__(Checkpoint)  # as in run_from
-    checkpoint.__dict__.update(values)
-    return checkpoint
+    return _made(Checkpoint, values)
 
 
 def checkpoint_row(checkpoint: Checkpoint) -> dict[str, object]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import overload
+from typing import TypeVar, overload
 
 from logql.errors import StoreError
 from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
@@ -24,6 +25,8 @@ from logql.store.live import Live, LiveRuns
 from logql.store.state import Piece, State
 
 __all__ = ["Piece", "Snapshot", "forget", "read_snapshot"]
+
+_T = TypeVar("_T")
 
 _ATTEMPTS = 50
 #: Seconds after which a reader seals no further run that has ended: it reads their streams instead.
@@ -41,7 +44,7 @@ class Snapshot:
     counter: int
     versions: tuple[Version, ...]
     runs: tuple[Run, ...]
-    main_loops: tuple[MainLoop, ...]
+    main_loops: Sequence[MainLoop]
     checkpoints: Sequence[Checkpoint]
     fills: tuple[Fill, ...]
     levels: Mapping[str, tuple[Piece, ...]]
@@ -50,27 +53,27 @@ class Snapshot:
     notices: tuple[str, ...] = ()
 
 
-class _Lazy(Sequence[Checkpoint]):
+class _Lazy(Sequence[_T]):
     """A sequence that is read when it is first used."""
 
-    def __init__(self, load: Callable[[], tuple[Checkpoint, ...]]) -> None:
+    def __init__(self, load: Callable[[], tuple[_T, ...]]) -> None:
         self._load = load
 
     @cached_property
-    def _items(self) -> tuple[Checkpoint, ...]:
+    def _items(self) -> tuple[_T, ...]:
         return self._load()
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __iter__(self) -> Iterator[Checkpoint]:
+    def __iter__(self) -> Iterator[_T]:
         return iter(self._items)
 
     @overload
-    def __getitem__(self, index: int) -> Checkpoint: ...
+    def __getitem__(self, index: int) -> _T: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Checkpoint]: ...
-    def __getitem__(self, index: int | slice) -> Checkpoint | Sequence[Checkpoint]:
+    def __getitem__(self, index: slice) -> Sequence[_T]: ...
+    def __getitem__(self, index: int | slice) -> _T | Sequence[_T]:
         return self._items[index]
 
     def __eq__(self, other: object) -> bool:
@@ -195,8 +198,8 @@ class _Reader:
             counter=state.rev,
             versions=tuple(sorted(state.versions.values(), key=lambda version: version.ordinal)),
             runs=tuple(self._runs()),
-            main_loops=tuple(state.main_loops.values()),
-            checkpoints=_Lazy(self._checkpoints),
+            main_loops=_Lazy(lambda: self._read_later(state.main_loops)),
+            checkpoints=_Lazy(lambda: self._read_later(state.checkpoints)),
             fills=tuple(state.fills.values()),
             levels={level: tuple(pieces) for level, pieces in recorded.items()},
             hindsight={level: tuple(pieces) for level, pieces in state.pieces("fill").items()},
@@ -204,9 +207,9 @@ class _Reader:
             notices=tuple(live.notices),
         )
 
-    def _checkpoints(self) -> tuple[Checkpoint, ...]:
+    def _read_later(self, ask: Callable[[sqlite3.Connection], tuple[_T, ...]]) -> tuple[_T, ...]:
         with self._lock, self.catalog.connection.read() as db:
-            return self._state.checkpoints(db)
+            return ask(db)
 
     def _silent_runs(self) -> Iterator[str]:
         """Runs not sealed of which no process lives, or none but a child that still writes."""
@@ -216,11 +219,11 @@ class _Reader:
                 yield run.id
 
     def _runs(self) -> list[Run]:
-        """All runs; one that is dead and not sealed shows as killed all the same."""
-        runs = dict(self._state.runs)
-        for key in self._dead:
-            runs[key] = replace(runs[key], status="killed")
-        return [run for _, run in sorted(runs.items())]
+        """All runs by their keys, in which order they came; one that is dead shows as killed before it is sealed."""
+        runs = self._state.runs
+        if self._dead:
+            runs = runs | {key: replace(runs[key], status="killed") for key in self._dead}
+        return list(runs.values())
 
 
 def _identity(store: str) -> tuple[int, int] | None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
 from logql.store import layout, rows, shapes
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +57,7 @@ class State:
         self.runs: dict[int, Run] = {}
         self.shapes: dict[str, Shape] = {}
         self.unsealed: dict[str, Run] = {}
-        self.main_loops: dict[tuple[Any, ...], MainLoop] = {}
-        self._checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
-        self._checkpoints_rev = 0
+        self._later: dict[str, tuple[int, dict[tuple[Any, ...], Any]]] = {}
         self.fills: dict[str, Fill] = {}
         self.files: dict[int, tuple[str, Piece]] = {}
 
@@ -68,7 +71,8 @@ class State:
         if file_removals != self._file_removals:
             self.files, since_file = {}, 0
         if rev != self.rev or not since_file:
-            self._load(db, self.rev, since_file)
+            with _no_collections():
+                self._load(db, self.rev, since_file)
         self.rev, self._removals, self._file_removals = rev, removals, file_removals
 
     def _load(self, db: sqlite3.Connection, since: int, since_file: int) -> None:
@@ -77,8 +81,6 @@ class State:
             self.versions[row[0]] = rows.version_from(row, self.texts)
         for row in _changed(db, f"shape, unsealed, {rows.RUN_COLUMNS}", "runs", since, "key"):
             self._take_run(rows.run_from(row[2:], self.texts), row[0], row[1])
-        for row in _changed(db, rows.LOOP_COLUMNS, "main_loops", since, "run, ordinal"):
-            self.main_loops[row[:3]] = rows.loop_from(row)
         for row in _changed(db, rows.FILL_COLUMNS, "fills", since, "started_at, id"):
             self.fills[row[0]] = rows.fill_from(row)
         for row in _changed(db, _FILE_COLUMNS, "files", since_file, "first_version, first_epoch, id"):
@@ -115,12 +117,24 @@ class State:
         self.files[id_] = (kind, piece)
 
     def checkpoints(self, db: sqlite3.Connection) -> tuple[Checkpoint, ...]:
-        """All checkpoints; there may be a hundred times as many as runs, so they are read when first asked for."""
+        """All checkpoints; there may be a hundred times as many as runs."""
+        return self._read_later(db, "checkpoints", rows.CHECKPOINT_COLUMNS, "run, rank, seq", 5, rows.checkpoint_from)
+
+    def main_loops(self, db: sqlite3.Connection) -> tuple[MainLoop, ...]:
+        """All main loops."""
+        return self._read_later(db, "main_loops", rows.LOOP_COLUMNS, "run, ordinal", 3, rows.loop_from)
+
+    def _read_later(
+        self, db: sqlite3.Connection, table: str, columns: str, order: str, keys: int, make: Callable[[rows.Row], _T]
+    ) -> tuple[_T, ...]:
+        """Rows of a table that only a replay needs: they are read when they are first asked for."""
         (rev,) = db.execute("SELECT changes FROM counters").fetchone()
-        for row in _changed(db, rows.CHECKPOINT_COLUMNS, "checkpoints", self._checkpoints_rev, "run, rank, seq"):
-            self._checkpoints[row[:5]] = rows.checkpoint_from(row)
-        self._checkpoints_rev = rev
-        return tuple(self._checkpoints.values())
+        since, found = self._later.get(table, (0, {}))
+        with _no_collections():
+            for row in _changed(db, columns, table, since, order):
+                found[row[:keys]] = make(row)
+        self._later[table] = rev, found
+        return tuple(found.values())
 
     def pieces(self, kind: str) -> dict[str, list[Piece]]:
         """Live files of one kind (`log` or `fill`) by level."""
@@ -129,6 +143,18 @@ class State:
             if own == kind:
                 found.setdefault(piece.level, []).append(piece)
         return found
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Without garbage collections meanwhile: they would look at 10,000 new runs again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 _FILE_COLUMNS = "id, path, kind, level, rows, bytes, columns, first_version, last_version, first_epoch, last_epoch"
