@@ -1,16 +1,20 @@
 """Ratios of DESIGN section 9 for the recorder, each beside the same work without it, in one process.
 
-    python bench/record.py [--pairs 200]
+    python bench/record.py [--pairs 200] [--only hot,steps,runs,start,peers] [--peers PYTHON]
 
 Blocks of at least 10 ms alternate (A B B A) with and without logql; what is measured is the CPU time of all threads, so
-the flusher's counts. Each line gives the median ratio with a bootstrap 95 % interval, beside a control of A against A.
+the flusher's counts. Each line gives the median with a bootstrap 95 % interval, whose upper end must be under the
+bound, beside a control of A against A. `--peers` names an interpreter (of a throw-away venv) in which other trackers
+are installed; those that are not are left out of the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -59,9 +63,11 @@ def calibrate(block: Block) -> int:
     return count
 
 
-def compare(plain: Block, with_logql: Block, pairs: int, clock: Clock = cpu) -> tuple[list[float], list[float]]:
-    """Ratios with logql over without, and those of a control without over without; and seconds a round added."""
-    count = calibrate(with_logql)
+def compare(
+    plain: Block, with_logql: Block, pairs: int, clock: Clock = cpu, count: int = 0
+) -> tuple[list[float], list[float]]:
+    """Ratios with logql over without, and the seconds that a round of `count` in a block added."""
+    count = count or calibrate(with_logql)
     ratios, added = [], []
     for _ in range(pairs):
         first, second = clock(plain, count), clock(with_logql, count)
@@ -74,8 +80,8 @@ def compare(plain: Block, with_logql: Block, pairs: int, clock: Clock = cpu) -> 
 def interval(values: list[float]) -> tuple[float, float, float]:
     """Median, and a bootstrap 95 % interval of it."""
     source = random.Random(0)
-    medians = sorted(statistics.median(source.choices(values, k=len(values))) for _ in range(400))
-    return statistics.median(values), medians[10], medians[-11]
+    medians = sorted(statistics.median(source.choices(values, k=len(values))) for _ in range(1000))
+    return statistics.median(values), medians[25], medians[-26]
 
 
 def report(label: str, values: list[float], bound: float, scale: float = 1.0, unit: str = "x") -> None:
@@ -85,47 +91,89 @@ def report(label: str, values: list[float], bound: float, scale: float = 1.0, un
     print(f"{label:44} {middle:8.3f} {unit:3} [{low:.3f}, {high:.3f}]  bound {bound:g} {unit}  {verdict}")
 
 
-def hot_paths(pairs: int) -> None:
-    """`log` of a float and an iteration of `loop`, with the real flusher running."""
-    import logql
+def empty(count: int) -> None:
+    """A bare loop."""
+    for _ in range(count):
+        pass
 
+
+def appended(count: int) -> None:
+    """The floor: a function that appends name, value and clock to a list."""
     floor: list[tuple[str, float, float]] = []
     append, clock = floor.append, time.time
 
     def append_value(name: str, value: float) -> None:
         append((name, value, clock()))
 
-    def plain(count: int) -> None:
-        floor.clear()
-        for _ in range(count):
-            append_value("loss", 0.5)
+    for _ in range(count):
+        append_value("loss", 0.5)
 
-    def logged(count: int) -> None:
-        log = logql.log
-        for _ in range(count):
-            log("loss", 0.5)
 
-    def empty(count: int) -> None:
-        for _ in range(count):
-            pass
+def logged(count: int) -> None:
+    """Values in one context."""
+    import logql
 
-    def iterated(count: int) -> None:
-        for _ in logql.loop("step", range(count)):
-            pass
+    log = logql.log
+    for _ in range(count):
+        log("loss", 0.5)
 
-    def both(count: int) -> None:
-        log = logql.log
-        for _ in logql.loop("step", range(count)):
-            log("loss", 0.5)
+
+def iterated(count: int) -> None:
+    """Iterations of a recorded loop."""
+    import logql
+
+    for _ in logql.loop("step", range(count)):
+        pass
+
+
+def iterated_and_logged(count: int) -> None:
+    """Iterations with a value in each."""
+    import logql
+
+    log = logql.log
+    for _ in logql.loop("step", range(count)):
+        log("loss", 0.5)
+
+
+def hot_paths(pairs: int) -> None:
+    """`log` of a float and an iteration of `loop`, with the real flusher running."""
+    import logql
 
     with logql.run(name="bench"), logql.iteration("epoch", 0):
-        report("A/A control, appending to a list", compare(plain, plain, pairs)[0], 1.005)
-        report("log(name, float) / appending to a list", compare(plain, logged, pairs)[0], 2.0)
-        few = max(20, pairs // 4)
-        report("loop, per iteration (training thread)", compare(empty, iterated, few, training_cpu)[1], 0.5, 1e6, "us")
-        report("loop, per iteration (all threads)", compare(empty, iterated, few)[1], 1.0, 1e6, "us")
-        report("loop with a log inside (training thread)", compare(empty, both, few, training_cpu)[1], 1.0, 1e6, "us")
-        report("loop with a log inside (all threads)", compare(empty, both, few)[1], 2.0, 1e6, "us")
+        report("A/A control, appending to a list", compare(appended, appended, pairs)[0], 1.005)
+        report("log(name, float) / appending to a list", compare(appended, logged, pairs)[0], 2.0)
+        for label, block, bound in (("loop", iterated, 1.0), ("loop with a log inside", iterated_and_logged, 2.0)):
+            own, all_threads = compare(empty, block, pairs, training_cpu)[1], compare(empty, block, pairs)[1]
+            report(f"{label}, an iteration (training thread)", own, 0.5, 1e6, "us")
+            report(f"{label}, an iteration (all threads)", all_threads, bound, 1e6, "us")
+
+
+def steps(pairs: int) -> None:
+    """Steps of 1 ms, each an iteration with a value: CPU with logql over CPU without."""
+    import logql
+
+    def work(rounds: int) -> float:
+        x = 0.0
+        for i in range(rounds):
+            x += i * 0.5
+        return x
+
+    rounds = 1000
+
+    def plain(count: int) -> None:
+        for _ in range(count):
+            work(rounds)
+
+    while training_cpu(plain, 20) < 0.02:
+        rounds = rounds * 5 // 4
+
+    def recorded(count: int) -> None:
+        for _ in logql.loop("step", range(count)):
+            logql.log("loss", work(rounds))
+
+    with logql.run(name="bench"), logql.iteration("epoch", 0):
+        report("A/A control, steps of 1 ms", compare(plain, plain, pairs, count=12)[0], 1.005)
+        report("steps of 1 ms / the same without logql", compare(plain, recorded, pairs, count=12)[0], 1.02)
 
 
 def import_time(rounds: int = 15) -> None:
@@ -152,20 +200,15 @@ def import_time(rounds: int = 15) -> None:
         report("first log, snapshot included", times[1:], 150, 1e3, "ms")
 
 
-def step_overhead(seconds: float) -> None:
-    """A training of 1 ms steps with default checkpoints: time with logql over time without, whole runs."""
-    script = """
-import sys, time, os
+TRAINING = """
+import sys
 if sys.argv[1] == "logql":
     import logql
     loop, log = logql.loop, logql.log
 else:
     loop, log = (lambda name, items: items), (lambda name, value: value)
 state = {f"w{i}": [0.0] * 100 for i in range(100)}
-rounds = int(sys.argv[2])
-for epoch in loop("epoch", range(rounds)):
-    if epoch == 2:  # what is fixed (opening the run, the snapshot) has a bound of its own
-        began = time.process_time()
+for epoch in loop("epoch", range(int(sys.argv[2]))):
     for step in loop("step", range(50)):
         x = 0.0
         for i in range(20000):
@@ -173,41 +216,81 @@ for epoch in loop("epoch", range(rounds)):
         state[f"w{step}"][epoch % 100] = x
         log("loss", x)
     log("epoch_loss", x)
-print(time.process_time() - began)
 """
+
+
+def whole_runs(rounds: int = 8) -> None:
+    """What a run costs once, and the share that checkpoints take in a run of some seconds by default."""
+    from logql.store.catalog import Catalog
+
+    def run(mode: str, epochs: int, directory: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOGQL_SEAL": "0"}
+        command = [sys.executable, "train.py", mode, str(epochs)]
+        subprocess.run(command, check=True, cwd=directory, env=environment)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory, "train.py").write_text(script, encoding="utf-8")
-        rounds = max(4, int(seconds / 0.06))
-        ratios = []
-        for _ in range(4):
-            seen = {}
-            for mode in ("plain", "logql", "logql", "plain"):
-                done = subprocess.run(
-                    [sys.executable, "train.py", mode, str(rounds)],
-                    check=True,
-                    cwd=directory,
-                    env={**os.environ, "PYTHONPATH": str(ROOT), "LOGQL_SEAL": "0"},
-                    capture_output=True,
-                    text=True,
-                )
-                seen[mode] = seen.get(mode, 0.0) + float(done.stdout)
-            ratios.append(seen["logql"] / seen["plain"])
-        report("CPU of a training of 1 ms steps", ratios, 1.07)
+        Path(directory, "train.py").write_text(TRAINING, encoding="utf-8")
+        run("logql", 1, directory)
+        fixed = [run("logql", 1, directory) - run("plain", 1, directory) for _ in range(rounds)]
+        report("a run of one epoch, CPU added", fixed, 0.5, 1.0, "s")
+        run("logql", 100, directory)
+        with Catalog.open(os.path.join(directory, ".logql")) as catalog:
+            (main,) = catalog.main_loops(catalog.runs()[-1].id)
+            taken = catalog.checkpoints(catalog.runs()[-1].id)
+        share = sum(one.seconds for one in taken) / main.seconds
+        print(f"{f'{len(taken)} checkpoints in {main.seconds:.1f} s of training':44} {share:8.3f} x    bound 0.05 x")
+
+
+def peers(python: str) -> None:
+    """A value in other trackers, each in a process of its own: the wall's clock, and the CPU of all it starts."""
+    from peers import TOOLS
+
+    print(f"{'a value in a step':24} {'wall us':>9} {'CPU us':>9} {'CPU / floor':>12}")
+    floor = None
+    for tool in TOOLS:
+        runs = [_measure_peer(python, tool) for _ in range(3)]
+        found = [one for one in runs if one is not None]
+        if not found:
+            print(f"{tool:24} not installed there, or it failed")
+            continue
+        wall, used = (statistics.median(one[key] for one in found) for key in ("wall_us", "cpu_us"))
+        floor = floor or used
+        print(f"{tool:24} {wall:9.2f} {used:9.2f} {used / floor:12.1f}")
+
+
+def _measure_peer(python: str, tool: str) -> dict[str, float] | None:
+    command = [python, str(ROOT / "bench" / "peers.py"), tool]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        return None
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main() -> None:
-    """Run all of it."""
+    """Run all of it, or some sections."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a training run")
+    parser.add_argument("--only", default="hot,steps,runs,start,peers", help="sections, separated by commas")
+    parser.add_argument("--peers", metavar="PYTHON", default=sys.executable)
     options = parser.parse_args()
     os.environ["LOGQL_SEAL"] = "0"
+    python = os.path.abspath(options.peers)
+    sections: dict[str, Callable[[], None]] = {
+        "hot": lambda: hot_paths(options.pairs),
+        "steps": lambda: steps(options.pairs),
+        "runs": whole_runs,
+        "start": import_time,
+        "peers": lambda: peers(python),
+    }
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
-        hot_paths(options.pairs)
+        for section in options.only.split(","):
+            sections[section]()
         os.chdir(ROOT)
-    import_time()
-    step_overhead(options.seconds)
 
 
 if __name__ == "__main__":

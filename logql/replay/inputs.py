@@ -70,11 +70,11 @@ class PlacedInputs:
         self._placing = True
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            temporary = f"{path}.logql"
-            with open(temporary, "wb") as file:
+            if os.path.islink(path):
+                os.unlink(path)
+            with open(path, "wb") as file:  # in place: the script may have it open for appending
                 file.write(b"" if wanted.digest is None else self._blobs.get(wanted.digest))
-            os.utime(temporary, ns=(wanted.mtime_ns, wanted.mtime_ns))
-            os.replace(temporary, path)
+            os.utime(path, ns=(wanted.mtime_ns, wanted.mtime_ns))
         finally:
             self._placing = False
 

@@ -59,6 +59,14 @@ class Builder:
             return _find(saved)
         return saved
 
+    def filled(self, saved: Any) -> Any:
+        """The live value of a saved form, an array with its content: for whoever reads it at once."""
+        found = self.value(saved)
+        if type(saved) is Ref and "content" in self._graph.nodes[saved].payload:
+            node = self._graph.nodes[saved]
+            KINDS[node.kind].fill(node, found, self)
+        return found
+
     def values(self, saved: list[Any]) -> list[Any]:
         """Live values of a sequence of saved forms."""
         return [self.value(item) for item in saved]

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from logql.errors import CorruptFile, StateError, StoreError
 from logql.state.graph import Atom, Buffer, Global, Graph, Node, Ref, SavedRoot
+from logql.state.readings import Reading
 
 if TYPE_CHECKING:
     from logql.state.save import BlobStore
 
 FORMAT = 1
 _PACKED_BELOW = 1 << 20
-_PLAIN = frozenset({type(None), bool, str, float})
+_PLAIN = frozenset({type(None), bool, str, float, Reading})
 _LARGE = 1 << 63
 
 

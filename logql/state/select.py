@@ -187,7 +187,7 @@ class Selection:
         if name == "__main__":
             return True
         file = getattr(sys.modules.get(name), "__file__", None)
-        return isinstance(file, str) and lies_in(file, self.project)
+        return isinstance(file, str) and lies_in(file, self.project) and os.path.isfile(file)
 
     def _of_class(self, value: object) -> str:
         assert isinstance(value, type)

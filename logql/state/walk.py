@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from logql.state.errors import Refusal
 from logql.state.graph import Atom, Buffer, Node, Ref, join_path
+from logql.state.readings import Reading
 
 if TYPE_CHECKING:
     from logql.state.kinds.base import Kind
 
 #: Exact types whose values are their own saved form.
-LEAVES = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)})
+LEAVES = frozenset({type(None), bool, int, float, Reading, complex, str, bytes, type(...), type(NotImplemented)})
 
 #: (kind to use, key that identifies the object where id() does not)
 Selector = Callable[[object], "Kind"]

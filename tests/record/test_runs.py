@@ -75,6 +75,7 @@ def test_calls_return_their_values(tmp_path: Path) -> None:
         ("exit(6)", 6, "failed", "SystemExit: 6"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\ninput()", -15, "killed", None),
         ("import os\nlogql.flush()\nos._exit(0)", 0, "killed", None),
+        ("import argparse\nargparse.ArgumentParser().error('no lr')", 2, "failed", "SystemExit: 2"),
         ("import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start()\nt.join()", 0, "finished", None),
         ("raise KeyboardInterrupt", -2, "failed", "KeyboardInterrupt"),
     ],
@@ -194,6 +195,38 @@ def test_pytest_leaves_no_litter(tmp_path: Path) -> None:
     )
     run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
     assert [path.name for path in tmp_path.iterdir()] == ["test_it.py"]
+
+
+NOTEBOOK = """
+import sys
+sys.path.insert(0, {kernel!r})
+import ipykernel
+cells = [
+    "import logql\\nlogql.arg('lr', 0.1)",
+    "for epoch in logql.loop('epoch', range(2)):\\n    logql.log('loss', epoch)",
+    "logql.log('after', 1)",
+    "with logql.run(name='second'):\\n    logql.log('loss', 5)",
+    "logql.log('after', 2)",
+]
+for number, cell in enumerate(cells):
+    exec(compile(cell, f"<ipython-input-{{number}}>", "exec"), globals())
+"""
+
+
+def test_a_notebook_is_one_run_until_another_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "kernel" / "ipykernel").mkdir(parents=True)
+    (tmp_path / "kernel" / "ipykernel" / "__init__.py").touch()
+    (tmp_path / "work").mkdir()
+    run_python(tmp_path / "work", "-c", NOTEBOOK.format(kernel=str(tmp_path / "kernel")))
+    store = tmp_path / "work" / ".logql"
+    runs = read_runs(store)
+    assert [(run.name, run.status, dict(run.args)) for run in runs] == [
+        (None, "finished", {"lr": 0.1}),
+        ("second", "finished", {}),
+        (None, "finished", {}),
+    ]
+    assert read_values(store, "loss") == [0, 1, 5]
+    assert read_values(store, "after") == [1, 2]
 
 
 def test_a_run_by_hand_is_recorded_wherever_it_is_asked_for(tmp_path: Path) -> None:

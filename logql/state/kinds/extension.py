@@ -30,18 +30,21 @@ class ExtensionKind(Kind):
         make, arguments, state, items, pairs, setter = (*reduced, None, None, None, None, None)[:6]
         if items is not None or pairs is not None or setter is not None:
             raise Refusal(f"an object of type {type_name(value)} pickles itself in a way that is not supported")
+        if not all(map(_is_whole, arguments)):
+            raise Refusal(f"an object of type {type_name(value)} is made of objects that would be empty then")
         return {
             "type": walker.ref(".__class__", cls),
             "make": walker.ref(".<make>", make),
             "arguments": walker.values([f".<argument {i}>" for i in range(len(arguments))], list(arguments)),
-            "state": walker.ref(".<state>", state),
+            "state": walker.ref(".<state>", _detached(state, value)),
         }
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
         return super().accepts(node, live, builder) and node.payload["state"] is not None and _takes_state(type(live))
 
     def create(self, node: Node, builder: Builder) -> object:
-        made: object = builder.value(node.payload["make"])(*builder.values(node.payload["arguments"]))
+        arguments = [builder.filled(argument) for argument in node.payload["arguments"]]
+        made: object = builder.value(node.payload["make"])(*arguments)
         return made
 
     def finish(self, node: Node, vessel: Any, builder: Builder) -> None:
@@ -54,6 +57,32 @@ class ExtensionKind(Kind):
             vars(vessel).update(state)
         else:
             raise Refusal(f"the state of {type_name(vessel)} cannot be written")
+
+
+def _is_whole(argument: Any) -> bool:
+    """Whether a restore has an argument's content already when it makes the object: it may copy it."""
+    if isinstance(argument, (list, dict, set, bytearray)):
+        return False
+    if isinstance(argument, tuple):
+        return all(map(_is_whole, argument))
+    return not hasattr(argument, "__dict__") or callable(argument) or hasattr(argument, "__array__")
+
+
+def _detached(state: Any, owner: object) -> Any:
+    """The state with copies of the arrays that only show the owner's memory (as a decision tree's do)."""
+    if type(state) is not dict:
+        return state
+    return {name: _copy(part) if getattr(part, "base", None) is owner else part for name, part in state.items()}
+
+
+def _copy(array: Any) -> Any:
+    """A copy whose gaps between fields are zero: in the original they hold anything."""
+    import numpy as np
+
+    made = np.zeros_like(array)
+    for field in array.dtype.names or (...,):
+        made[field] = array[field]
+    return made
 
 
 def _takes_state(cls: type) -> bool:
