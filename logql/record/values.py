@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from logql.record import guard
+from logql.state.readings import Reading
 
 _SCALARS = frozenset((bool, int, float, str, bytes, type(None)))
 _DEPTH = 32
@@ -132,7 +133,7 @@ def _subclass(value: object, _: int) -> object:
     if isinstance(value, int):
         return int.__int__(value)
     if isinstance(value, float):
-        return float.__float__(value)
+        return value if type(value) is Reading else float.__float__(value)
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, bytes):

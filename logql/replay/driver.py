@@ -23,6 +23,7 @@ from logql.replay import instrument, wire
 from logql.replay.purity import Guard
 from logql.replay.route import Route
 from logql.replay.spec import WorkerSpec
+from logql.state.readings import depends_on_clock, without_readings
 
 T = TypeVar("T")
 
@@ -70,6 +71,8 @@ class ReplayDriver:
         self._hindsight: list[Logged] = []
         self._relogged: list[Logged] = []
         self._seen: set[str] = set()
+        #: wanted names of which it was told that a clock's readings are in them
+        self._timed: set[str] = set()
         self._jumping = False
         self._target_reached = False
         self._current: tuple[MainLoop, int] | None = None
@@ -150,6 +153,7 @@ class ReplayDriver:
         self._go_on()
         if name in self._wanted_names:
             self._sub += 1
+            value = self._without_readings(name, value)
             self._hindsight.append(Logged(path, name, value, self._seq - 1, self._sub, time.time()))
             self._note_wanted(path, name)
         else:
@@ -158,6 +162,15 @@ class ReplayDriver:
             self._sub = 0
         if len(self._hindsight) + len(self._relogged) >= _BATCH:
             self._flush()
+
+    def _without_readings(self, name: str, value: object) -> object:
+        """A wanted value as it is stored; tells once that it is the replay's own time."""
+        if not depends_on_clock(value):
+            return value
+        if name not in self._timed:
+            self._timed.add(name)
+            self._send("note", text=f"{name} depends on the clock: it tells the replay's time, not the run's")
+        return without_readings(value)
 
     def finish(self) -> None:
         """Nothing is left to do: `ended` is called by the worker."""

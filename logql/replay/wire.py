@@ -12,6 +12,7 @@ from typing import Any
 
 from logql.errors import ReplayError
 from logql.model import Logged, Path, Step
+from logql.state.readings import Reading
 
 _HEADER = struct.Struct("<I")
 #: Values of a list longer than this travel as one packed array where all are floats.
@@ -71,6 +72,8 @@ def decode_path(data: list[Any]) -> Path:
 
 def encode_value(value: object) -> object:
     """A recorded value as JSON: scalars as they are, the rest tagged by a one-key object."""
+    if type(value) is Reading:
+        return {"r": float(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, bytes):
@@ -101,6 +104,8 @@ def decode_value(data: Any) -> object:
         return datetime.datetime.fromisoformat(content)
     if tag == "d":
         return datetime.date.fromisoformat(content)
+    if tag == "r":
+        return Reading(content)
     if tag == "f":
         packed = base64.b64decode(content)
         return list(struct.unpack(f"<{len(packed) // 8}d", packed))

@@ -16,6 +16,7 @@ from typing import NoReturn
 from logql.errors import Error
 from logql.record import opens
 from logql.replay import namespaces
+from logql.replay.clocks import mark_readings
 from logql.replay.driver import ReplayDriver
 from logql.replay.inputs import PlacedInputs
 from logql.replay.opened import OpenedFiles
@@ -70,6 +71,7 @@ def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
         sources = Sources(spec)
         sources.install()
         silence_trackers()
+        mark_readings(spec.project)
         _resemble(spec, script)
         states = ProgramStates(spec, sources, spool, channel.send)
         opened = OpenedFiles(spec.run, frozenset(os.path.join(spec.project, path) for path in spec.files))

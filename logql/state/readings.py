@@ -42,7 +42,7 @@ def _keeping(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in "add sub mul truediv floordiv mod pow".split():
+for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow"]:
     setattr(Reading, f"__{_name}__", _keeping(f"__{_name}__"))
     setattr(Reading, f"__r{_name}__", _keeping(f"__r{_name}__"))
 for _name in ("neg", "pos", "abs"):

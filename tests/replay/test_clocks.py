@@ -1,0 +1,104 @@
+"""Times, which no replay can repeat, are no reason to doubt it; what they do not explain is."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import pickle
+
+from logql.replay.fidelity import Tally
+from logql.state.readings import Reading, depends_on_clock, without_readings
+from tests.replay.conftest import Project, after, values
+
+TIMED = """\
+import random
+import time
+from time import perf_counter
+import logql
+
+random.seed(SEED)
+
+
+class Meter:
+    def __init__(self):
+        self.sum, self.count, self.history = 0.0, 0, []
+
+    def update(self, value):
+        self.sum += value
+        self.count += 1
+        self.history.append(round(value, 3))
+
+    @property
+    def avg(self):
+        return self.sum / self.count
+
+
+meter = Meter()
+began = time.time()
+last = perf_counter()
+w = 0.0
+for epoch in logql.loop("epoch", range(4)):
+    w += random.random()
+    now = perf_counter()
+    meter.update(now - last)
+    last = now
+    logql.log("w", w)
+    logql.log("seconds", meter.avg)
+    logql.log("stats", {"w": w, "per_second": 1 / (time.time() - began), "times": [now, w]})
+"""
+
+
+def test_a_timed_training_replays_exactly(project: Project) -> None:
+    project.write("train.py", TIMED.replace("SEED", "1"))
+    project.run()
+    (result,) = project.replay(project.job(after("w += ", 'logql.log("v", 2 * w)'), ["v"], (1, 3)))
+    assert (result.state, result.fidelity, result.notes) == ("done", "exact", ())
+    assert result.compared > 6
+
+
+def test_a_timed_training_that_is_not_seeded_diverges(project: Project) -> None:
+    project.write("train.py", TIMED.replace("SEED", ""))
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    (result,) = project.replay(project.job(after("w += ", 'logql.log("v", 2 * w)'), ["v"], (1, 3)))
+    assert result.fidelity == "diverged"
+    assert result.notes[0].startswith("w at epoch=")
+
+
+def test_a_wanted_time_is_told_to_be_the_replays(project: Project) -> None:
+    project.write("train.py", TIMED.replace("SEED", "1"))
+    project.run()
+    (result,) = project.replay(project.job(after("last = now", 'logql.log("v", [now, meter.sum])'), ["v"], (2,)))
+    assert result.fidelity == "exact"
+    assert result.notes == ("v depends on the clock: it tells the replay's time, not the run's",)
+    (found,) = values(result.events, "v").values()
+    assert isinstance(found, list)
+    assert [type(item) for item in found] == [float, float]
+
+
+def test_arithmetic_keeps_readings() -> None:
+    reading = Reading(2.5)
+    kept = [reading + 1, 1 - reading, reading * 2.0, 1 / reading, reading**2, -reading, abs(reading), round(reading, 1)]
+    assert {type(found) for found in [*kept, *divmod(reading, 2), sum([reading, 1]), max(reading, 1.0)]} == {Reading}
+    assert [float(found) for found in kept] == [3.5, -1.5, 5.0, 0.4, 6.25, -2.5, 2.5, 2.5]
+    assert (round(reading), type(round(reading)), int(reading), f"{reading:.2f}", str(reading)) == (
+        2, int, 2, "2.50", "2.5",
+    )  # fmt: skip
+    assert (reading == 2.5, hash(reading) == hash(2.5), json.dumps([reading]), math.isnan(reading)) == (
+        True, True, "[2.5]", False,
+    )  # fmt: skip
+    assert Reading.__add__(reading, "a") is NotImplemented  # type: ignore[operator]
+    assert type(copy.deepcopy(reading)) is Reading
+    assert type(pickle.loads(pickle.dumps(reading))) is float
+
+
+def test_values_with_readings() -> None:
+    value = {"a": [1, {"b": Reading(0.5)}], "c": "x"}
+    assert depends_on_clock(value)
+    assert not depends_on_clock(without_readings(value))
+    assert without_readings(value) == {"a": [1, {"b": 0.5}], "c": "x"}
+    tally = Tally(0.0, 0.0)
+    tally.add_value((), "t", 1.0, Reading(2.0))
+    assert (tally.compared, tally.worst) == (0, "equal")
+    tally.add_value((), "s", {"t": 1.0, "n": 1}, {"t": Reading(2.0), "n": 2})
+    assert tally.worst == "far"
