@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 from logql.model import RUN_LEVEL, Level
 from logql.propagate.locate import Spot
 from logql.propagate.loops import Project
-from logql.propagate.outline import Item
+from logql.propagate.outline import Item, Unit
 from logql.propagate.statements import MODULE, api_of, read_outlines
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -50,8 +51,45 @@ def runs_once(spot: Spot, added: Item) -> bool:
     return spot.unit.header is None
 
 
+def leads(spot: Spot, old_files: Mapping[str, str]) -> bool:
+    """Whether the work of a named loop's iteration lies behind the place, in another named loop.
+
+    No loop stands in the iteration ahead of the place, nor a call of one of the project's functions that has one; behind
+    it there is a named loop, or a call of a function that has one.
+    """
+    project = Project([spot.unit.outline, *read_outlines(old_files)])
+    around = spot.parent
+    while around is not None and project.loop_name(around) is None:
+        around = None if around is spot.unit.header else around.parent
+    if around is None or spot.index <= around.index:
+        return False
+    items = spot.unit.outline.items
+    any_loop = _reaching(project, lambda item: isinstance(item.node, _LOOPS))
+    named_loop = _reaching(project, lambda item: project.loop_name(item) is not None)
+    ahead, behind = items[around.index + 1 : spot.index], items[spot.index : around.end]
+    return not any(map(any_loop, ahead)) and any(map(named_loop, behind))
+
+
+def _reaching(project: Project, wanted: Callable[[Item], bool]) -> Callable[[Item], bool]:
+    """Whether a statement is a wanted one, or calls a function by name that holds or calls such a one."""
+    functions = [unit for outline in project.outlines for unit in outline.units if unit.is_function]
+    names: set[bytes] = set()
+
+    def reaches(item: Item) -> bool:
+        calls = (name for name, then in pairwise(item.tokens) if then == b"(")
+        return wanted(item) or not names.isdisjoint(calls)
+
+    while found := {unit for unit in functions if _name(unit) not in names and any(map(reaches, unit.items))}:
+        names |= {_name(unit) for unit in found}
+    return reaches
+
+
+def _name(unit: Unit) -> bytes:
+    return unit.name.rpartition(".")[2].encode()
+
+
 def _logs_within(added: Item, kinds: tuple[type[ast.AST], ...]) -> bool:
-    """Whether a log call of a statement (or else any call: it may be a wrapper) stands within a node of these kinds."""
+    """Whether a log call of a statement (if it has none, any call: it may be a wrapper) stands within such a node."""
     api = api_of(added.unit.outline)
     calls = [node for node in ast.walk(added.node) if isinstance(node, ast.Call)]
     wanted = {id(call) for call in calls if api.function(call) == "log"} or {id(call) for call in calls}
