@@ -299,12 +299,26 @@ class Cursor:
 
     def executemany(self, query: str, parameters: Iterable[Sequence[object] | Mapping[str, object]]) -> Cursor:
         """Run a statement once per set of parameters."""
-        count = 0
-        for each in parameters:
-            self.execute(query, each)
-            count += max(self.rowcount, 0)
+        sets = list(parameters)
+        count = self._insert_rows(query, sets)
+        if count is None:
+            count = 0
+            for each in sets:
+                self.execute(query, each)
+                count += max(self.rowcount, 0)
         self.rowcount = count
         return self
+
+    def _insert_rows(self, query: str, sets: Sequence[Any]) -> int | None:
+        """Insert all rows at once, where the statement is an INSERT of one row and its values are simple."""
+        self._check()
+        statements = split_statements(query)
+        if len(statements) != 1 or len(sets) < 2 or not all(isinstance(each, (list, tuple)) for each in sets):
+            return None
+        with self.connection._lock:
+            self._clear()
+            self.messages = []
+            return self.connection.session.insert_rows(statements[0], sets)
 
     def fetchone(self) -> Row | None:
         """The next row, or None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from logql.catalog.history import History
@@ -13,6 +13,7 @@ from logql.catalog.schema import explicit
 from logql.catalog.virtual import ProjectSources
 from logql.errors import BindError, BudgetExceeded, InternalError, Interrupted
 from logql.execute.engine import Answer, Database, Engine
+from logql.execute.tables import parameter_table
 from logql.filling import Filled, Filler, OnProgress, ReplayFiller, place_demands
 from logql.model import Run
 from logql.options import Options
@@ -21,6 +22,7 @@ from logql.plan.segments import FillPlan, plan_fill
 from logql.reach import iterations_in_reach, missing_cells, runs_in_reach, starred_names
 from logql.sql.binder import bind_query
 from logql.sql.bound import BoundQuery
+from logql.sql.many import SETS, insert_of_table
 from logql.sql.notices import repeated_values
 from logql.sql.parameters import Parameters, with_dollars, write_parameters
 from logql.sql.parser import parse_statement
@@ -102,16 +104,33 @@ class Session:
                 answer = self._runner.run(statement, parameters)
             return Outcome(answer, tuple(dict.fromkeys(self.notices)))
 
+    def insert_rows(self, sql: str, sets: Sequence[Sequence[object]]) -> int | None:
+        """Insert a row per set of parameters by one statement, and count them; None where that takes one for each."""
+        with self._lock:
+            self.notices = []
+            self._cancelled.clear()
+            text = insert_of_table(sql, len(sets[0]))
+            table = parameter_table(sets) if text is not None else None
+            if text is None or table is None or self.world().concerns(sql):
+                return None
+            return self.engine.execute(text, None, {SETS: table}).count
+
     def query(self, sql: str, parameters: Parameters = None) -> Answer:
         """Answer a query: bind, fill what it needs, run."""
         world = self.world()
         if not world.concerns(sql):
             return self._foreign(sql, parameters, world)
         bound = bind_query(sql, world)
+        if bound.virtual and parameters:
+            bound, parameters = bind_query(write_parameters(sql, parameters), world), None
+        if bound.virtual and bound.moves:
+            with self.engine.one_instant():
+                return self._answer(bound, parameters)
+        return self._answer(bound, parameters)
+
+    def _answer(self, bound: BoundQuery, parameters: Parameters) -> Answer:
         self._settled = None
         if bound.virtual:
-            bound = bind_query(write_parameters(sql, parameters), world) if parameters else bound
-            parameters = None
             done = self.fill(bound) if bound.needs_values else []
             self._tell_earlier(bound, {fill.id for filled in done for fill in filled.fills})
         if bound.virtual and bound.needs_values:

@@ -68,6 +68,57 @@ def test_statements_without_a_result(connection: dbapi.Connection) -> None:
     assert cursor.execute("SELECT sum(a) FROM t").fetchone() == (6,)
 
 
+ROWS = [
+    (1, 1.5, "a", None, datetime.date(2026, 1, 2), datetime.datetime(2026, 1, 2, 3, 4, 5, 6), b"\x00x", True),
+    (-(2**62), float("inf"), "日'本", None, None, None, b"", False),
+    (None, 2, "", None, datetime.date(1969, 12, 31), datetime.datetime(1969, 12, 31), None, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("insert", "at_once"),
+    [
+        ("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?, ?, ?);", True),
+        ("INSERT INTO t (a, b, c, d, e, f, g, h) VALUES (?, ?, ?, ?, ?, ?, ?, ? AND true)", True),
+        ("INSERT INTO t SELECT ?, ?, ?, ?, ?, ?, ?, ?", False),
+    ],
+)
+def test_many_rows_are_inserted_as_one_by_one(
+    connection: dbapi.Connection, monkeypatch: pytest.MonkeyPatch, insert: str, at_once: bool
+) -> None:
+    connection.execute(
+        "CREATE TABLE t (a BIGINT, b DOUBLE, c VARCHAR, d INTEGER, e DATE, f TIMESTAMP, g BLOB, h BOOLEAN)"
+    )
+    run: list[str] = []
+    execute = connection.session.engine.execute
+    monkeypatch.setattr(
+        connection.session.engine,
+        "execute",
+        lambda sql, *rest, **named: run.append(sql) or execute(sql, *rest, **named),
+    )
+    cursor = connection.cursor().executemany(insert, ROWS)
+    assert (cursor.rowcount, cursor.description) == (3, None)
+    assert len(run) == (1 if at_once else 3)
+    assert connection.execute("SELECT * FROM t ORDER BY rowid").fetchall() == ROWS
+
+
+def test_many_rows_of_mixed_types_and_wrong_ones(connection: dbapi.Connection) -> None:
+    connection.execute("CREATE TABLE t (a VARCHAR PRIMARY KEY, b DECIMAL(9, 2))")
+    cursor = connection.cursor()
+    cursor.executemany("INSERT INTO t VALUES (?, ?)", [[1, decimal.Decimal("1.25")], ["x", 2], [True, 2**53 + 0.5]][:2])
+    assert cursor.execute("SELECT * FROM t ORDER BY a").fetchall() == [
+        ("1", decimal.Decimal("1.25")),
+        ("x", decimal.Decimal("2.00")),
+    ]
+    with pytest.raises(dbapi.IntegrityError):
+        cursor.executemany("INSERT INTO t VALUES (?, ?)", [["y", 1], ["y", 2]])
+    with pytest.raises(dbapi.DatabaseError):
+        cursor.executemany("INSERT INTO t VALUES (?, ?)", [["y", 1], ["z"]])
+    with pytest.raises(dbapi.NotSupportedError, match="recorded"):
+        cursor.executemany("INSERT INTO logs (acc) VALUES (?)", [[1.0], [2.0]])
+    assert cursor.executemany("INSERT INTO t VALUES (?, ?)", []).rowcount == 0
+
+
 @pytest.mark.parametrize(
     ("query", "parameters"),
     [
