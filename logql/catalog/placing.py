@@ -72,8 +72,8 @@ class Versions(Protocol):
     def lineage(self, script: str) -> Sequence[Target]:
         """The versions that ran the script, wherever it was, the newest first."""
 
-    def pin(self, name: str, target: Target) -> Pin | None:
-        """The place that a person pinned for `name` in a version."""
+    def pins(self, name: str, script: str) -> Mapping[Target, Pin]:
+        """The places that a person pinned for `name` in versions of the script."""
 
     def status(self, name: str, version: str, script: str) -> Status:
         """What `name` is in a version."""
@@ -92,7 +92,7 @@ class Placer:
         statements = self._versions.statements(name, target[1])
         assert statements is not None
         refused: Status | None = None
-        pinned = self._versions.pin(name, target) is not None
+        pinned = target in self._versions.pins(name, target[1])
         for source, via, hops, confidence in self._sources(name, target, statements, pinned):
             status = self._status(source, name, target)
             if status.state == "placed":
@@ -105,7 +105,7 @@ class Placer:
     def place(self, name: str, target: Target, via: Target | None) -> Placed | None:
         """The placements behind a status; None where there are no statements to place."""
         source = self.source(name, target, via)
-        return self._place(source, target, self._versions.pin(name, target)) if source is not None else None
+        return self._place(source, target, self._pin(name, target)) if source is not None else None
 
     def place_pinned(self, name: str, target: Target, statements: Statements, pin: Pin) -> Placed:
         """What a pin that is not kept yet would give."""
@@ -153,30 +153,35 @@ class Placer:
 
     def _pinned(self, name: str, target: Target, statements: Statements) -> tuple[list[Target], list[Target]]:
         """Versions with a pin that are nearer than the statements' own, and the others; the nearest first."""
-        order = list(self._versions.lineage(target[1]))
+        pins = self._versions.pins(name, target[1])
+        if not pins:
+            return [], []
+        order = self._versions.lineage(target[1])
         here, origin = order.index(target), _index_of(order, statements.version)
-        pinned = [(abs(n - here), near) for n, near in enumerate(order) if self._versions.pin(name, near) is not None]
+        found = sorted((abs(number - here), near) for number, near in enumerate(order) if near in pins)
         limit = abs(here - origin)
-        found = sorted(pinned)
         return [near for distance, near in found if distance < limit], [near for d, near in found if d >= limit]
 
     def _newer(self, name: str, target: Target, statements: Statements, pinned: bool) -> Iterator[Target]:
         """Versions between the statements' own and this one in which they have a place: the nearest of each rank."""
-        order = list(self._versions.lineage(target[1]))
+        order, pins = self._versions.lineage(target[1]), self._versions.pins(name, target[1])
         here, origin = order.index(target), _index_of(order, statements.version)
         ranks: dict[int, Target] = {}
         for number in range(origin + 1, here):
             near = order[number]
-            if pinned and here - number < number - origin and self._versions.pin(name, near) is None:
+            if pinned and here - number < number - origin and near not in pins:
                 continue
             status = self._versions.status(name, *near)
             if status.state == "placed":
                 ranks[status.hops] = near
         yield from (ranks[hops] for hops in sorted(ranks))
 
+    def _pin(self, name: str, target: Target) -> Pin | None:
+        return self._versions.pins(name, target[1]).get(target)
+
     def _status(self, source: Statements, name: str, target: Target) -> Status:
         """The outcome for a tree's content, computed once however many versions have it."""
-        pin = self._versions.pin(name, target)
+        pin = self._pin(name, target)
         old = self._versions.tree(*target)
         key = (source.digest, frozenset(old.items()), pin)
         if key not in self._known:
@@ -207,6 +212,7 @@ def _through(status: Status, statements: Statements, via: Target | None, hops: i
         levels=status.levels,
         fingerprint=status.fingerprint,
         once=status.once,
+        leads=status.leads,
         reason=status.reason,
         confidence=status.confidence * confidence,
         statements=statements.found,
@@ -232,6 +238,7 @@ def status_of(placed: Placed) -> Status:
         levels=tuple(levels),
         fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256("\0".join(prints).encode()).hexdigest()[:24],
         once=len(found) == 1 and found[0].once,
+        leads=all(placement.leads for placement in found),
         confidence=min(placement.confidence for placement in found),
         file=found[0].file,
         line=found[0].line,

@@ -22,6 +22,7 @@ class Status:
     levels: tuple[Level, ...] = ()
     fingerprint: str | None = None
     once: bool = False
+    leads: bool = False
     reason: str | None = None
     confidence: float = 1.0
     statements: tuple[LogStatement, ...] = ()

@@ -137,7 +137,7 @@ class ProjectSources:
 
     def _pins_of(self, name: str, script: str) -> str:
         """Identifies the pins of a name: each counts for the versions around it."""
-        pins = [(target, pin) for target in self.lineage(script) if (pin := self.pin(name, target)) is not None]
+        pins = sorted(self.pins(name, script).items())
         return hashlib.sha256(repr(pins).encode()).hexdigest()[:12] if pins else ""
 
     def _logs(self, version: str, script: str, name: str) -> bool:
@@ -184,10 +184,12 @@ class ProjectSources:
             return statement.name == name
         return name in self._recorded and _matches(glob_of(statement), name)
 
-    def pin(self, name: str, target: Target) -> Pin | None:
-        """The place that a person pinned for `name` in a version (`logql patch --at`)."""
-        kept = self._pins.get(pin_key(*target, name))
-        return (str(kept["file"]), int(kept["line"])) if isinstance(kept, dict) else None
+    def pins(self, name: str, script: str) -> Mapping[Target, Pin]:
+        """The places that a person pinned for `name` in versions of a script (`logql patch --at`)."""
+        if not self._pins:
+            return {}
+        kept = {target: self._pins.get(pin_key(*target, name)) for target in self.lineage(script)}
+        return {t: (str(pin["file"]), int(pin["line"])) for t, pin in kept.items() if isinstance(pin, dict)}
 
     def place(self, name: str, version: str, script: str, pin: Pin | None = None) -> Placed | None:
         """Where the statements of a name go in a version, pinned or not; None where no source has any."""
@@ -207,7 +209,7 @@ class ProjectSources:
             source = self._placer.source(name, target, self.status(name, *target).via)
             if source is None:
                 return None, f"no source logs {name}"
-            pin = self.pin(name, target)
+            pin = self.pins(name, run.script).get(target)
             pins |= dict.fromkeys(source.found, pin) if pin else {}
             sources.append(source)
         for tree, wanted in _by_tree(sources):
@@ -323,6 +325,7 @@ def _to_json(status: Status) -> dict[str, object]:
         "levels": [list(level) for level in status.levels],
         "fingerprint": status.fingerprint,
         "once": status.once,
+        "leads": status.leads,
         "reason": status.reason,
         "confidence": status.confidence,
         "file": status.file,

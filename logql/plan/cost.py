@@ -23,6 +23,10 @@ COMPARE_FLOOR_S = 0.002
 COMPARE_PER_BYTE = 1e-9
 
 
+#: Share of an iteration that lies ahead of its inner loops.
+LEADING_SHARE = 0.02
+
+
 class Timings(Protocol):
     """What the cost model reads of a history."""
 
@@ -61,8 +65,11 @@ class RunCost:
         for found in self._inside.values():
             found.sort(key=lambda item: item[0])
 
-    def segment(self, loop: str | None, entry: int, wanted: Sequence[int]) -> Estimate:
-        """Cost of replaying the wanted iterations in one process; of the whole script's outside where loop is None."""
+    def segment(self, loop: str | None, entry: int, wanted: Sequence[int], *, leads: bool = False) -> Estimate:
+        """Cost of replaying the wanted iterations in one process; of the whole script's outside where loop is None.
+
+        `leads`: what is wanted stands ahead of an iteration's work, which a replay leaves out where it may.
+        """
         target = self._loop(loop, entry)
         seconds = WORKER_START_S if self._exits or self._inside else WORKER_START_S + STATE_LOAD_S
         for earlier in self.loops:
@@ -72,21 +79,12 @@ class RunCost:
         if target is None:
             return Estimate(seconds, 0, None)
         seconds += target.setup_seconds
-        at, executed, start = 0, 0, None
         inside = self._inside.get((target.loop, target.entry), [])
         if inside:
             seconds += 2 * compare_seconds(inside[0][1])
-        for position, index in enumerate(wanted):
-            last = bisect_right(inside, index, key=_index)
-            if last and inside[last - 1][0] > at:
-                at, checkpoint = inside[last - 1]
-                seconds += restore_seconds(checkpoint)
-                start = at if position == 0 else start
-            elif last and inside[last - 1][0] == at:
-                seconds += compare_seconds(inside[last - 1][1])
-            executed += max(0, index + 1 - at)
-            at = index + 1
-        return Estimate(seconds + executed * iteration_seconds(target), executed, start)
+        way = _walk(inside, wanted, leads)
+        iterations = way.executed - way.left_out * (1 - LEADING_SHARE)
+        return Estimate(seconds + way.seconds + iterations * iteration_seconds(target), way.executed, way.start)
 
     def starts(self, loop: str, entry: int) -> list[int]:
         """Iterations at which a segment can start afresh."""
@@ -98,6 +96,40 @@ class RunCost:
     def _pass(self, loop: MainLoop) -> float:
         checkpoint = self._exits.get((loop.loop, loop.entry))
         return loop.seconds if checkpoint is None else restore_seconds(checkpoint)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Of the iterations executed, `left_out` are cut short; `seconds` go to checkpoints restored and compared with."""
+
+    seconds: float
+    executed: int
+    left_out: int
+    start: int | None
+
+
+def _walk(inside: Sequence[tuple[int, Checkpoint]], wanted: Sequence[int], leads: bool) -> _Way:
+    """The way of a replay through a main loop, as `replay.route` goes it."""
+    seconds, executed, left_out, start = 0.0, 0, 0, None
+    at, cut = 0, False
+    for position, index in enumerate(wanted):
+        found = _latest(inside, at, index)
+        if found is not None:
+            jumps = cut or found[0] > at
+            seconds += restore_seconds(found[1]) if jumps else compare_seconds(found[1])
+            at = found[0]
+            start = at if jumps and position == 0 else start
+        executed += index + 1 - at
+        at = index + 1
+        cut = leads and (index == wanted[-1] or _latest(inside, at, wanted[position + 1]) is not None)
+        left_out += cut
+    return _Way(seconds, executed, left_out, start)
+
+
+def _latest(inside: Sequence[tuple[int, Checkpoint]], first: int, last: int) -> tuple[int, Checkpoint] | None:
+    """The last checkpoint before one of these iterations."""
+    end = bisect_right(inside, last, key=_index)
+    return inside[end - 1] if end and inside[end - 1][0] >= first else None
 
 
 def iteration_seconds(loop: MainLoop) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from logql.model import Run, Segment
+from logql.model import Level, Run, Segment
 from logql.plan.cost import Estimate, RunCost, Timings, wall_seconds
 from logql.plan.demand import Demand
 from logql.threads import replays_beside
@@ -22,6 +22,21 @@ class Placed(Protocol):
     @property
     def fingerprint(self) -> str | None:
         """Identifies the inserted text; None where the name cannot be placed."""
+        ...
+
+    @property
+    def leads(self) -> bool:
+        """Whether its statements stand ahead of the work of an iteration."""
+        ...
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Levels that they can log at."""
+        ...
+
+    @property
+    def once(self) -> bool:
+        """Whether they run at most once in an iteration."""
         ...
 
 
@@ -56,6 +71,7 @@ class _Work:
     entry: int
     wanted: tuple[int, ...]
     names: Mapping[str, str]
+    leads: bool
 
 
 def plan_fill(
@@ -96,10 +112,10 @@ def _grouped(demands: Iterable[Demand]) -> dict[_Place, dict[str, set[int]]]:
 def _works(place: _Place, names: Mapping[str, set[int]], history: PlannedHistory) -> list[_Work]:
     """Names that share an iteration share a process."""
     run = history.runs[place[0]]
-    prints = {name: history.status(name, run).fingerprint for name in names}
+    statuses = {name: history.status(name, run) for name in names}
     clusters: list[tuple[dict[str, str], set[int]]] = []
     for name, wanted in sorted(names.items()):
-        fingerprint = prints[name]
+        fingerprint = statuses[name].fingerprint
         if fingerprint is None:
             continue
         joined: tuple[dict[str, str], set[int]] = ({name: fingerprint}, set(wanted))
@@ -110,11 +126,19 @@ def _works(place: _Place, names: Mapping[str, set[int]], history: PlannedHistory
             else:
                 apart.append(cluster)
         clusters = [*apart, joined]
-    return [_Work(run, place[1], place[2], tuple(sorted(wanted)), held) for held, wanted in clusters]
+    return [
+        _Work(run, place[1], place[2], tuple(sorted(wanted)), held, all(_leads(statuses[name]) for name in held))
+        for held, wanted in clusters
+    ]
+
+
+def _leads(status: Placed) -> bool:
+    """Whether a replay may end the iteration behind it, with the iteration's work still to come."""
+    return status.leads and status.once and all(len(level) == 1 for level in status.levels)
 
 
 def _estimate(item: _Work, costs: Mapping[str, RunCost]) -> Estimate:
-    return costs[item.run.id].segment(item.loop, item.entry, item.wanted)
+    return costs[item.run.id].segment(item.loop, item.entry, item.wanted, leads=item.leads)
 
 
 def _split(
@@ -145,10 +169,7 @@ def _halve(item: _Work, costs: Mapping[str, RunCost]) -> list[tuple[_Work, Estim
             cuts.add(position)
     best: list[tuple[_Work, Estimate]] | None = None
     for cut in _near_middle(sorted(cuts), len(item.wanted)):
-        halves = [
-            _Work(item.run, item.loop, item.entry, wanted, item.names)
-            for wanted in (item.wanted[:cut], item.wanted[cut:])
-        ]
+        halves = [replace(item, wanted=wanted) for wanted in (item.wanted[:cut], item.wanted[cut:])]
         pair = [(half, _estimate(half, costs)) for half in halves]
         if best is None or max(p[1].seconds for p in pair) < max(p[1].seconds for p in best):
             best = pair

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
 
 from logql.model import RUN_LEVEL, Level
 from logql.propagate.locate import Spot
 from logql.propagate.loops import Project
-from logql.propagate.outline import Item, Unit
+from logql.propagate.outline import Item, Outline, Unit
 from logql.propagate.statements import MODULE, api_of, read_outlines
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -54,38 +53,44 @@ def runs_once(spot: Spot, added: Item) -> bool:
 def leads(spot: Spot, old_files: Mapping[str, str]) -> bool:
     """Whether the work of a named loop's iteration lies behind the place, in another named loop.
 
-    No loop stands in the iteration ahead of the place, nor a call of one of the project's functions that has one; behind
-    it there is a named loop, or a call of a function that has one.
+    Ahead of the place, the iteration has no loop and calls none of the project's functions that has one; behind it
+    there is a named loop, or a call of a function that has one.
     """
-    project = Project([spot.unit.outline, *read_outlines(old_files)])
+    project = Project([spot.unit.outline])
     around = spot.parent
     while around is not None and project.loop_name(around) is None:
         around = None if around is spot.unit.header else around.parent
     if around is None or spot.index <= around.index:
         return False
+    reached = _Reached([spot.unit.outline, *read_outlines(old_files)])
     items = spot.unit.outline.items
-    any_loop = _reaching(project, lambda item: isinstance(item.node, _LOOPS))
-    named_loop = _reaching(project, lambda item: project.loop_name(item) is not None)
     ahead, behind = items[around.index + 1 : spot.index], items[spot.index : around.end]
-    return not any(map(any_loop, ahead)) and any(map(named_loop, behind))
+    return not any(isinstance(item.node, _LOOPS) for item in reached.by(ahead)) and any(
+        project.loop_name(item) is not None for item in reached.by(behind)
+    )
 
 
-def _reaching(project: Project, wanted: Callable[[Item], bool]) -> Callable[[Item], bool]:
-    """Whether a statement is a wanted one, or calls a function by name that holds or calls such a one."""
-    functions = [unit for outline in project.outlines for unit in outline.units if unit.is_function]
-    names: set[bytes] = set()
+class _Reached:
+    """Finds what statements run: themselves, and those of functions that they call by name."""
 
-    def reaches(item: Item) -> bool:
-        calls = (name for name, then in pairwise(item.tokens) if then == b"(")
-        return wanted(item) or not names.isdisjoint(calls)
+    def __init__(self, outlines: Iterable[Outline]) -> None:
+        self._functions: dict[tuple[bool, bytes], dict[int, Unit]] = {}
+        for unit in (unit for outline in outlines for unit in outline.units if unit.is_function):
+            method = unit.parent is not None and isinstance(unit.parent.node, ast.ClassDef)
+            name = unit.name.rpartition(".")[2].encode()
+            self._functions.setdefault((method, name), {})[id(unit)] = unit
 
-    while found := {unit for unit in functions if _name(unit) not in names and any(map(reaches, unit.items))}:
-        names |= {_name(unit) for unit in found}
-    return reaches
-
-
-def _name(unit: Unit) -> bytes:
-    return unit.name.rpartition(".")[2].encode()
+    def by(self, items: Iterable[Item]) -> Iterator[Item]:
+        """All of these and what they call, each function once."""
+        left, seen = list(items), set[tuple[bool, bytes]]()
+        while left:
+            item = left.pop()
+            yield item
+            calls = zip((b"", *item.tokens), item.tokens, item.tokens[1:], strict=False)
+            called = {(dot == b".", name) for dot, name, then in calls if then == b"("} & self._functions.keys()
+            for call in called - seen:
+                left += [inner for unit in self._functions[call].values() for inner in unit.items]
+            seen |= called
 
 
 def _logs_within(added: Item, kinds: tuple[type[ast.AST], ...]) -> bool:

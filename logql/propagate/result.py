@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from logql.model import Placement
-from logql.propagate.context import fingerprint_of, levels_of, runs_once
+from logql.propagate.context import fingerprint_of, leads, levels_of, runs_once
 from logql.propagate.locate import Spot
 from logql.propagate.outline import Item, parse_source
 
@@ -47,6 +47,7 @@ def finish(
         fingerprint=fingerprint_of(texts, spot),
         levels=levels_of(spot, statement, old_files),
         once=runs_once(spot, statement),
+        leads=leads(spot, old_files),
         carried=(*feeders, *texts[1:]),
     )
 

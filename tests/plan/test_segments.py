@@ -13,6 +13,9 @@ from logql.plan.segments import plan_fill
 @dataclass(frozen=True)
 class Placed:
     fingerprint: str | None
+    leads: bool = False
+    levels: tuple[tuple[str, ...], ...] = (("epoch",),)
+    once: bool = True
 
 
 @dataclass
@@ -20,6 +23,7 @@ class Past:
     """A history with one run of ten epochs, one second each, after two seconds of preparation."""
 
     refused: frozenset[str] = frozenset()
+    leading: frozenset[str] = frozenset()
     every: int = 0
     loops: int = 1
     runs: dict[str, Run] = field(default_factory=dict)
@@ -40,7 +44,7 @@ class Past:
         return {"A": tuple(Checkpoint("A", 0, "epoch", 0, k, k, f"m{k}", 0, 0.1) for k in taken)}
 
     def status(self, name: str, run: Run) -> Placed:
-        return Placed(None if name in self.refused else f"print-{name}-{run.version}")
+        return Placed(None if name in self.refused else f"print-{name}-{run.version}", name in self.leading)
 
 
 def demands(*indices: int, names: tuple[str, ...] = ("gn",)) -> list[Demand]:
@@ -75,6 +79,15 @@ def test_the_nearest_checkpoint_before_is_used() -> None:
 def test_a_gap_is_jumped_where_a_checkpoint_is_cheaper_than_the_epochs() -> None:
     estimate = plan_fill(demands(1, 8), Past(every=4), workers=1).estimates[0]
     assert estimate.executed == 3
+
+
+def test_what_stands_ahead_of_the_work_costs_little_where_a_checkpoint_follows() -> None:
+    def seconds(every: int, *names: str) -> float:
+        past = Past(every=every, leading=frozenset({"gn"}))
+        return plan_fill(demands(3, 6, 9, names=names), past, workers=1).seconds
+
+    assert seconds(3, "gn") < 2.5 < 5 < seconds(3, "gn", "hn")
+    assert seconds(0, "gn") > 2 + 9
 
 
 def test_idle_workers_share_a_long_segment_at_checkpoints() -> None:
