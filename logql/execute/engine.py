@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +17,8 @@ from sqlglot import exp
 
 from logql.catalog.history import History
 from logql.catalog.relations import FIXED_TYPES
-from logql.errors import OperationalError
-from logql.execute.errors import translate
+from logql.errors import CorruptFile, Error, OperationalError
+from logql.execute.errors import may_be_damage, translate
 from logql.execute.fixed import Comments, fixed_table, output_sql
 from logql.execute.lower import Lowered, lower
 from logql.execute.origins import count_origins
@@ -28,6 +28,7 @@ from logql.execute.sqltext import ident, texts
 from logql.execute.tables import Tables
 from logql.sql.bound import REF_META, BoundQuery, LogsRef
 from logql.sql.split import tokens
+from logql.store.damage import find_damage
 
 #: Statements that give no rows.
 _SILENT_WORDS = (
@@ -80,6 +81,7 @@ class Engine:
         self._lock = threading.RLock()
         self._open: weakref.ref[Rest] | None = None
         self._lent: list[str] = []
+        self._instant = False
         self._lowered: dict[tuple[LogsRef, bool], Lowered] = {}
         self._any: dict[Hashable, bool] = {}
         self._history: History | None = None
@@ -157,11 +159,51 @@ class Engine:
         found = self.execute(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}", None, tables, rewritten=True).table
         return [(str(row["explain_key"]), str(row["explain_value"])) for row in found.to_pylist()]
 
-    def fetch(self, tree: exp.Expr) -> pa.Table:
-        """Run a query that the planner wrote: its references have planning columns."""
+    def fetch(self, tree: exp.Expr) -> list[dict[str, Any]]:
+        """The rows of a query that the planner wrote: its references have planning columns.
+
+        A relation would have DuckDB bind the query twice, which takes longer than running it.
+        """
         tables: Tables = {}
         sql = self._from_tree(tree, tables, planning=True)
-        return self.execute(sql, None, tables, rewritten=True).table
+        try:
+            with self._lock:
+                connection = self._free()
+                self._lend(tables)
+                found = connection.execute(sql)
+                names = [str(column[0]) for column in found.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        except duckdb.Error as error:
+            self._begin_again()
+            raise self._damage(error) or translate(error, rewritten=True) from error
+
+    @contextmanager
+    def one_instant(self) -> Iterator[None]:
+        """One transaction for planning, filling and answering: own tables and the clock stand still meanwhile."""
+        try:
+            self.execute("BEGIN TRANSACTION")
+        except OperationalError as error:
+            if "within a transaction" not in error.message:
+                raise
+            yield  # in one that a person began, they do anyway
+            return
+        self._instant = True
+        try:
+            yield
+        except BaseException:
+            self._instant = False
+            with suppress(Error):
+                self.execute("ROLLBACK")
+            raise
+        self._instant = False
+        self.execute("COMMIT")
+
+    def _begin_again(self) -> None:
+        """After an error that ended the transaction of this instant, another."""
+        if self._instant:
+            with suppress(duckdb.Error):
+                self._connection.execute("ROLLBACK")
+                self._connection.execute("BEGIN TRANSACTION")
 
     def execute(
         self,
@@ -182,7 +224,15 @@ class Engine:
                     return _answer(found, sql)
                 return self._first_part(found, rewritten)
         except duckdb.Error as error:
-            raise translate(error, rewritten) from error
+            raise self._damage(error) or translate(error, rewritten) from error
+
+    def _damage(self, error: duckdb.Error) -> CorruptFile | None:
+        """The damaged file of the store that may be behind an error that is not about the query's text."""
+        if self._history is None or not may_be_damage(error):
+            return None
+        snapshot = self._history.snapshot
+        pieces = (piece for part in (snapshot.levels, snapshot.hindsight) for own in part.values() for piece in own)
+        return find_damage(pieces, str(error))
 
     def _first_part(self, found: duckdb.DuckDBPyRelation, rewritten: bool) -> Answer:
         """The result if it is small, else its first rows and the rest."""
@@ -358,4 +408,4 @@ def _unqualified(answer: Answer, bound: BoundQuery) -> Answer:
 def _gives_rows(sql: str) -> bool:
     words = (sql[token.start : token.end].upper() for token in tokens(sql) if token.kind in ("word", "other"))
     first = next(words, None)
-    return first is not None and (first not in _SILENT or "RETURNING" in words)
+    return first is not None and (first not in _SILENT or ("RETURNING" in sql.upper() and "RETURNING" in words))

@@ -56,7 +56,7 @@ class LogqlDialect(Reflection):
     delete_returning = True
     insert_executemany_returning = True
     use_insertmanyvalues = True
-    use_insertmanyvalues_wo_returning = True
+    use_insertmanyvalues_wo_returning = False  # executemany is faster
     favor_returning_over_lastrowid = True
     postfetch_lastrowid = False
 
