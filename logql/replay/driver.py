@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from logql.model import Checkpoint, Logged, MainLoop, Path
 from logql.record import driver as recorder
 from logql.record.values import convert
 from logql.replay import instrument, wire
+from logql.replay.children import Children
 from logql.replay.purity import Guard
 from logql.replay.route import Route
 from logql.replay.spec import WorkerSpec
@@ -71,6 +73,7 @@ class ReplayDriver:
         self._hindsight: list[Logged] = []
         self._relogged: list[Logged] = []
         self._seen: set[str] = set()
+        self._children = Children(spec.scratch)
         #: wanted names of which it was told that a clock's readings are in them
         self._timed: set[str] = set()
         self._jumping = False
@@ -148,6 +151,10 @@ class ReplayDriver:
 
     def logged(self, path: Path, name: str, value: object) -> None:
         """A value: a wanted one is kept, another one goes to the comparison with the record."""
+        if self._children.is_child():
+            if name in self._wanted_names:
+                self._children.note(name)
+            return
         if self._jumping:
             raise Jump
         self._go_on()
@@ -162,6 +169,13 @@ class ReplayDriver:
             self._sub = 0
         if len(self._hindsight) + len(self._relogged) >= _BATCH:
             self._flush()
+
+    def _refuse_children(self) -> None:
+        reason = self._children.refusal()
+        if reason is not None:
+            self._flush()
+            self._send("error", text=reason)
+            os._exit(1)
 
     def _without_readings(self, name: str, value: object) -> object:
         """A wanted value as it is stored; tells once that it is the replay's own time."""
@@ -182,6 +196,7 @@ class ReplayDriver:
         with contextlib.suppress(ReplayError):  # what follows says the same of the whole script
             self._go_on()
         self._flush()
+        self._refuse_children()
         if self._spec.segment.loop is None:
             return None
         if self._target_reached:
@@ -298,6 +313,7 @@ class ReplayDriver:
         cut, self._jumping = self._jumping, False
         self._current = None
         self._flush()
+        self._refuse_children()
         if not cut:
             self._send("complete", loop=loop.loop, entry=loop.entry, index=index)
         self._send("covered", index=index)

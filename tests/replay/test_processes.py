@@ -19,7 +19,7 @@ import pytest
 
 import logql
 from logql.replay.process import sweep_scratch
-from tests.replay.conftest import ROOT, Project
+from tests.replay.conftest import ROOT, Project, after, values
 
 SCRIPT = """\
 import time
@@ -235,3 +235,31 @@ def test_killed_at_any_instant_the_same_query_goes_on(project: Project, times: i
             asking.wait()
         _check_truth(project)
         _wait_until_gone(project)
+
+
+FORKING = """\
+import multiprocessing
+import logql
+
+
+def square(x):
+    y = x * x
+    return y
+
+
+if __name__ == "__main__":
+    for epoch in logql.loop("epoch", range(3)):
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            total = sum(pool.map(square, range(4)))
+        logql.log("total", total + epoch)
+"""
+
+
+def test_a_value_that_a_forked_process_logs_is_no_value_that_was_not_logged(project: Project) -> None:
+    project.write("train.py", FORKING)
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    wanted = [after("y = x", 'logql.log("sq", y)'), after("total = ", 'logql.log("twice", 2 * total)')]
+    inside, beside = project.replay(project.job(wanted[0], ["sq"], (0, 2)), project.job(wanted[1], ["twice"], (0, 2)))
+    assert (inside.state, inside.covered) == ("failed", ())
+    assert "sq is logged in a process that the script starts" in str(inside.error)
+    assert (beside.state, values(beside.events, "twice")) == ("done", {(epoch,): 28 for epoch in range(3)})
