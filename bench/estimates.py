@@ -45,7 +45,7 @@ x = rng.normal(size=({rows}, 64))
 
 def train(epochs, w):
     for epoch in logql.loop("epoch", range(epochs)):
-        for step in range({steps}):
+        for step in logql.loop("step", range({steps})):
             w = 0.99 * w + 0.01 * np.tanh(x @ w[:64])[:64].mean() * w
         norm = float(np.abs(w).sum())
         logql.log("loss", norm)
@@ -56,7 +56,9 @@ for fold in range({folds}):
 end = 1.0
 logql.log("end", end)
 """
-INSERTED = ('        logql.log("loss", norm)\n', 'logql.log("norm", norm * 2)')
+#: Line before which the statement is put, and the statement: behind an epoch's work, and ahead of it.
+BEHIND = ('        logql.log("loss", norm)\n', '        logql.log("norm", norm * 2)\n')
+AHEAD = ("        for step in logql", '        logql.log("norm", float(np.abs(w).sum()))\n')
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,14 @@ def main() -> None:
     for shape in SHAPES:
         with tempfile.TemporaryDirectory() as project:
             recorded = _record(project, shape)
-            _replay(recorded, 0, [0])  # what a session loads once
-            for entry, wanted in _choices(shape):
-                predicted = RunCost(recorded.loops[0].run, _Timings(recorded)).segment("epoch", entry, wanted).seconds
-                seconds, used = _replay(recorded, entry, wanted)
+            _replay(recorded, 0, [0], False)  # what a session loads once
+            for entry, wanted, leads in _choices(shape):
+                costs = RunCost(recorded.loops[0].run, _Timings(recorded))
+                predicted = costs.segment("epoch", entry, wanted, leads=leads).seconds
+                seconds, used = _replay(recorded, entry, wanted, leads)
                 wall.append(seconds / predicted)
                 cpu.append(used / predicted)
-                text = f"{entry}: {wanted[0]}..{wanted[-1]} ({len(wanted)})"
+                text = f"{entry}: {wanted[0]}..{wanted[-1]} ({len(wanted)}){' ahead' if leads else ''}"
                 print(
                     f"{shape.name:16} {text:24} {predicted:9.2f} {seconds:8.2f} {used:8.2f} {cpu[-1]:6.2f}", flush=True
                 )
@@ -131,19 +134,18 @@ def main() -> None:
         print(f"{name}: {good} of {len(ratios)} within 25 %, median ratio {statistics.median(ratios):.2f}")
 
 
-def _choices(shape: Shape) -> Iterator[tuple[int, Sequence[int]]]:
+def _choices(shape: Shape) -> Iterator[tuple[int, Sequence[int], bool]]:
+    """Entry, wanted iterations, and whether the statement stands ahead of an epoch's work."""
     last = shape.epochs - 1
     for entry in range(shape.folds):
-        yield entry, [0]
-        yield entry, [last // 2]
-        yield entry, [last]
+        parts = [[0], [last // 2], [last], list(range(shape.epochs))]
         if shape.folds == 1:
-            yield entry, [0, 1, 2]
-            yield entry, [1, last]
-            yield entry, [last - 2, last - 1, last]
-            yield entry, list(range(0, shape.epochs, 3))
-            yield entry, list(range(shape.epochs // 2))
-        yield entry, list(range(shape.epochs))
+            parts += [[0, 1, 2], [1, last], [last - 2, last - 1, last]]
+            parts += [list(range(0, shape.epochs, 3)), list(range(shape.epochs // 2))]
+        for wanted in parts:
+            yield entry, wanted, False
+        for wanted in parts[1:4]:
+            yield entry, wanted, True
 
 
 def _record(project: str, shape: Shape) -> Recorded:
@@ -157,19 +159,19 @@ def _record(project: str, shape: Shape) -> Recorded:
     return Recorded(project, loops, checkpoints, (before + _calibrate()) / 2)
 
 
-def _replay(recorded: Recorded, entry: int, wanted: Sequence[int]) -> tuple[float, float]:
+def _replay(recorded: Recorded, entry: int, wanted: Sequence[int], leads: bool) -> tuple[float, float]:
     """Wall seconds of a replay, and the CPU seconds that it takes at the speed that the recording had."""
     store = os.path.join(recorded.project, ".logql")
     with Catalog.open(store) as catalog:
         run, version = catalog.runs()[0], catalog.versions()[0]
     source = history.read_files(store, recorded.project, version)["train.py"]
-    place, inserted = INSERTED
-    files = {"train.py": source.replace(place, f"        {inserted}\n{place}")}
+    place, inserted = AHEAD if leads else BEHIND
+    files = {"train.py": source.replace(place, inserted + place)}
     segment = Segment(run.id, version.id, "epoch", entry, tuple(wanted), {"norm": "bench"})
     speed = _calibrate()
     began, worked = time.perf_counter(), time.process_time()
     pool = LocalPool(store, recorded.project, Options(workers=1))
-    pool.submit(Job(segment, run, version, recorded.loops, recorded.checkpoints, files))
+    pool.submit(Job(segment, run, version, recorded.loops, recorded.checkpoints, files, once=True))
     (result,) = [item for item in pool.results() if isinstance(item, Result)]
     assert result.state == "done", result.error
     wall, cpu = time.perf_counter() - began, time.process_time() - worked + result.cpu_s
