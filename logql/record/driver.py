@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from logql.model import Path, Run, Step
 from logql.record import api
 from logql.record.blocks import Blocks
-from logql.record.values import convert
+from logql.record.values import NoValueYetError, convert
 
 if TYPE_CHECKING:
     from logql.record.api import Context, Entry
@@ -40,6 +40,9 @@ class Driver(Protocol):
 
     def logged(self, path: Path, name: str, value: object) -> None:
         """A value was logged, as it would be stored."""
+
+    def untold(self, path: Path, name: str, reason: str) -> None:
+        """A log call whose value cannot be told."""
 
     def finish(self) -> None:
         """The script ended."""
@@ -83,7 +86,11 @@ class _Replaying:
         """Nothing to open."""
 
     def log_object(self, name: str, value: object) -> None:
-        plain = convert(value)
+        try:
+            plain = convert(value)
+        except NoValueYetError as error:
+            self._driver.untold(path_of(api.context()), name, str(error))
+            return
         api.put((api.context(), name, plain if type(plain) is float else (plain,), 0.0))
 
     def arg(self, name: str, default: Any) -> Any:

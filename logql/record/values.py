@@ -17,6 +17,13 @@ _SCALARS = frozenset((bool, int, float, str, bytes, type(None)))
 _DEPTH = 32
 
 
+class NoValueYetError(Exception):
+    """Raised for what stands in for a value while jax or tensorflow traces a function: there is no number to record."""
+
+    def __init__(self) -> None:
+        super().__init__("the function is being traced and has no values yet; log what it returns")
+
+
 class Deferred:
     """The copy of a 0-d tensor on an accelerator, read by the flusher once the device has made it."""
 
@@ -36,7 +43,8 @@ class Deferred:
 def convert(value: object) -> object:
     """`value` as None, bool, int, float, str, bytes, date, time, datetime, or lists and dicts of these.
 
-    What is none of that becomes its repr, with one warning per type. Never raises, never keeps a reference.
+    What is none of that becomes its repr, with one warning per type. Never keeps a reference, and raises nothing but
+    NoValueYetError.
     """
     return _convert(value, 0)
 
@@ -70,6 +78,8 @@ def _convert(value: object, depth: int) -> object:
             found = known(value, depth)
             if found is not _UNKNOWN:
                 return found
+    except NoValueYetError:
+        raise
     except Exception:
         return _text(value)
     return _text(value)
@@ -87,8 +97,16 @@ def _library_value(value: Any, depth: int) -> object:
     root = type(value).__module__.partition(".")[0]
     if root == "numpy":
         return _numpy_value(value, depth)
+    if _is_traced(type(value), root):
+        raise NoValueYetError
     reader = _READERS.get(root)
     return _UNKNOWN if reader is None else _convert(reader(value), depth + 1)
+
+
+def _is_traced(kind: type, root: str) -> bool:
+    if root in ("tensorflow", "keras"):
+        return kind.__name__ == "SymbolicTensor"
+    return root in ("jax", "jaxlib") and any(base.__name__ == "Tracer" for base in kind.__mro__)
 
 
 def _numpy_value(value: Any, depth: int) -> object:

@@ -186,6 +186,11 @@ class ReplayDriver:
             self._send("note", text=f"{name} depends on the clock: it tells the replay's time, not the run's")
         return without_readings(value)
 
+    def untold(self, path: Path, name: str, reason: str) -> None:  # noqa: ARG002
+        """A log call whose value cannot be told: the record lacks it, too, but a wanted one fails."""
+        if name in self._wanted_names:
+            raise ReplayError(f"{name} cannot be told: {reason}")
+
     def finish(self) -> None:
         """Nothing is left to do: `ended` is called by the worker."""
 

@@ -55,6 +55,24 @@ def test_anything_else_is_its_repr_with_one_warning(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.count("Decimal") == 1
 
 
+def test_what_stands_in_for_a_value_while_a_function_is_traced_is_none(tmp_path: Path) -> None:
+    done = record(
+        tmp_path,
+        """
+        import logql
+        Tracer = type("Tracer", (), {"__module__": "jax._src.core"})
+        JitTracer = type("JitTracer", (Tracer,), {"__module__": "jax._src.core", "tolist": lambda self: 1 / 0})
+        for value in (JitTracer(), {"loss": [JitTracer()]}):
+            assert logql.log("x", value) is value
+        logql.log("y", 1.5)
+        """,
+    )
+    assert read_values(tmp_path / ".logql", "x") == []
+    assert read_values(tmp_path / ".logql", "y") == [1.5]
+    assert "a value of 'x' is not recorded" in done.stderr
+    assert "log what it returns" in done.stderr
+
+
 def test_an_object_that_raises_when_looked_at() -> None:
     class Bad:
         def __repr__(self) -> str:

@@ -59,6 +59,20 @@ def test_a_bad_version_gives_its_reason(project: Project, bad: str, isolation: s
     assert not _processes(job.id)
 
 
+def test_a_value_within_a_traced_function_is_refused(project: Project) -> None:
+    project.write("tracing.py", 'Tracer = type("Tracer", (), {"__module__": "jax._src.core"})\n')
+    project.write("train.py", "import tracing\n" + GOOD.replace("{bad}", "logql.log('known', tracing.Tracer())"))
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    job = project.job(after('logql.log("a"', 'logql.log("b", tracing.Tracer())'), ["b"], (0, 3))
+    (result,) = project.replay(job)
+    assert result.state == "failed"
+    assert "b cannot be told: the function is being traced" in str(result.error)
+    assert result.events == ()
+    job = project.job(EDIT, ["b"], (0, 3))
+    (result,) = project.replay(job)
+    assert (result.state, result.fidelity) == ("done", "exact")
+
+
 @pytest.mark.skipif(kernel_version() < (6, 14), reason="the kernel counts processes for the whole machine")
 def test_a_fork_bomb_is_bounded(project: Project) -> None:
     bomb = "exec('while True: os.fork()')"
