@@ -44,6 +44,13 @@ _POSITION = re.compile(r"\n+LINE \d+: .*", re.DOTALL)
 _STAGE = re.compile(r"^(?:[A-Z][\w-]* )(?:[\w-]+ )*Error: ")
 
 
+def may_be_damage(error: duckdb.Error) -> bool:
+    """Whether the cause may be a file that DuckDB cannot make sense of."""
+    return type(error) in (duckdb.Error, duckdb.DatabaseError) or isinstance(
+        error, (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException, duckdb.InternalError)
+    )
+
+
 def translate(error: duckdb.Error, rewritten: bool) -> errors.Error:
     """The error as one of logql's; the position is dropped where DuckDB saw a `rewritten` text."""
     kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.DatabaseError)

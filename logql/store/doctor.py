@@ -95,12 +95,14 @@ def _litter(catalog: Catalog) -> Iterator[Finding]:
 
 def _chunks(catalog: Catalog) -> Iterator[Finding]:
     known = {run.id for run in catalog.runs()}
-    for chunk in wal.list_chunks(catalog.store):
+    listed = wal.list_chunks(catalog.store)
+    last = {streams.stream_of(chunk): chunk for chunk in listed}
+    for chunk in listed:
         relative = os.path.relpath(chunk.path, catalog.store)
         if chunk.run not in known:
             yield Finding(relative, "the catalog does not know its run", "none: logql doctor --rebuild takes it in")
         try:
-            _read_chunk(chunk)
+            _read_chunk(chunk, behind=last[streams.stream_of(chunk)] != chunk)
         except FileNotFoundError:
             continue
         except (CorruptFile, OSError) as exc:
@@ -114,10 +116,10 @@ def _chunks(catalog: Catalog) -> Iterator[Finding]:
             yield Finding(os.path.join(layout.WAL, name), "part of a run's record was damaged", "none: it is kept")
 
 
-def _read_chunk(chunk: wal.Chunk) -> None:
+def _read_chunk(chunk: wal.Chunk, behind: bool) -> None:
     if not chunk.is_data:
         carry.read(chunk.path)
-    for _ in wal.read_batches(chunk.path):
+    for _ in streams.batches(chunk, behind):
         pass
 
 

@@ -148,7 +148,7 @@ class LiveRuns:
             return
         for chunk in chunks:
             try:
-                for batch, offset in wal.read_batches(chunk.path, rank.offsets.get(chunk.path, 0)):
+                for batch, offset in streams.batches(chunk, chunk is not chunks[-1], rank.offsets.get(chunk.path, 0)):
                     self._add(rank, wal.events(batch))
                     rank.offsets[chunk.path] = offset
                     if rank.builder.is_due():

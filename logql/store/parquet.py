@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from logql.errors import CorruptFile
+from logql.errors import CorruptFile, StoreError
 from logql.settings import FORMAT_VERSION
 from logql.store import layout
 from logql.store.types import type_text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 GROUP_ROWS = 120_000
 TEMPORARY = ".tmp"
 _METADATA_KEY = b"logql"
+_WRITE_HINT = "free some space or mend the disk, then try again: nothing was lost"
 
 
 @dataclass(frozen=True)
@@ -53,23 +55,26 @@ def schema_of(table: pa.Table) -> dict[str, str]:
 
 
 def write(store: str, relative: str, table: pa.Table, metadata: Mapping[str, object]) -> tuple[int, str]:
-    """Write `table` durably under `relative`; gives bytes and checksum. Raises OSError, then nothing is there."""
+    """Write `table` durably under `relative`; gives bytes and checksum. Raises StoreError, then nothing is there."""
     import pyarrow.parquet as pq
 
     path = layout.inside(store, relative)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     text = json.dumps({"format": FORMAT_VERSION, **metadata}, default=str).encode()
     table = table.replace_schema_metadata({_METADATA_KEY: text})
     temporary = path + TEMPORARY
     try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         pq.write_table(table, temporary, **_options(table))
         size, checksum = sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        _sync_directories(store, os.path.dirname(path))
+    except BaseException as exc:
+        for left in (temporary, path):
+            with contextlib.suppress(OSError):
+                os.unlink(left)
+        if isinstance(exc, OSError):
+            raise StoreError(f"cannot write {path}: {exc.strerror or exc}", hint=_WRITE_HINT) from exc
         raise
-    _sync_directories(store, os.path.dirname(path))
     return size, checksum
 
 

@@ -123,7 +123,7 @@ def _build(
 ) -> dict[str, pa.Table]:
     """Tables of what is over; the builder holds the rest."""
     for chunk in chunks:
-        for batch, _ in wal.read_batches(chunk.path):
+        for batch, _ in streams.batches(chunk, behind=True):
             events = wal.events(batch)
             builder.add(events if sieve is None else sieve(events))
             if builder.is_due():

@@ -35,6 +35,7 @@ class Piece:
     versions: tuple[int, int]
     epochs: tuple[int, int] = (0, 0)
     bytes: int = 0
+    checksum: str = ""
 
 
 class State:
@@ -100,7 +101,7 @@ class State:
         self.shapes[run.id] = self._shapes[shape]
 
     def _take_file(self, row: rows.Row) -> None:
-        id_, path, kind, level, count, size, columns, *bounds = row
+        id_, path, kind, level, count, size, columns, checksum, *bounds = row
         first_version, last_version, first_epoch, last_epoch = bounds
         if columns not in self._schemas:
             self._schemas[columns] = self.texts.decode(self.texts.text(columns))
@@ -113,6 +114,7 @@ class State:
             (first_version, last_version),
             (first_epoch, last_epoch),
             size,
+            checksum,
         )
         self.files[id_] = (kind, piece)
 
@@ -157,7 +159,9 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-_FILE_COLUMNS = "id, path, kind, level, rows, bytes, columns, first_version, last_version, first_epoch, last_epoch"
+_FILE_COLUMNS = (
+    "id, path, kind, level, rows, bytes, columns, checksum, first_version, last_version, first_epoch, last_epoch"
+)
 
 
 def _changed(db: sqlite3.Connection, columns: str, table: str, since: int, order: str) -> list[rows.Row]:

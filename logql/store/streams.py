@@ -68,12 +68,18 @@ def gaps(chunks: Iterable[wal.Chunk]) -> list[CorruptFile]:
         stem = stream_of(chunk)
         if not chunk.is_data:
             expected[stem] = chunk.number
+            if not os.path.exists(chunk.path):
+                found.append(_missing(chunk.path))
             continue
         for number in range(expected.get(stem, 0), chunk.number):
             path = os.path.join(os.path.dirname(chunk.path), f"{stem}-{number}")
-            found.append(CorruptFile(f"{path}: it is missing", hint="logql doctor"))
+            found.append(_missing(path))
         expected[stem] = chunk.number + 1
     return found
+
+
+def _missing(path: str) -> CorruptFile:
+    return CorruptFile(f"{path}: it is missing", hint="logql doctor")
 
 
 def ranks(chunks: list[wal.Chunk]) -> dict[int, list[wal.Chunk]]:
@@ -97,10 +103,23 @@ def events(chunks: list[wal.Chunk], damaged: list[CorruptFile]) -> Iterator[Even
     return _merged(writers, damaged)
 
 
+def batches(chunk: wal.Chunk, behind: bool, start: int = 0) -> Iterator[tuple[wal.Batch, int]]:
+    """Each batch of a chunk with the offset behind it.
+
+    The end of a stream may be half-written; where a chunk comes `behind`, CorruptFile tells that this one has no end.
+    """
+    end = start
+    for batch, end in wal.read_batches(chunk.path, start):
+        yield batch, end
+    if behind and chunk.is_data and not 0 < end == os.path.getsize(chunk.path):
+        raise CorruptFile(f"{chunk.path}: its end is missing", hint="logql doctor")
+
+
 def _in_order(chunks: list[wal.Chunk], damaged: list[CorruptFile]) -> Iterator[Event]:
     for chunk in chunks:
         try:
-            yield from wal.read(chunk.path)
+            for batch, _ in batches(chunk, behind=chunk is not chunks[-1]):
+                yield from wal.events(batch)
         except CorruptFile as exc:
             damaged.append(exc)
 
