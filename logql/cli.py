@@ -65,7 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_store(parser, default=None)
     parser.set_defaults(handler=_repl)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_add_sql, _add_run, _add_demo, _add_runs, _add_fill, _add_patch, _add_sharing, _add_upkeep):
+    for add in (
+        _add_sql,
+        _add_run,
+        _add_demo,
+        _add_runs,
+        _add_fill,
+        _add_patch,
+        _add_sharing,
+        _add_upkeep,
+        _add_completion,
+    ):
         add(commands)
     return parser
 
@@ -213,6 +223,21 @@ def _add_upkeep(commands: Any) -> None:
     parser = _command(commands, "rm", _handler("upkeep", "rm"), "delete runs", "logql rm 01JC8Y3Q0V --yes")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's id, or a version's, or its first characters")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_completion(commands: Any) -> None:
+    example = "logql completion bash > ~/.local/share/bash-completion/completions/logql"
+    parser = _command(
+        commands, "completion", _completion, "print a script that completes this command line in a shell", example
+    )
+    parser.add_argument("shell", choices=("bash", "fish", "zsh"), help="the shell")
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    from logql.completions import completion_script
+
+    print(completion_script(_parser(), arguments.shell), end="")
+    return 0
 
 
 def _repl(arguments: argparse.Namespace) -> int:
