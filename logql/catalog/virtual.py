@@ -40,6 +40,7 @@ class ProjectSources:
         self._statements: dict[tuple[str, str], Statements | None] = {}
         self._status: dict[tuple[str, str, str], Status] = {}
         self._trees: dict[tuple[str | None, str], Mapping[str, str]] = {}
+        self._pinned: dict[tuple[str, str], Mapping[Target, Pin]] = {}
         self._lineages: dict[str, tuple[Target, ...]] = {}
         self._successors: dict[str, Successor | None] = {}
         self._placer = Placer(self)
@@ -186,10 +187,12 @@ class ProjectSources:
 
     def pins(self, name: str, script: str) -> Mapping[Target, Pin]:
         """The places that a person pinned for `name` in versions of a script (`logql patch --at`)."""
-        if not self._pins:
-            return {}
-        kept = {target: self._pins.get(pin_key(*target, name)) for target in self.lineage(script)}
-        return {t: (str(pin["file"]), int(pin["line"])) for t, pin in kept.items() if isinstance(pin, dict)}
+        key = (name, script)
+        if key not in self._pinned:
+            targets = self.lineage(script) if self._pins else ()
+            kept = {target: self._pins.get(pin_key(*target, name)) for target in targets}
+            self._pinned[key] = {t: (str(p["file"]), int(p["line"])) for t, p in kept.items() if isinstance(p, dict)}
+        return self._pinned[key]
 
     def place(self, name: str, version: str, script: str, pin: Pin | None = None) -> Placed | None:
         """Where the statements of a name go in a version, pinned or not; None where no source has any."""

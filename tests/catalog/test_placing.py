@@ -19,7 +19,7 @@ class History:
     def __init__(self, trees: Sequence[Mapping[str, str]], pins: Mapping[int, Pin] | None = None) -> None:
         self.trees = {f"v{number}": tree for number, tree in enumerate(trees[:-1])}
         self.today = trees[-1]
-        self.pins = {f"v{number}": pin for number, pin in (pins or {}).items()}
+        self.chosen = {(f"v{number}", SCRIPT): pin for number, pin in (pins or {}).items()}
         self.placer = Placer(self)
         self.known: dict[tuple[str, str], Status] = {}
 
@@ -36,8 +36,8 @@ class History:
     def lineage(self, script: str) -> Sequence[Target]:
         return [(version, script) for version in reversed(self.trees)]
 
-    def pin(self, name: str, target: Target) -> Pin | None:  # noqa: ARG002
-        return self.pins.get(target[0])
+    def pins(self, name: str, script: str) -> Mapping[Target, Pin]:  # noqa: ARG002
+        return self.chosen
 
     def status(self, name: str, version: str, script: str) -> Status:
         if (name, version) not in self.known:

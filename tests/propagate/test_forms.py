@@ -128,7 +128,7 @@ for epoch in logql.loop("epoch", range(3)):
         "@deco(\n    1\n)\ndef f(s):\n    for x in s:\n        y = g(x)\n        {}\n        print(y)\n",
         "match s:\n    case [x, *_]:\n        y = g(x)\n        {}\n        print(y)\n    case _:\n        pass\n",
         "while (x := next(s)) is not None:\n    y = g(x)  # type: int\n    {}\n    print(y)\n",
-        "class A:\n    def f(self, s):\n        try:\n            y = g(s)\n        except ValueError as x:\n            {}\n            print(x)\n",
+        "try:\n    y = g(s)\nexcept ValueError as x:\n    {}\n    print(x)\nelse:\n    print(y)\n",
     ],
 )
 def test_modern_syntax_and_comments_stay(frame: str) -> None:
