@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logql.model import Run
 from logql.record import api
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Tells spawned children which run they belong to.
 _VARIABLE = "LOGQL_PARENT_RUN"
+#: In a replay, tells them where to leave the names of what they log.
+_REPLAY = "LOGQL_PARENT_REPLAY"
 #: A child's events are numbered from here on, times its process id.
 CHILD_SEQ_BITS = 40
 
@@ -79,13 +81,36 @@ class ChildRun:
 
 def find_parent() -> Parent | None:
     """The run of the parent, where this process was started by multiprocessing (spawn) from a recorded one."""
-    told = os.environ.get(_VARIABLE)
+    told = _told(_VARIABLE)
+    if told is None:
+        return None
+    run, rank, store = told.split(":", 2)
+    return Parent(store, run, int(rank))
+
+
+def find_replay() -> str | None:
+    """The file in which a replay's worker wants names of values, where it started this process (spawn)."""
+    return _told(_REPLAY)
+
+
+def _told(variable: str) -> str | None:
+    """What the parent left in the environment for the children that multiprocessing starts for it."""
     process = sys.modules.get("multiprocessing.process")
     parent = process.parent_process() if process is not None else None
-    if not told or parent is None:
-        return None
-    pid, run, rank, store = told.split(":", 3)
-    return Parent(store, run, int(rank)) if int(pid) == parent.pid else None
+    pid, _, told = os.environ.get(variable, "").partition(":")
+    return told if parent is not None and pid == str(parent.pid) else None
+
+
+def tell_spawned(path: str) -> None:
+    """In a replay: have processes that multiprocessing spawns write the names that they log to a file."""
+    os.environ[_REPLAY] = f"{os.getpid()}:{path}"
+
+
+def note_name(path: str, event: tuple[Any, ...]) -> None:
+    """Take the place of a recorder in such a process: of each value, only the name."""
+    if isinstance(event[1], str):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{event[1]}\n")
 
 
 def tell_children(run: OpenRun | ChildRun) -> None:

@@ -134,6 +134,10 @@ class Recorder:
 
     def _open(self, name: str | None, tags: tuple[str, ...], *, explicit: bool) -> None:
         began = work_time()
+        replay = processes.find_replay()
+        if replay is not None:
+            api.send_events_to(lambda event: processes.note_name(replay, event))
+            return
         try:
             run = None if self._exited else self._make_run(name, tags, explicit)
             if run is None:

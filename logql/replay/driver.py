@@ -73,9 +73,8 @@ class ReplayDriver:
         self._hindsight: list[Logged] = []
         self._relogged: list[Logged] = []
         self._seen: set[str] = set()
-        self._children = Children(spec.scratch)
-        #: wanted names of which it was told that a clock's readings are in them
-        self._timed: set[str] = set()
+        self._children = Children(spec.scratch, self._wanted_names)
+        self._timed: set[str] = set()  # wanted names that are known to depend on a clock
         self._jumping = False
         self._target_reached = False
         self._current: tuple[MainLoop, int] | None = None
@@ -92,6 +91,7 @@ class ReplayDriver:
         setattr(builtins, instrument.GUARD, self._guard)
         setattr(builtins, instrument.JUMP, Jump)
         self._states.install()
+        self._children.tell_spawned()
         recorder.install(self, self._spec.run)
 
     @property
@@ -152,16 +152,15 @@ class ReplayDriver:
     def logged(self, path: Path, name: str, value: object) -> None:
         """A value: a wanted one is kept, another one goes to the comparison with the record."""
         if self._children.is_child():
-            if name in self._wanted_names:
-                self._children.note(name)
+            self._children.note(name)
             return
         if self._jumping:
             raise Jump
         self._go_on()
         if name in self._wanted_names:
             self._sub += 1
-            value = self._without_readings(name, value)
-            self._hindsight.append(Logged(path, name, value, self._seq - 1, self._sub, time.time()))
+            plain = self._without_readings(name, value)
+            self._hindsight.append(Logged(path, name, plain, self._seq - 1, self._sub, time.time()))
             self._note_wanted(path, name)
         else:
             self._relogged.append(Logged(path, name, value, self._seq, 0, 0.0))
@@ -179,9 +178,7 @@ class ReplayDriver:
 
     def _without_readings(self, name: str, value: object) -> object:
         """A wanted value as it is stored; tells once that it is the replay's own time."""
-        if not depends_on_clock(value):
-            return value
-        if name not in self._timed:
+        if depends_on_clock(value) and name not in self._timed:
             self._timed.add(name)
             self._send("note", text=f"{name} depends on the clock: it tells the replay's time, not the run's")
         return without_readings(value)

@@ -237,7 +237,7 @@ def test_killed_at_any_instant_the_same_query_goes_on(project: Project, times: i
         _wait_until_gone(project)
 
 
-FORKING = """\
+WITH_CHILDREN = """\
 import multiprocessing
 import logql
 
@@ -255,8 +255,9 @@ if __name__ == "__main__":
 """
 
 
-def test_a_value_that_a_forked_process_logs_is_no_value_that_was_not_logged(project: Project) -> None:
-    project.write("train.py", FORKING)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_value_that_a_child_logs_is_no_value_that_was_not_logged(project: Project, method: str) -> None:
+    project.write("train.py", WITH_CHILDREN.replace("fork", method))
     project.run(every=None, LOGQL_OVERHEAD="0")
     wanted = [after("y = x", 'logql.log("sq", y)'), after("total = ", 'logql.log("twice", 2 * total)')]
     inside, beside = project.replay(project.job(wanted[0], ["sq"], (0, 2)), project.job(wanted[1], ["twice"], (0, 2)))
