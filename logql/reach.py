@@ -43,7 +43,7 @@ def missing_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
     for reach in references_in_reach(bound):
         names = sorted(reach.ref.virtual)
         counts = [exp.alias_(exp.CountIf(this=_column(f"{name}$missing")), name, quoted=True) for name in names]
-        (row,) = engine.fetch(reach.query(*counts)).to_pylist()
+        (row,) = engine.fetch(reach.query(*counts))
         for name, count in row.items():
             bare = name.rpartition("@")[0] or name
             found[bare] = max(found.get(bare, 0), count or 0)
@@ -56,7 +56,7 @@ def runs_in_reach(bound: BoundQuery, engine: Engine) -> Mapping[str, frozenset[s
     for reach in references_in_reach(bound):
         runs: frozenset[str] | None = None
         if reach.condition is not None or reach.ref.versions is not None:
-            rows = engine.fetch(reach.query(_column(_RUN)).distinct()).to_pylist()
+            rows = engine.fetch(reach.query(_column(_RUN)).distinct())
             runs = frozenset(row[_RUN] for row in rows)
         for name in reach.ref.virtual:
             bare = name.rpartition("@")[0] or name
@@ -134,7 +134,7 @@ def iterations_in_reach(
     found: dict[str, set[tuple[str, str | None, int, int | None]]] = {}
     places = ("_lq_run", "_lq_loop", "_lq_entry", "_lq_index")
     for reach in references_in_reach(bound):
-        rows = engine.fetch(reach.query(*map(_column, places)).distinct()).to_pylist()
+        rows = engine.fetch(reach.query(*map(_column, places)).distinct())
         cells = {(row["_lq_run"], row["_lq_loop"], row["_lq_entry"] or 0, row["_lq_index"]) for row in rows}
         cells |= {(row["_lq_run"], None, 0, None) for row in rows}
         for name in reach.ref.virtual:

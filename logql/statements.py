@@ -182,7 +182,7 @@ class StatementRunner:
             tree = bind_query(sql, self.session.world()).tree
         coordinates = ("_lq_run", "_lq_loop", "_lq_entry", "_lq_index")
         tree.set("expressions", [exp.column(exp.to_identifier(column, quoted=True)) for column in coordinates])
-        rows = self.session.engine.fetch(tree).to_pylist()
+        rows = self.session.engine.fetch(tree)
         return {tuple(row[column] for column in coordinates) for row in rows}
 
     # -- what the store keeps

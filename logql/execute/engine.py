@@ -180,13 +180,10 @@ class Engine:
     @contextmanager
     def one_instant(self) -> Iterator[None]:
         """One transaction for planning, filling and answering: own tables and the clock stand still meanwhile."""
-        try:
-            self.execute("BEGIN TRANSACTION")
-        except OperationalError as error:
-            if "within a transaction" not in error.message:
-                raise
-            yield  # in one that a person began, they do anyway
+        if self._in_transaction():  # of a person's: there they do anyway
+            yield
             return
+        self.execute("BEGIN TRANSACTION")
         self._instant = True
         try:
             yield
@@ -197,6 +194,11 @@ class Engine:
             raise
         self._instant = False
         self.execute("COMMIT")
+
+    def _in_transaction(self) -> bool:
+        """Whether a transaction is open; to begin another one to find out would end it."""
+        first, second = (self.execute("SELECT txid_current() AS id").table.column(0)[0] for _ in range(2))
+        return bool(first == second)
 
     def _begin_again(self) -> None:
         """After an error that ended the transaction of this instant, another."""

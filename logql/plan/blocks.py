@@ -11,7 +11,7 @@ from sqlglot import exp
 from logql.plan.conditions import Cond, all_of, any_of, is_null, is_true, never_null, sql_of
 from logql.plan.filters import filter_value, keep_possible, may_pass, split_filter
 from logql.plan.program import Program, carry_tokens, rename_depends
-from logql.plan.relation import Flags, Relation, Target, Writer, column
+from logql.plan.relation import Flags, Relation, Target, Writer, column, read
 from logql.plan.rules import (
     correlate,
     distinct_on,
@@ -36,6 +36,7 @@ from logql.plan.scopes import (
 )
 from logql.plan.values import Truth, Value
 from logql.sql.bound import ref_of
+from logql.sql.walk import children, find
 
 T = TypeVar("T")
 
@@ -109,7 +110,7 @@ def _refuse_unknown(select: exp.Select) -> None:
         raise Opaque(", ".join(strange))
     if any(isinstance(p, exp.Star) or p.is_star for p in select.expressions):
         raise Opaque("a star")
-    for inner in select.walk():
+    for inner in find(select, exp.Table, exp.Subquery):
         if inner.args.get("sample") or inner.args.get("pivots"):
             raise Opaque("a sample or pivot")
 
@@ -205,7 +206,7 @@ class Block:
                 if not value.settled:
                     return False
                 continue
-            parts += part.iter_expressions()
+            parts += children(part)
         return True
 
     def _source_value(self, alias: str, name: str) -> Value:
@@ -263,7 +264,7 @@ class Block:
     def _used_columns(self) -> list[tuple[str, str]]:
         own = {source.alias for source in sources_of(self.select)}
         found: dict[tuple[str, str], None] = {}
-        for node in self.select.find_all(exp.Column):
+        for node in find(self.select, exp.Column):
             if node.table in own and not isinstance(node.this, exp.Star):
                 found[node.table, node.name] = None
         return list(found)
@@ -271,7 +272,7 @@ class Block:
     def _from(self, used: Sequence[tuple[str, str]]) -> tuple[exp.Select, list[Cond]]:
         """FROM over the sources' planning relations, and where its rows are unsure."""
         clause = self.select.args.get("from_")
-        body = exp.select("1")
+        body = exp.Select()
         if clause is None:
             return body, []
         body = body.from_(self._source(clause.this, used), copy=False)
@@ -331,7 +332,7 @@ class Block:
         relation = self._open_relation(source, [name for a, name in used if a == alias])
         reduce_joins.reduce_joins(self.select, relation, self.program)
         self.sources[alias] = relation
-        table = exp.to_table(relation.name)
+        table = exp.Table(this=exp.Identifier(this=relation.name, quoted=True))
         table.set("alias", exp.TableAlias(this=exp.Identifier(this=alias, quoted=True)))
         return table
 
@@ -364,7 +365,7 @@ class Block:
         return _renamed(relation, names, self.program)
 
     def _reads_open_columns(self, source: exp.Expr) -> bool:
-        for node in source.find_all(exp.Column):
+        for node in find(source, exp.Column):
             if node.table in self.sources and not self._source_value(node.table, node.name).settled:
                 return True
         return False
@@ -379,7 +380,7 @@ class Block:
             clause = self.select.args.get(key)
             if clause is None:
                 continue
-            for node in list(clause.find_all(exp.Column)):
+            for node in find(clause, exp.Column):
                 if not node.table and node.name.lower() in by_name:
                     node.replace(exp.Paren(this=by_name[node.name.lower()].copy()))
         for key in ("group", "order"):
@@ -417,7 +418,7 @@ class Block:
             writer.carry(token, column(relation.name, token), target)
         for extra in self.take_tokens():
             writer.carry(*extra)
-        return Stage(self.program.write("p", writer, exp.select("1").from_(exp.to_table(relation.name))))
+        return Stage(self.program.write("p", writer, read(relation.name)))
 
     def order_items(self) -> list[exp.Ordered]:
         order = self.select.args.get("order")
@@ -440,7 +441,7 @@ def _renamed(relation: Relation, names: list[str], program: Program) -> Relation
         writer.add(names[number] if number < len(names) else old, relation.value(old))
     for token, target in relation.tokens.items():
         writer.carry(token, column(relation.name, token), target)
-    return program.write("p", writer, exp.select("1").from_(exp.to_table(relation.name)))
+    return program.write("p", writer, read(relation.name))
 
 
 def aggregates_of(select: exp.Select) -> Iterator[exp.Expr]:
@@ -458,7 +459,7 @@ def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
     if isinstance(node, exp.AggFunc) or (wrapped and node.find(exp.AggFunc) is not None):
         yield node
         return
-    for child in node.iter_expressions():
+    for child in children(node):
         if isinstance(node, exp.Window) and child is node.this:
             for argument in _function_arguments(child):
                 yield from _aggregates(argument)
@@ -468,8 +469,8 @@ def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
 
 def _function_arguments(function: exp.Expr) -> list[exp.Expr]:
     if isinstance(function, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
-        return [a for child in function.iter_expressions() for a in _function_arguments(child)]
-    return list(function.iter_expressions())
+        return [a for child in children(function) for a in _function_arguments(child)]
+    return children(function)
 
 
 __all__ = ["Block", "Stage", "aggregates_of", "blocks_inside", "conjuncts", "plan_query", "settled"]

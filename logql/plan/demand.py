@@ -6,8 +6,8 @@ import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-import pyarrow as pa
 from sqlglot import exp
 
 from logql.errors import DatabaseError, Interrupted, NotSupportedError
@@ -32,6 +32,7 @@ from logql.plan.rules.outermost_stars import outermost_stars
 from logql.plan.scopes import name_sources
 from logql.plan.trace import Root, trace
 from logql.sql.bound import BoundQuery, LogsRef, ref_of
+from logql.sql.walk import find
 
 #: The treatments, in the order in which they act on a block; each can be named in `SET disabled_rules`.
 RULES: tuple[Callable[..., object], ...] = (
@@ -188,7 +189,7 @@ def _used_definitions(queries: list[exp.Expr], program: Program) -> list[exp.CTE
     used: set[str] = set()
     stack = list(queries)
     while stack:
-        for table in stack.pop().find_all(exp.Table):
+        for table in find(stack.pop(), exp.Table):
             if table.name in program.definitions and table.name not in used:
                 used.add(table.name)
                 stack.append(program.definitions[table.name].this)
@@ -197,12 +198,13 @@ def _used_definitions(queries: list[exp.Expr], program: Program) -> list[exp.CTE
 
 def _hoist(tree: exp.Expr, program: Program) -> None:
     """Take every CTE (they have names of their own) out of the query."""
-    for clause in list(tree.find_all(exp.With)):
+    clauses = list(find(tree, exp.With))
+    for clause in clauses:
         for cte in clause.expressions:
             program.definitions[cte.alias] = cte
-            if clause.args.get("recursive") and any(t.name == cte.alias for t in cte.this.find_all(exp.Table)):
+            if clause.args.get("recursive") and any(t.name == cte.alias for t in find(cte.this, exp.Table)):
                 program.recursive.add(cte.alias)
-    for clause in list(tree.find_all(exp.With)):
+    for clause in clauses:
         if clause.parent is not None:
             clause.parent.set("with_", None)
     ordered = _in_order(program.definitions)
@@ -217,7 +219,7 @@ def _in_order(definitions: Mapping[str, exp.CTE]) -> dict[str, exp.CTE]:
     def visit(name: str) -> None:
         if name in done:
             return
-        for table in definitions[name].this.find_all(exp.Table):
+        for table in find(definitions[name].this, exp.Table):
             if table.name in definitions and table.name != name:
                 visit(table.name)
         done[name] = definitions[name]
@@ -239,7 +241,7 @@ def _unwrap(tree: exp.Expr) -> exp.Expr:
 def _open_references(tree: exp.Expr) -> dict[int, tuple[LogsRef, exp.Table, frozenset[str]]]:
     """References that may have missing cells, with the names that count: those under outermost stars do not."""
     found = {}
-    for table in tree.find_all(exp.Table):
+    for table in find(tree, exp.Table):
         ref = ref_of(table)
         if ref is not None and ref.virtual:
             found[ref.id] = (ref, table, ref.virtual)
@@ -262,13 +264,12 @@ def _probe(refs: Mapping[int, tuple[LogsRef, exp.Table, frozenset[str]]], engine
     for other in selects[1:]:
         body = exp.Union(this=body, expression=exp.Subquery(this=other), distinct=False)
     found: dict[int, set[str]] = {}
-    for row in engine.fetch(body).to_pylist():
+    for row in engine.fetch(body):
         found.setdefault(row["ref"], set()).add(row["name"])
     return {number: frozenset(names) for number, names in found.items()}
 
 
-def _read(table: pa.Table) -> tuple[Demand, ...]:
-    rows = table.to_pylist()
+def _read(rows: list[dict[str, Any]]) -> tuple[Demand, ...]:
     if not rows:
         return ()
     first = min(row["stage"] for row in rows)
@@ -283,7 +284,7 @@ def _read(table: pa.Table) -> tuple[Demand, ...]:
 
 def _refuse_volatile(query: BoundQuery, missing: frozenset[int], *, anywhere: bool) -> None:
     """Refuse what gives other rows each time in a block with missing cells; where cells are demanded, in any block."""
-    for node in query.tree.find_all(exp.Func, exp.TableSample):
+    for node in find(query.tree, exp.Func, exp.TableSample):
         what = _volatile(node)
         if what is not None and (anywhere or _reads(node.find_ancestor(exp.Select), missing)):
             raise NotSupportedError(
@@ -303,5 +304,5 @@ def _volatile(node: exp.Expr) -> str | None:
 
 
 def _reads(block: exp.Expr | None, missing: frozenset[int]) -> bool:
-    refs = [ref_of(table) for table in block.find_all(exp.Table)] if block is not None else []
+    refs = [ref_of(table) for table in find(block, exp.Table)] if block is not None else []
     return any(ref is not None and ref.id in missing for ref in refs)

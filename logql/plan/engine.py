@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
-import pyarrow as pa
 from sqlglot import exp
 
 #: Hidden columns of a reference lowered in planning mode: main-loop coordinates of the row, and whether it stays.
@@ -19,6 +18,6 @@ def missing_flag(name: str) -> str:
 class Engine(Protocol):
     """Evaluates what the planner wrote; `execute/` implements it over DuckDB."""
 
-    def fetch(self, tree: exp.Expr) -> pa.Table:
-        """Run `tree` with its marked references lowered in planning mode (with the hidden columns)."""
+    def fetch(self, tree: exp.Expr) -> list[dict[str, Any]]:
+        """The rows of `tree` with its marked references lowered in planning mode (with the hidden columns)."""
         ...

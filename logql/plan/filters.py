@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_null, sql_of
-from logql.plan.relation import Relation, Writer, aliased, column, copy_columns
+from logql.plan.relation import Relation, Writer, aliased, column, copy_columns, read
 from logql.plan.rules.possible_values import Reader, settled_filter, three_valued
 from logql.plan.scopes import conjuncts
 
@@ -46,7 +46,7 @@ def keep_possible(relation: Relation, known: list[Cond], waiting: list[exp.Expr]
     for token, key, target in block.take_tokens():
         projections.append(aliased(key, token))
         tokens[token] = target
-    held = exp.select(*projections, copy=False).from_(exp.to_table(relation.name))
+    held = read(relation.name, *projections)
     if all_of(*known) is not True:
         held = held.where(sql_of(all_of(*known)), copy=False)
     name = block.program.add("f", held, once=isinstance(value, exp.Paren) and isinstance(value.this, exp.Var))
@@ -54,7 +54,7 @@ def keep_possible(relation: Relation, known: list[Cond], waiting: list[exp.Expr]
     undecided = is_null(column(rows.name, PASSING)) if waiting else False
     writer = Writer(any_of(rows.unsure_in(), undecided))
     copy_columns(rows, writer)
-    body = exp.select("1").from_(exp.to_table(rows.name))
+    body = read(rows.name)
     return block.program.write("b", writer, body.where(may_pass(column(rows.name, PASSING)), copy=False))
 
 

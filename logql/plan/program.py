@@ -12,6 +12,7 @@ from logql.plan.engine import ENTRY, INDEX, LOOP, RUN, SURE, missing_flag
 from logql.plan.relation import Barrier, Base, Blocker, Relation, Writer, column
 from logql.plan.values import Value
 from logql.sql.bound import LogsRef, ref_of
+from logql.sql.walk import children
 
 
 class Program:
@@ -42,6 +43,7 @@ class Program:
         self.reasons: list[str] = []
         self.kept: set[str] = set()
         self._count = 0
+        self._open: dict[int, tuple[exp.Expr, bool]] = {}
 
     def batch(self) -> int:
         """How many rows to try at once where one may be enough."""
@@ -76,7 +78,10 @@ class Program:
 
     def is_open(self, node: exp.Expr) -> bool:
         """Whether a part of the query can meet missing cells."""
-        return bool(self.open_refs(node))
+        known = self._open.get(id(node))
+        if known is None or known[0] is not node:
+            known = self._open[id(node)] = (node, bool(self.open_refs(node)))
+        return known[1]
 
     def open_refs(self, node: exp.Expr) -> dict[int, tuple[LogsRef, exp.Table]]:
         """The marked references with missing cells in a part of the query, through the CTEs that it uses."""
@@ -113,7 +118,7 @@ class Program:
             else:
                 writer.add(used_name, Value(sql))
         writer.carry(token, _token(alias, missing), Base(ref, names))
-        return self.write("r", writer, exp.select("1").from_(table.copy(), copy=False))
+        return self.write("r", writer, exp.Select(from_=exp.From(this=table.copy())))
 
     def whole(self, node: exp.Expr) -> None:
         """Demand every missing cell below `node` before anything above it is planned."""
@@ -168,5 +173,5 @@ def _used_tables(node: exp.Expr) -> list[exp.Table]:
         item = stack.pop()
         if isinstance(item, exp.Table):
             found.append(item)
-        stack += [child for child in item.iter_expressions() if not isinstance(child, exp.With)]
+        stack += [child for child in children(item) if not isinstance(child, exp.With)]
     return found

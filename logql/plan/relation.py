@@ -28,6 +28,12 @@ def column(table: str | None, name: str) -> exp.Column:
     )
 
 
+def read(name: str, *projections: exp.Expr) -> exp.Select:
+    """`SELECT projections FROM name`, without sqlglot's parser and copies."""
+    table = exp.Table(this=exp.Identifier(this=name, quoted=True))
+    return exp.Select(expressions=list(projections), from_=exp.From(this=table))
+
+
 def aliased(value: exp.Expr, name: str) -> exp.Expr:
     """`value AS "name"`."""
     return exp.Alias(this=value, alias=exp.Identifier(this=name, quoted=True))
@@ -186,7 +192,7 @@ def _is_firm(node: exp.Expr) -> bool:
 
 def exists(table: str, condition: Cond) -> exp.Expr:
     """`EXISTS (SELECT 1 FROM table WHERE condition)`."""
-    body = exp.select(exp.Literal.number(1)).from_(exp.to_table(table))
+    body = read(table, exp.Literal.number(1))
     if condition is not True:
         body = body.where(sql_of(condition), copy=False)
     return exp.Exists(this=body)

@@ -13,6 +13,7 @@ from sqlglot import exp
 from logql.plan.conditions import all_of, sql_of
 from logql.plan.relation import column
 from logql.sql.bound import LEFT_META
+from logql.sql.walk import children
 
 Query = exp.Select | exp.SetOperation | exp.Subquery
 
@@ -53,13 +54,13 @@ def name_sources(tree: exp.Expr) -> exp.Expr:
 
 def blocks_inside(node: exp.Expr) -> Iterator[exp.Expr]:
     """The nearest queries below an expression, itself excluded."""
-    stack = list(node.iter_expressions(reverse=True))
+    stack = children(node)[::-1]
     while stack:
         child = stack.pop()
         if isinstance(child, exp.Select | exp.SetOperation):
             yield child
         else:
-            stack += child.iter_expressions(reverse=True)
+            stack += children(child)[::-1]
 
 
 def sources_of(select: exp.Select) -> list[exp.Expr]:
@@ -156,13 +157,13 @@ def _name_source(source: exp.Expr, scope: _Scope, outer: _Scope | None, ctes: di
 
 
 def _own_columns(node: exp.Expr) -> Iterator[exp.Column]:
-    stack = list(node.iter_expressions(reverse=True))
+    stack = children(node)[::-1]
     while stack:
         child = stack.pop()
         if isinstance(child, exp.Column):
             yield child
         elif not isinstance(child, exp.Select | exp.SetOperation):
-            stack += child.iter_expressions(reverse=True)
+            stack += children(child)[::-1]
 
 
 def _bind_column(node: exp.Column, scope: _Scope, only: str | None, names: set[str]) -> None:

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, not_null, sql_of
 from logql.plan.program import Program
-from logql.plan.relation import Barrier, Base, Relation, aliased, column
+from logql.plan.relation import Barrier, Base, Relation, aliased, column, read
 from logql.plan.values import Dependence
 
 
@@ -40,8 +40,7 @@ def trace(program: Program, root: Root, stage: int) -> list[exp.Expr]:
 
 def _live_rows(program: Program, root: Root) -> Relation:
     relation = root.relation
-    body = exp.select(*(column(relation.name, token) for token in relation.tokens)).distinct()
-    body = body.from_(exp.to_table(relation.name))
+    body = read(relation.name, *(column(relation.name, token) for token in relation.tokens)).distinct(copy=False)
     if root.condition is not True:
         body = body.where(sql_of(root.condition), copy=False)
     return Relation(program.add("l", body), {}, relation.tokens)
@@ -52,7 +51,7 @@ def _tokens_to(relation: Relation, barrier: Barrier, depends: frozenset[Dependen
     for token, target in relation.tokens.items():
         if target is barrier and (wanted is None or token in wanted):
             held = column(relation.name, token)
-            select = exp.select(aliased(held, "k")).from_(exp.to_table(relation.name))
+            select = read(relation.name, aliased(held, "k"))
             yield select.where(not_null(held), copy=False)
 
 
@@ -63,9 +62,8 @@ def _behind(program: Program, barrier: Barrier, tokens: list[exp.Expr]) -> Relat
         union = exp.Union(this=union, expression=other, distinct=False)
     name = program.add("n", exp.select("k").distinct().from_(exp.Subquery(this=union, alias=_alias("x"))))
     relation = barrier.relation
-    body = exp.select(*(column(relation.name, token) for token in relation.tokens))
-    body = body.from_(exp.to_table(relation.name))
-    body = body if barrier.one_of is not None else body.distinct()
+    body = read(relation.name, *(column(relation.name, token) for token in relation.tokens))
+    body = body if barrier.one_of is not None else body.distinct(copy=False)
     condition = all_of(barrier.relevant, barrier.matches(name))
     if condition is not True:
         body = body.where(sql_of(condition), copy=False)
@@ -118,7 +116,7 @@ def _cells(relation: Relation, token: str, target: Base, names: tuple[str, ...],
         aliased(part("i"), "index"),
         aliased(exp.Anonymous(this="concat_ws", expressions=[exp.Literal.string("\x1f"), *cases]), "names"),
     ]
-    body = exp.select(*columns).distinct().from_(exp.to_table(relation.name))
+    body = read(relation.name, *columns).distinct(copy=False)
     return body.where(sql_of(all_of(not_null(held), any_of(*flags.values()))), copy=False)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from logql.sql.walk import find
+
 #: Key under which a reference's node (an exp.Table) carries its LogsRef, and a projection that a star brought in, True.
 REF_META = "logql"
 STAR_META = "starred"
@@ -76,6 +78,24 @@ class BoundQuery:
     def virtual(self) -> bool:
         """Whether any reference may have missing cells, so that planning is worth its time."""
         return any(ref.virtual for ref in self.refs)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the answer depends on what changes while it is planned and filled: own tables, or the clock."""
+        ctes = {cte.alias.lower() for cte in find(self.tree, exp.CTE)}
+        tables = (table for table in find(self.tree, exp.Table) if ref_of(table) is None)
+        return any(table.name.lower() not in ctes for table in tables) or any(map(_is_clock, find(self.tree, exp.Expr)))
+
+
+#: Functions that tell the time, besides those that sqlglot knows as such.
+_CLOCKS = frozenset({"now", "age", "transaction_timestamp", "get_current_timestamp", "get_current_time"})
+_CLOCK_NODES = (
+    exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.CurrentDatetime, exp.Localtimestamp, exp.Localtime,
+)  # fmt: skip
+
+
+def _is_clock(node: exp.Expr) -> bool:
+    return isinstance(node, _CLOCK_NODES) or (isinstance(node, exp.Anonymous) and node.name.lower() in _CLOCKS)
 
 
 def ref_of(table: exp.Expr) -> LogsRef | None:

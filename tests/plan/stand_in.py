@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -89,10 +90,10 @@ class StandIn:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def fetch(self, tree: exp.Expr) -> pa.Table:
+    def fetch(self, tree: exp.Expr) -> list[dict[str, Any]]:
         """Planning mode."""
         self.queries += 1
-        return self.run(tree)
+        return self.run(tree).to_pylist()
 
     def run(self, tree: exp.Expr) -> pa.Table:
         """Lower and run a tree."""

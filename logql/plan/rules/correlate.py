@@ -14,6 +14,7 @@ from logql.plan.relation import Barrier, Relation, aliased, column, exists
 from logql.plan.rules.possible_values import truth_of_value, value_of
 from logql.plan.scopes import Opaque, blocks_inside, conjuncts, sources_of
 from logql.plan.values import Truth, Value, all_depends
+from logql.sql.walk import children, find
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block
@@ -171,7 +172,7 @@ def _is_plain(query: exp.Expr) -> bool:
 def _own(node: exp.Expr, kinds: tuple[type[exp.Expr], ...]) -> bool:
     if isinstance(node, exp.Select | exp.SetOperation):
         return False
-    return isinstance(node, kinds) or any(_own(child, kinds) for child in node.iter_expressions())
+    return isinstance(node, kinds) or any(_own(child, kinds) for child in children(node))
 
 
 def _inner_rows(
@@ -197,7 +198,7 @@ def _inner_rows(
     for key in ("group", "having", "qualify", "order", "limit", "offset", "distinct"):
         inner.set(key, None)
     outputs = [aliased(query.expressions[0].unalias(), "_v")] if tested is not None else []
-    if tested is not None and any(c.table in names for c in query.expressions[0].find_all(exp.Column)):
+    if tested is not None and any(c.table in names for c in find(query.expressions[0], exp.Column)):
         raise Opaque("a correlated projection")
     for number, (mine, other) in enumerate(pairs):
         outputs.append(aliased(mine, f"_j{number}"))
@@ -215,7 +216,7 @@ def _used_outputs(query: exp.Select, names: set[str]) -> list[exp.Expr]:
     for key in ("expressions", "group", "having", "qualify", "order", "distinct"):
         clause = query.args.get(key)
         for node in clause if isinstance(clause, list) else [clause] if clause else []:
-            for used in node.find_all(exp.Column):
+            for used in find(node, exp.Column):
                 if used.table and used.table not in names and not isinstance(used.this, exp.Star):
                     found[used] = None
     own = {source.alias for source in sources_of(query)}
@@ -228,7 +229,7 @@ def _split_where(
     own, pairs, loose = [], [], False
     where = query.args.get("where")
     for part in conjuncts(where.this if where else None):
-        if not any(c.table in names for c in part.find_all(exp.Column)):
+        if not any(c.table in names for c in find(part, exp.Column)):
             own.append(part)
             continue
         pair = _equality(part, names)
@@ -244,8 +245,8 @@ def _equality(part: exp.Expr, names: set[str]) -> tuple[exp.Expr, exp.Expr] | No
     if not isinstance(part, exp.EQ) or part.find(exp.Select) is not None:
         return None
     for mine, other in ((part.this, part.expression), (part.expression, part.this)):
-        inner = {c.table for c in mine.find_all(exp.Column)}
-        outer = {c.table for c in other.find_all(exp.Column)}
+        inner = {c.table for c in find(mine, exp.Column)}
+        outer = {c.table for c in find(other, exp.Column)}
         if not inner & names and inner and outer <= names:
             return mine, other
     return None
@@ -254,7 +255,7 @@ def _equality(part: exp.Expr, names: set[str]) -> tuple[exp.Expr, exp.Expr] | No
 def _refuse_deep_correlation(query: exp.Select, names: set[str]) -> None:
     parts = [*sources_of(query), *(j.args.get("on") for j in query.args.get("joins") or ())]
     for part in parts:
-        if part is not None and any(c.table in names for c in part.find_all(exp.Column)):
+        if part is not None and any(c.table in names for c in find(part, exp.Column)):
             raise Opaque("correlation inside FROM")
     for clause in ("expressions", "having", "order", "qualify", "group"):
         value = query.args.get(clause)
@@ -265,13 +266,13 @@ def _refuse_deep_correlation(query: exp.Select, names: set[str]) -> None:
 
 def _free_columns(query: exp.Expr) -> list[exp.Column]:
     """Columns inside a query that belong to a block around it."""
-    defined = {source.alias for select in query.find_all(exp.Select) for source in sources_of(select)}
-    return [node for node in query.find_all(exp.Column) if node.table and node.table not in defined]
+    defined = {source.alias for select in find(query, exp.Select) for source in sources_of(select)}
+    return [node for node in find(query, exp.Column) if node.table and node.table not in defined]
 
 
 def _own_columns(node: exp.Expr) -> list[exp.Column]:
     found: list[exp.Column] = []
-    for child in node.iter_expressions():
+    for child in children(node):
         if isinstance(child, exp.Select | exp.SetOperation):
             continue
         if isinstance(child, exp.Column):

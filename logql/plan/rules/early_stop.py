@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, is_null, negate, sql_of
-from logql.plan.relation import Blocker, Relation, Writer, aliased, column, copy_columns
+from logql.plan.relation import Blocker, Relation, Writer, aliased, column, copy_columns, read
 from logql.plan.rules.top_rows import literal_count
 from logql.plan.scopes import Later, blocks_inside, sources_of
 from logql.sql.bound import REF_META, ref_of
@@ -96,4 +96,4 @@ def _number(relation: Relation, block: Block) -> Relation:
     )
     counted = exp.Window(this=exp.CountIf(this=sql_of(settled)), over="OVER")
     writer.projections += [aliased(number, "_n"), aliased(counted, "_settled"), aliased(sql_of(live), "_live")]
-    return block.program.write("t", writer, exp.select("1").from_(exp.to_table(relation.name)))
+    return block.program.write("t", writer, read(relation.name))

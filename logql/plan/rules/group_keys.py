@@ -10,10 +10,11 @@ from sqlglot import exp
 from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
 from logql.plan.filters import keep_possible, split_filter
 from logql.plan.program import Program, struct
-from logql.plan.relation import Barrier, Relation, Writer, column, exists
+from logql.plan.relation import Barrier, Relation, Writer, column, exists, read
 from logql.plan.rules.possible_values import possible_values, value_of
 from logql.plan.scopes import Later, blocks_inside
 from logql.plan.values import Value, all_depends
+from logql.sql.walk import find
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block, Stage
@@ -93,7 +94,7 @@ def group(
         unsettled = True if results else any_of(writer.unsure, wild, *(_any_row(k.nullable) for k in keys.values()))
         token = exp.Case(ifs=[exp.If(this=sql_of(unsettled), true=struct(fields))])
         writer.carry(token_name, token, barrier)
-    body = exp.select("1").from_(exp.to_table(rows.name))
+    body = read(rows.name)
     if groups:
         body = body.group_by(*groups, copy=False)
     return program.write("g", writer, body)
@@ -166,7 +167,7 @@ def _aggregate(node: exp.Expr, block: Block, rows: Relation) -> Value:
 
 
 def _inputs(call: exp.Expr) -> list[exp.Expr]:
-    return [c for c in call.find_all(exp.Column) if c.table]
+    return [c for c in find(call, exp.Column) if c.table]
 
 
 def _key_expressions(select: exp.Select, clause: exp.Expr | None) -> list[exp.Expr]:

@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from logql.plan.scopes import sources_of
 from logql.sql.bound import STAR_META, ref_of
+from logql.sql.walk import find
 
 
 def outermost_stars(tree: exp.Expr, missing: Mapping[int, frozenset[str]]) -> dict[int, frozenset[str]]:
@@ -42,7 +43,7 @@ def _silence(select: exp.Select, shown: set[str] | None, quiet: dict[int, set[st
         if isinstance(p, exp.Column) and p.meta.get(STAR_META) and (shown is None or p.name.lower() in shown)
     ]
     uses: dict[tuple[str, str], int] = {}
-    for node in select.find_all(exp.Column):
+    for node in find(select, exp.Column):
         uses[node.table, node.name.lower()] = uses.get((node.table, node.name.lower()), 0) + 1
     only: dict[str, set[str]] = {}
     for item in starred:

@@ -22,6 +22,7 @@ from logql.plan.conditions import (
     sql_of,
 )
 from logql.plan.values import Dependence, Truth, Value, all_depends
+from logql.sql.walk import children
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
 QUERIES = (exp.Select, exp.SetOperation)
@@ -157,9 +158,9 @@ def value_of(expression: exp.Expr, reader: Reader) -> Value:
     if isinstance(expression, exp.Subquery | exp.Exists) or holds_query(expression):
         return reader.subquery_value(expression)
     treat = _VALUES.get(type(expression)) if reader.precise else None
-    children = [value_of(child, reader) for child in _operands(expression)]
-    unknown = treat(expression, reader) if treat else any_of(*(child.open for child in children))
-    return Value(reader.as_is(expression), unknown, False, all_depends(children))
+    inputs = [value_of(child, reader) for child in _operands(expression)]
+    unknown = treat(expression, reader) if treat else any_of(*(value.open for value in inputs))
+    return Value(reader.as_is(expression), unknown, False, all_depends(inputs))
 
 
 def truth_of_value(value: Value) -> Truth:
@@ -175,14 +176,14 @@ def truth_of_value(value: Value) -> Truth:
 
 def holds_query(expression: exp.Expr) -> bool:
     """Whether an operand is a query, or ANY or ALL of one."""
-    return any(isinstance(child, (*QUERIES, exp.Any, exp.All)) for child in expression.iter_expressions())
+    return any(isinstance(child, (*QUERIES, exp.Any, exp.All)) for child in children(expression))
 
 
 def _operands(node: exp.Expr) -> list[exp.Expr]:
     """What an expression computes with; the branches of a CASE are no expressions of their own."""
     if isinstance(node, exp.Case):
         return [part for pair in _whens(node) for part in pair] + [_default(node)]
-    return list(node.iter_expressions())
+    return children(node)
 
 
 def _and(node: exp.Expr, reader: Reader) -> Truth:
@@ -226,11 +227,14 @@ def strict(node: exp.Expr, reader: Reader) -> tuple[exp.Expr, list[Value]] | Non
     if isinstance(node, COMPARISONS) and not holds_query(node):
         operands = [value_of(node.this, reader), value_of(node.expression, reader)]
         return type(node)(this=operands[0].sql, expression=operands[1].sql), operands
-    listed = isinstance(node, exp.In) and node.expressions
-    if listed and all(reader.is_settled(item) for item in listed):
-        tested = value_of(node.this, reader)
-        return exp.In(this=tested.sql, expressions=[reader.as_is(item) for item in listed]), [tested]
-    return None
+    if not isinstance(node, exp.In) or node.args.get("unnest") or node.args.get("field"):
+        return None
+    query, listed = node.args.get("query"), node.expressions
+    if not (query or listed) or not all(reader.is_settled(item) for item in ([query] if query else listed)):
+        return None
+    tested = value_of(node.this, reader)
+    among = {"query": reader.as_is(query)} if query else {"expressions": [reader.as_is(item) for item in listed]}
+    return exp.In(this=tested.sql, **among), [tested]
 
 
 def _compare(node: exp.Expr, reader: Reader) -> Truth:
@@ -273,21 +277,21 @@ def _between(node: exp.Expr, reader: Reader) -> Truth:
 
 
 def _in(node: exp.Expr, reader: Reader) -> Truth:
+    found = strict(node, reader)
+    if found is not None:
+        return _strict(*found)
     if node.args.get("query"):
         return reader.subquery_truth(node)
     if node.args.get("unnest") or node.args.get("field") or not node.expressions:
         return truth_of_value(_plain(node, reader))
-    found = strict(node, reader)
-    if found is not None:
-        return _strict(*found)
     parts = (_compare(exp.EQ(this=node.this, expression=item), reader) for item in node.expressions)
     return _flip(_all(_flip(part) for part in parts))
 
 
 def _plain(node: exp.Expr, reader: Reader) -> Value:
-    children = [value_of(child, reader) for child in node.iter_expressions()]
-    unknown = any_of(*(child.open for child in children))
-    return Value(reader.as_is(node), unknown, False, all_depends(children))
+    inputs = [value_of(child, reader) for child in children(node)]
+    unknown = any_of(*(value.open for value in inputs))
+    return Value(reader.as_is(node), unknown, False, all_depends(inputs))
 
 
 def _is(node: exp.Expr, reader: Reader) -> Truth:

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, negate, same, sql_of
 from logql.plan.program import Program, struct
-from logql.plan.relation import Barrier, Relation, Writer, column, copy_columns, exists
+from logql.plan.relation import Barrier, Base, Relation, Target, Writer, column, copy_columns, exists, read
 from logql.plan.rules.group_keys import deduplicate
 from logql.plan.scopes import Later, Opaque
 from logql.plan.values import Value
@@ -25,40 +25,65 @@ def set_operations(query: exp.SetOperation, program: Program, plan: PlanQuery) -
     """
     if not program.on("set_operations") or query.args.get("by_name"):
         raise Opaque("set operation")
-    left, right = plan(query.left, program), plan(query.right, program)
-    if len(left.columns) != len(right.columns):
+    sides = [plan(side, program) for side in _sides(query)]
+    if len({len(side.columns) for side in sides}) > 1:
         raise Opaque("columns under a star")
-    relation = _combine(query, left, right, program)
+    relation = _combine(query, sides, program)
     if any(query.args.get(key) for key in ("limit", "offset")):
         program.block(relation, relation.live())
         raise Later
     return relation
 
 
-def _combine(query: exp.SetOperation, left: Relation, right: Relation, program: Program) -> Relation:
+def _sides(query: exp.SetOperation) -> list[exp.Expr]:
+    """The operands; those of a UNION ALL inside of a UNION are its own, however many there are."""
+    found: list[exp.Expr] = []
+    stack: list[exp.Expr] = [query.right, query.left]
+    while stack:
+        side = stack.pop()
+        inner = side.unnest() if isinstance(side, exp.Subquery) and _is_bare(side) else side
+        if isinstance(query, exp.Union) and _is_union_all(inner):
+            stack += [inner.args["expression"], inner.this]
+        else:
+            found.append(side)
+    return found
+
+
+def _is_union_all(query: exp.Expr) -> bool:
+    return isinstance(query, exp.Union) and query.args.get("distinct") is False and _is_bare(query)
+
+
+def _is_bare(query: exp.Expr) -> bool:
+    return not any(query.args.get(key) for key in ("order", "limit", "offset", "by_name", "joins", "pivots", "sample"))
+
+
+def _combine(query: exp.SetOperation, sides: list[Relation], program: Program) -> Relation:
     distinct = query.args.get("distinct") is not False
     if isinstance(query, exp.Union):
-        relation = _union(left, right, program)
+        relation = _union(sides, program)
         return deduplicate(program, relation) if distinct else relation
     if not distinct:
-        for side in (left, right):
+        for side in sides:
             program.block(side, side.live())
         raise Later
+    left, right = sides
     relation = deduplicate(program, left) if left.tokens else left
     return _keep_matches(relation, right, program, wanted=isinstance(query, exp.Intersect))
 
 
-def _union(left: Relation, right: Relation, program: Program) -> Relation:
-    """Both sides under the left one's names, each with the companions and tokens of either."""
-    names = list(left.columns)
-    sides = [(left, list(left.columns)), (right, list(right.columns))]
-    unsure = left.unsure or right.unsure
-    writers = [Writer(sql_of(side.unsure_in()) if unsure else False, sharing=False) for side in (left, right)]
-    for position, name in enumerate(names):
-        values = [side.value(columns[position]) for side, columns in sides]
+def _union(sides: list[Relation], program: Program) -> Relation:
+    """All sides under the first one's names, each with the companions of any; base rows share their tokens' columns."""
+    unsure = any(side.unsure for side in sides)
+    writers = [Writer(sql_of(side.unsure_in()) if unsure else False, sharing=False) for side in sides]
+    slots = _slots(sides, program)
+    renamed = [{held[n]: slot for slot, (_, held) in slots.items() if n in held} for n in range(len(sides))]
+    for position, name in enumerate(sides[0].columns):
+        values = [side.value(list(side.columns)[position]) for side in sides]
         unknown = any(value.unknown is not False for value in values)
         nullable = any(value.nullable is not False for value in values)
-        depends = values[0].depends | values[1].depends
+        depends = frozenset(
+            (renamed[n].get(token, token), cell) for n, value in enumerate(values) for token, cell in value.depends
+        )
         for writer, value in zip(writers, values, strict=True):
             shown = Value(
                 value.sql,
@@ -67,16 +92,37 @@ def _union(left: Relation, right: Relation, program: Program) -> Relation:
                 depends,
             )
             writer.add(name, shown)
-    for index, (side, _) in enumerate(sides):
+    for slot, (target, held) in slots.items():
+        for number, (side, writer) in enumerate(zip(sides, writers, strict=True)):
+            token = held.get(number)
+            writer.carry(slot, exp.Null() if token is None else column(side.name, token), target)
+    return _stacked(sides, writers, program)
+
+
+def _slots(sides: list[Relation], program: Program) -> dict[str, tuple[Target, dict[int, str]]]:
+    """Columns for the sides' tokens: name, target, and which token of each side is in it."""
+    found: dict[str, tuple[Target, dict[int, str]]] = {}
+    for number, side in enumerate(sides):
         for token, target in side.tokens.items():
-            for number, writer in enumerate(writers):
-                writer.carry(token, column(side.name, token) if number == index else exp.Null(), target)
-    selects = []
-    for writer, (side, _) in zip(writers, sides, strict=True):
-        relation = writer.finish("")
-        selects.append(exp.select(*writer.projections).from_(exp.to_table(side.name)))
-    name = program.add("u", exp.Union(this=selects[0], expression=selects[1], distinct=False))
-    return Relation(name, relation.columns, relation.tokens, relation.unsure)
+            free = next((held for other, held in found.values() if _alike(other, target) and number not in held), None)
+            if free is None:
+                free = {}
+                found[program.fresh("k")] = (target, free)
+            free[number] = token
+    return found
+
+
+def _alike(one: Target, other: Target) -> bool:
+    return one is other or (isinstance(one, Base) and isinstance(other, Base) and one.names == other.names)
+
+
+def _stacked(sides: list[Relation], writers: list[Writer], program: Program) -> Relation:
+    """The sides' rows one after the other."""
+    relations = [writer.finish("") for writer in writers]
+    body: exp.Expr = read(sides[0].name, *writers[0].projections)
+    for side, writer in zip(sides[1:], writers[1:], strict=True):
+        body = exp.Union(this=body, expression=read(side.name, *writer.projections), distinct=False)
+    return Relation(program.add("u", body), relations[0].columns, relations[0].tokens, relations[0].unsure)
 
 
 def _keep_matches(left: Relation, right: Relation, program: Program, *, wanted: bool) -> Relation:
@@ -91,7 +137,7 @@ def _keep_matches(left: Relation, right: Relation, program: Program, *, wanted: 
     copy_columns(left, writer)
     if right.tokens:
         _add_barrier(left, right, undecided, writer, program)
-    body = exp.select("1").from_(exp.to_table(left.name))
+    body = read(left.name)
     body = body.where(sql_of(possible if wanted else negate(certain)), copy=False)
     return program.write("m", writer, body)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, sql_of
-from logql.plan.relation import Blocker, Relation, Writer, aliased, column, copy_columns
+from logql.plan.relation import Blocker, Relation, Writer, aliased, column, copy_columns, read
 from logql.plan.scopes import Later
 from logql.plan.values import Value
 
@@ -55,7 +55,7 @@ def rank_rows(block: Block, relation: Relation, keys: list[str], last: exp.Expr)
     )
     writer.projections.append(aliased(rank, "_rank"))
     writer.projections.append(aliased(sql_of(any_of(*open_keys)), "_open"))
-    ranked = block.program.write("t", writer, exp.select("1").from_(exp.to_table(relation.name)))
+    ranked = block.program.write("t", writer, read(relation.name))
     depends = frozenset().union(
         *(relation.columns[f"_o{n}"].depends for n in range(len(items))), *(relation.columns[k].depends for k in keys)
     )

@@ -9,11 +9,12 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
 from logql.plan.program import struct
-from logql.plan.relation import Barrier, Relation, Writer, column, copy_columns, exists
+from logql.plan.relation import Barrier, Relation, Writer, column, copy_columns, exists, read
 from logql.plan.rules.correlate import substitute
 from logql.plan.rules.possible_values import value_of
 from logql.plan.scopes import Later, Opaque, blocks_inside
 from logql.plan.values import Value, all_depends
+from logql.sql.walk import children, find
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block, Stage
@@ -43,7 +44,7 @@ def window_partitions(block: Block, stage: Stage) -> Stage:
         name = f"w{number}.{len(computed)}"
         writer.add(name, _window(node, block, relation, writer))
         computed[node] = name
-    body = exp.select("1").from_(exp.to_table(relation.name))
+    body = read(relation.name)
     block.stage = Stage(block.program.write("w", writer, body), computed)
     return block.stage
 
@@ -52,7 +53,7 @@ def spell_out_named(select: exp.Select) -> None:
     """Write the definitions of a WINDOW clause where they are used."""
     named = {window.name.lower(): window for window in select.args.get("windows") or ()}
     select.set("windows", None)
-    for node in list(select.find_all(exp.Window)) if named else []:
+    for node in find(select, exp.Window) if named else []:
         alias = node.args.get("alias")
         found = named.get(alias.name.lower()) if alias is not None else None
         if found is None:
@@ -136,7 +137,7 @@ def _readable(node: exp.Expr) -> list[exp.Expr]:
         return [node] if node.table else []
     if isinstance(node, exp.AggFunc) and not isinstance(node.parent, exp.Window | exp.Filter | exp.IgnoreNulls):
         return [node]
-    return [found for child in node.iter_expressions() for found in _readable(child)]
+    return [found for child in children(node) for found in _readable(child)]
 
 
 def _windows(select: exp.Select) -> list[exp.Expr]:
@@ -153,4 +154,4 @@ def _own_windows(node: exp.Expr) -> list[exp.Expr]:
         return []
     if isinstance(node, exp.Window):
         return [node]
-    return [found for child in node.iter_expressions() for found in _own_windows(child)]
+    return [found for child in children(node) for found in _own_windows(child)]
