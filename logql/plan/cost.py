@@ -18,7 +18,7 @@ STATE_LOAD_S = 0.04
 #: Seconds of restoring a checkpoint (read, decompress, write in place), and of comparing the state with one, which the
 #: first execution of an inserted statement does twice over.
 RESTORE_FLOOR_S = 0.001
-RESTORE_PER_BYTE = 3e-9
+RESTORE_PER_BYTE = 1.5e-9
 COMPARE_FLOOR_S = 0.002
 COMPARE_PER_BYTE = 1e-9
 
