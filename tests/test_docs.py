@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 MANUAL = [page for page in PAGES if page.name != "architecture.md"]
 
 #: Set by logql for its own child processes; no user sets them.
-INTERNAL_VARIABLES = {"LOGQL_PARENT_RUN", "LOGQL_REPLAY", "LOGQL_SEAL"}
+INTERNAL_VARIABLES = {"LOGQL_PARENT_REPLAY", "LOGQL_PARENT_RUN", "LOGQL_REPLAY", "LOGQL_SEAL"}
 
 
 def read(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import os
 import random
@@ -214,32 +215,53 @@ def test_a_long_query_is_cancelled(running: Running) -> None:
     assert time.monotonic() - begun < 15
 
 
-def test_clients_that_misbehave(running: Running) -> None:
-    chance = random.Random(1)
-    patient = running.client()
-    held = []
-    for number in range(100):
-        one = socket.create_connection(("127.0.0.1", running.port), timeout=5)
-        if number % 4 == 0:
-            one.sendall(chance.randbytes(chance.randrange(1, 300)))
-        elif number % 4 == 1:
-            one.sendall(struct.pack("<I", 0xFFFFFF)[:3] + b"\x01" + chance.randbytes(50))
-        elif number % 4 == 2:
-            one.sendall(b"\x05\x00")
-        held.append(one)
-    for one in held:
-        one.close()
-    deadline = time.monotonic() + 20
+def misbehave(port: int, number: int, chance: random.Random) -> socket.socket:
+    """A connection that says nothing, nonsense, half a packet, or the beginning of a huge one."""
+    one = socket.create_connection(("127.0.0.1", port), timeout=20)
+    said = (
+        b"",
+        chance.randbytes(chance.randrange(1, 2000)),
+        b"\x05\x00",
+        struct.pack("<I", 0xFFFFFF)[:3] + b"\x01" + chance.randbytes(50),
+    )
+    with contextlib.suppress(OSError):
+        one.sendall(said[number % len(said)])
+    return one
+
+
+def test_five_hundred_connections_and_slow_readers(store: str) -> None:
+    found = Running(store, limits=Limits(rows=2000, connections=500))
+    chance = random.Random(3)
+    try:
+        patient = found.client()
+        slow = [found.client() for _ in range(20)]
+        for client in slow:
+            query = b"\x03SELECT repeat('x', 10000) FROM range(2000)"
+            client._sock.sendall(struct.pack("<I", len(query)) + query)
+        held = [misbehave(found.port, number, chance) for number in range(520)]
+        with patient.cursor() as cursor:
+            for _ in range(3):
+                cursor.execute("SELECT epoch, acc FROM logs ORDER BY epoch")
+                assert cursor.fetchall() == ((0, 0.0), (1, 1 / 64), (2, 2 / 64))
+        for one in held:
+            one.close()
+        for client in slow:
+            client._force_close()
+        assert wait_for_answer(found) == [(1,)]
+        patient.close()
+    finally:
+        found.end()
+
+
+def wait_for_answer(found: Running) -> list[tuple[Any, ...]]:
+    """What a new client is answered, as soon as there is room for it."""
+    deadline = time.monotonic() + 60
     while True:
         try:
-            assert running.ask("SELECT count(*) FROM runs") == [(1,)]
-            break
+            return found.ask("SELECT count(*) FROM runs")
         except pymysql.err.MySQLError:
             assert time.monotonic() < deadline
             time.sleep(0.2)
-    with patient, patient.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM runs")
-        assert cursor.fetchone() == (1,)
 
 
 def test_garbage_after_the_login(running: Running) -> None:
