@@ -11,7 +11,7 @@ from dataclasses import replace
 from logql.errors import StoreError
 from logql.model import Checkpoint, Fill, MainLoop, Run, Version
 from logql.store import layout, liveness, names, rows
-from logql.store.connection import Connection, Transaction, create
+from logql.store.connection import BUSY_MS, Connection, Transaction, create
 
 _RUN_CHANGES = frozenset(rows.RUN_COLUMNS.split(", ")) - {"id", "key", "version"}
 
@@ -25,8 +25,12 @@ class Catalog:
         self.texts = rows.Texts()
 
     @classmethod
-    def open(cls, store: str, *, create: bool = False, read_only: bool = False) -> Catalog:
+    def open(
+        cls, store: str, *, create: bool = False, read_only: bool = False, patience_s: float = BUSY_MS / 1000
+    ) -> Catalog:
         """Open the catalog of `store`; `create` makes the store where there is none.
+
+        Every use waits up to `patience_s` for other processes' transactions, then raises StoreError.
 
         Raises StoreError without a store or on a network file system, StoreTooNew, CorruptFile.
         """
@@ -37,7 +41,7 @@ class Catalog:
             _create(store)
         if _is_missing(path):
             raise StoreError(f"there is no store at {store}", hint="record a run first, or name it with --store DIR")
-        return cls(store, Connection(store, read_only))
+        return cls(store, Connection(store, read_only, int(patience_s * 1000)))
 
     def close(self) -> None:
         """Close the connection."""

@@ -22,9 +22,11 @@ _forking: list[Connection] = []
 class Connection:
     """`write()` and `read()` give transactions; a lock makes them one at a time per process."""
 
-    def __init__(self, store: str, read_only: bool) -> None:
+    def __init__(self, store: str, read_only: bool, busy_ms: int = BUSY_MS) -> None:
+        """`busy_ms` is how long to wait for another's transaction."""
         self.path = os.path.join(store, layout.CATALOG)
         self.read_only = read_only
+        self._busy_ms = busy_ms
         self._lock = threading.RLock()
         self._closed = False
         self._connection: sqlite3.Connection | None = None
@@ -77,7 +79,7 @@ class Connection:
         if self._closed:
             raise StoreError(f"{self.path} was closed")
         if self._connection is None:
-            self._connection = _connect(self.path, self.read_only)
+            self._connection = _connect(self.path, self.read_only, self._busy_ms)
         return self._connection
 
     def before_fork(self) -> None:
@@ -161,9 +163,9 @@ def _create_at(path: str) -> None:
         connection.close()
 
 
-def _connect(path: str, read_only: bool) -> sqlite3.Connection:
+def _connect(path: str, read_only: bool, busy_ms: int) -> sqlite3.Connection:
     if not read_only:
-        return _configure(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
+        return _configure(sqlite3.connect(path, isolation_level=None, check_same_thread=False), busy_ms)
     uri = "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     try:
@@ -171,11 +173,11 @@ def _connect(path: str, read_only: bool) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         connection.close()
         connection = sqlite3.connect(uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
-    return _configure(connection)
+    return _configure(connection, busy_ms)
 
 
-def _configure(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+def _configure(connection: sqlite3.Connection, busy_ms: int) -> sqlite3.Connection:
+    connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from logql.errors import StoreError
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def write_fill(store: str, fill: Fill, events: Iterable[Logged], *, rank: int = 0) -> None:
+def write_fill(
+    store: str, fill: Fill, events: Iterable[Logged], *, places: Iterable[Logged] = (), rank: int = 0
+) -> None:
     """Write the values that `fill` produced and register it, in one step: both are there afterwards, or neither.
 
-    A fill without values (a failed one, or a statement that never ran) is registered alone.
+    A fill without values (a failed one, or a statement that never ran) is registered alone. `places` tell where
+    recorded values stand between those that come more than once in a context; only their names are kept.
     """
     with Catalog.open(store) as catalog:
         owner = f"fill:{fill.id}"
         publish.discard_staged(catalog, owner)
-        tables = fill_tables(catalog, fill, events, rank)
+        tables = fill_tables(catalog, fill, events, places, rank)
         run = catalog.run(fill.run)
         if run is None:
             raise StoreError(f"the run {fill.run} of a fill is not in the catalog")
@@ -36,7 +40,9 @@ def write_fill(store: str, fill: Fill, events: Iterable[Logged], *, rank: int = 
         publish.publish(catalog, publish.Change(owner, files, fills=[fill]))
 
 
-def fill_tables(catalog: Catalog, fill: Fill, events: Iterable[Logged], rank: int) -> dict[str, pa.Table]:
+def fill_tables(
+    catalog: Catalog, fill: Fill, events: Iterable[Logged], places: Iterable[Logged], rank: int
+) -> dict[str, pa.Table]:
     """Level tables of hindsight values with the column `_fill`.
 
     A context has a row per value where a name was logged twice in it, or where the run's record has such contexts at
@@ -45,9 +51,16 @@ def fill_tables(catalog: Catalog, fill: Fill, events: Iterable[Logged], rank: in
     repeats = frozenset(shapes.stored_shape(catalog, fill.run).repeats)
     builder = Builder(fill.run, fill.version, rank, sidecar=True, ordered=repeats)
     builder.add(events)
+    filled = set(builder.logged())
+    builder.add(replace(one, value=None) for one in places)
     builder.names = catalog.resolve_names(builder.logged())
     found = {}
     for level, table in builder.tables().items():
         ids = columns.strings([fill.id]).take(columns.fixed(array("q", [0]) * table.num_rows, "int64"))
         found[level] = table.add_column(table.column_names.index("ts"), "_fill", ids)
-    return found
+    others = {stored for logged, stored in builder.names.items() if logged not in filled}
+    return {level: _without(table, others) for level, table in found.items()}
+
+
+def _without(table: pa.Table, names: set[str]) -> pa.Table:
+    return table.drop_columns([column for column in table.column_names if column in names])

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from logql.errors import CorruptFile
 from logql.model import Checkpoint, Fill, Level, MainLoop, Run, Shape, Version
+from logql.store import types
 
 Row = tuple[Any, ...]
 _T = TypeVar("_T")
@@ -190,6 +192,16 @@ def shape_to_json(shape: Shape) -> str:
 
 def shape_from_json(text: str) -> Shape:
     found = json.loads(text)
-    levels: dict[Level, Mapping[str, str]] = {tuple(level): names for level, names in found["levels"]}
+    levels: dict[Level, Mapping[str, str]] = {tuple(level): columns_of(names) for level, names in found["levels"]}
     repeats = {tuple(level): frozenset(names) for level, names in found["repeats"]}
-    return Shape(levels, found["loops"], repeats, found["ranks"])
+    return Shape(levels, columns_of(found["loops"]), repeats, found["ranks"])
+
+
+def columns_of(found: Mapping[str, str]) -> Mapping[str, str]:
+    """Columns with their types, as a catalog or a file has them; CorruptFile for what is no type."""
+    for name, type_ in found.items():
+        if not types.is_known(type_):
+            raise CorruptFile(
+                f"the column {name!r} has a type that cannot be: {type_!r}", hint="logql doctor --rebuild"
+            )
+    return found

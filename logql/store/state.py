@@ -104,7 +104,7 @@ class State:
         id_, path, kind, level, count, size, columns, checksum, *bounds = row
         first_version, last_version, first_epoch, last_epoch = bounds
         if columns not in self._schemas:
-            self._schemas[columns] = self.texts.decode(self.texts.text(columns))
+            self._schemas[columns] = rows.columns_of(self.texts.decode(self.texts.text(columns)))
         piece = Piece(
             level,
             layout.inside(self.store, path),

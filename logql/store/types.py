@@ -43,6 +43,21 @@ _ARROW_NAMES = {
 }
 
 
+@lru_cache(maxsize=10_000)
+def is_known(text: str) -> bool:
+    """Whether `text` is one of these names and nothing else: it becomes part of SQL."""
+    if text.endswith("[]"):
+        return is_known(text[:-2])
+    if not text.startswith("STRUCT("):
+        return text == "TIMESTAMP" or text in _ARROW_NAMES.values()
+    try:
+        found = _fields(text)
+    except IndexError:
+        return False
+    own = ", ".join(f"{_quote(name)} {type_}" for name, type_ in found.items())
+    return text == f"STRUCT({own})" and all(map(is_known, found.values()))
+
+
 def unify(types: Iterable[str]) -> str:
     """One type for a column that has `types` in different files.
 

@@ -171,13 +171,14 @@ def read_batches(path: str, start: int = 0) -> Iterator[tuple[Batch, int]]:
 
 def list_chunks(store: str, run: str | None = None) -> list[Chunk]:
     """The chunks of a store (of one run), ordered by run, rank, writer and number, what was carried first."""
-    directory = os.path.join(store, "wal")
     found = []
-    for name in os.listdir(directory):
-        match = _FILE.match(name)
-        if match and run in (None, match["run"]):
-            numbers = int(match["rank"]), match["writer"] or "", int(match["chunk"]), not match["carried"]
-            found.append(Chunk(os.path.join(directory, name), match["run"], *numbers))
+    with os.scandir(os.path.join(store, "wal")) as entries:
+        for entry in entries:
+            match = _FILE.match(entry.name)
+            # a link could lead anywhere, and a pipe would be waited for
+            if match and run in (None, match["run"]) and entry.is_file(follow_symlinks=False):
+                numbers = int(match["rank"]), match["writer"] or "", int(match["chunk"]), not match["carried"]
+                found.append(Chunk(entry.path, match["run"], *numbers))
     return sorted(found, key=lambda chunk: chunk[1:])
 
 
