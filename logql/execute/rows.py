@@ -43,6 +43,9 @@ class _Former:
         self.ref = ref
         self.wanted = wanted
         self.source = source
+        self.asked: dict[str, list[str]] = {}
+        for name in ref.names:
+            self.asked.setdefault(explicit(name)[0], []).append(name)
         self.out: dict[str, list[object]] = {"run": []}
         for column in ref.columns:
             self.out[column] = []
@@ -112,9 +115,7 @@ class _Former:
         return sorted(n for n in bare if row[n] is not None or n in nulls or row.get(f"{n}$text") is not None)
 
     def _take_value(self, context: Context, row: Mapping[str, Any], name: str, at: Position, hindsight: bool) -> None:
-        for wanted in self.ref.names:
-            if explicit(wanted)[0] != name:
-                continue
+        for wanted in self.asked.get(name, ()):
             other = row.get(f"{name}$text")
             origin = "hindsight" if hindsight else "other_type" if other is not None else "recorded"
             context.values.append(Value(at, wanted, row[name], origin, row.get("_fill")))
