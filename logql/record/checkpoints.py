@@ -64,10 +64,14 @@ class Checkpointer:
             self.refuse(main, reason)
             return
         import logql.state.save  # noqa: F401  (loading it is no part of what a checkpoint costs)
+        from logql.state.errors import Overlong
         from logql.state.prologue import Prologue
 
         began = work_time()
-        main.prologue = Prologue(self._collect(main))
+        try:
+            main.prologue = Prologue(self._collect(main), limit_s=self._longest_look())
+        except Overlong as exc:
+            self.refuse(main, str(exc))
         walked = work_time() - began
         self._spent += walked
         self._cost = max(self._cost, _WALKS * walked)
@@ -131,10 +135,18 @@ class Checkpointer:
     def _is_due(self, main: Main) -> bool:
         if self._every is not None:
             return main.iterations % self._every == 0
-        iteration = self._training_time(main) / main.iterations
-        if self._writer.pending or self._stall > max(_LONGEST_STALL_S, iteration):
+        if self._writer.pending or self._stall > self._longest_stall(main):
             return False
         return self._cost <= self._earned(main)
+
+    def _longest_look(self) -> float | None:
+        """Seconds for which the state may be looked at when a loop begins: more in a program that took long to load."""
+        if self._every is not None:
+            return None
+        return max(_LONGEST_STALL_S, self._overhead * time.process_time())
+
+    def _longest_stall(self, main: Main) -> float:
+        return max(_LONGEST_STALL_S, self._training_time(main) / main.iterations)
 
     def _earned(self, main: Main) -> float:
         """Seconds that checkpoints may still take."""
@@ -158,7 +170,8 @@ class Checkpointer:
 
         began, work_began = time.perf_counter(), work_time()
         roots = self._collect(main, **({"item": item[0]} if item else {}))
-        saved = save(roots, main.prologue, exhausted=exhausted)
+        limit = None if self._every else self._longest_stall(main)
+        saved = save(roots, main.prologue, exhausted=exhausted, limit_s=limit)
         del roots
         place = self._describe(main, index, self._flusher.next_seq())
         self._stall = time.perf_counter() - began

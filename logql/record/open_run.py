@@ -26,6 +26,9 @@ from logql.store.catalog import Catalog
 from logql.store.connection import create
 from logql.store.wal import Writer
 
+#: How long a training waits for another process that holds the catalog, before it goes on without (seconds).
+_PATIENCE_S = 5.0
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -167,12 +170,12 @@ def open_run(wanted: Wanted) -> OpenRun:
 def _open_catalog(store: str) -> Catalog:
     """Open the catalog, made if absent; where another process is just making it, wait until it has."""
     try:
-        return Catalog.open(store, create=True)
+        return Catalog.open(store, create=True, patience_s=_PATIENCE_S)
     except StoreError as exc:
         if "no such table" not in str(exc):
             raise
     create(store)
-    return Catalog.open(store)
+    return Catalog.open(store, patience_s=_PATIENCE_S)
 
 
 def _describe_run(wanted: Wanted, version: Version, ranks: identity.Ranks) -> Run:

@@ -29,9 +29,10 @@ class Prologue:
     pass it to every `restore` in that loop: it finds the live objects although the program has moved on.
     """
 
-    def __init__(self, roots: Roots, *, keep: bool = False) -> None:
+    def __init__(self, roots: Roots, *, keep: bool = False, limit_s: float | None = None) -> None:
+        """Raises Overlong where looking at it all takes more than `limit_s` of CPU time."""
         edges: dict[int, Edges] | None = {} if keep else None
-        walker = Walker(roots.selection, edges=edges)
+        walker = Walker(roots.selection, edges=edges, limit_s=limit_s)
         for root in roots.roots:
             if root.role != "item":
                 walker.root(root.name, root.value, strict=False)

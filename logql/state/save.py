@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from logql.state.codec import dump, hash_buffers
-from logql.state.errors import Refusal
+from logql.state.errors import Overlong, Refusal
 from logql.state.graph import Graph, SavedRoot
 from logql.state.prologue import Prologue
 from logql.state.walk import Walker
@@ -61,31 +61,42 @@ class Saved:
         hash_buffers(self.graph)
 
 
-def save(roots: Roots, prologue: Prologue | None, *, exhausted: bool | None = None) -> Saved | Refused:
+def save(
+    roots: Roots, prologue: Prologue | None, *, exhausted: bool | None = None, limit_s: float | None = None
+) -> Saved | Refused:
     """Copy the state that `roots` reach, on the calling thread; raises nothing.
 
     `prologue` is that of the loop; None where the loop is about to begin. `exhausted` notes, for the state at a loop's
     exit, whether the iterable was at its end (else the loop was left, and there is a state only for `break`).
+    What takes more than `limit_s` of CPU time to look at is refused, too.
     """
     if roots.reason is not None:
         return Refused(roots.reason, "")
     if exhausted is False and not roots.broken:
         return Refused("the loop was left by `return` or an exception, so the code behind it did not run", "")
     try:
-        return _save(roots, prologue or Prologue(roots), exhausted)
+        return _save(roots, prologue or Prologue(roots), exhausted, limit_s)
     except Refusal as refusal:
         return Refused(refusal.reason, refusal.path)
+    except Overlong as overlong:
+        return Refused(str(overlong), "")
     except (Exception, RecursionError) as error:
         return Refused(f"{type(error).__name__}: {error}", "")
 
 
-def _save(roots: Roots, prologue: Prologue, exhausted: bool | None) -> Saved:
+def _save(roots: Roots, prologue: Prologue, exhausted: bool | None, limit_s: float | None) -> Saved:
     if roots.progress is not None and prologue.progress is not None:
         changed = roots.progress.changed(prologue.progress)
         if changed is not None:
             raise Refusal(changed)
     prologue.copies.begin()
-    walker = Walker(roots.selection, copies=prologue.copies.copy, anchored=prologue.anchor, facts=prologue.facts)
+    walker = Walker(
+        roots.selection,
+        copies=prologue.copies.copy,
+        anchored=prologue.anchor,
+        facts=prologue.facts,
+        limit_s=limit_s,
+    )
     saved: list[SavedRoot] = []
     left: list[tuple[str, str]] = []
     for root in roots.roots:

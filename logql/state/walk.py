@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from logql.state.errors import Refusal
+from logql.state.errors import Overlong, Refusal
 from logql.state.graph import Atom, Buffer, Node, Ref, join_path
 from logql.state.readings import Reading
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 #: Exact types whose values are their own saved form.
 LEAVES = frozenset({type(None), bool, int, float, Reading, complex, str, bytes, type(...), type(NotImplemented)})
+
+#: The clock is read at every so many-th object (a mask).
+_LOOK_AT_CLOCK = 1023
 
 #: (kind to use, key that identifies the object where id() does not)
 Selector = Callable[[object], "Kind"]
@@ -37,7 +41,10 @@ class Walker:
         anchored: Callable[[object, object], int | None] | None = None,
         edges: dict[int, Edges] | None = None,
         facts: dict[object, Any] | None = None,
+        limit_s: float | None = None,
     ) -> None:
+        self._limit = limit_s
+        self._deadline = None if limit_s is None else time.thread_time() + limit_s
         self.nodes: list[Node] = []
         self.objects: list[object] = []
         self.keys: list[object] = []
@@ -130,6 +137,8 @@ class Walker:
 
     def _add(self, kind: Kind, key: object, step: str, value: object) -> int:
         number = len(self.nodes)
+        if not number & _LOOK_AT_CLOCK and self._deadline is not None and time.thread_time() > self._deadline:
+            raise Overlong(self._limit or 0.0)
         anchor = self._anchored(key, value) if self._anchored is not None else None
         self.nodes.append(Node(kind.name, self._current, step, anchor=anchor))
         self.objects.append(value)
@@ -145,6 +154,8 @@ class Walker:
             value = self.objects[number]
             try:
                 self.nodes[number].payload = self._select(value).capture(value, self)
+            except Overlong:
+                raise
             except Refusal as refusal:
                 if self._copies is None:
                     continue

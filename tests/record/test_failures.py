@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from logql.store import snapshot
+from logql.store.seal import recover
 from tests.record.running import read_run, read_runs, read_values, record, run_python, write_script
 
 TRAINING = """
@@ -62,6 +64,39 @@ def test_the_catalog_is_damaged(tmp_path: Path) -> None:
     stderr = train(tmp_path)
     assert stderr.count("logql:") == 1
     assert "catalog.sqlite" in stderr
+
+
+@pytest.mark.slow
+def test_another_process_holds_the_catalog(tmp_path: Path) -> None:
+    train(tmp_path)
+    holder = sqlite3.connect(tmp_path / ".logql" / "catalog.sqlite", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    stderr = train(tmp_path)
+    holder.close()
+    assert stderr.count("logql:") == 1
+    assert "this run is not recorded" in stderr
+    assert "database is locked" in stderr
+
+
+def test_a_clock_that_goes_backwards(tmp_path: Path) -> None:
+    before = "import time; real = time.time; start = real(); time.time = lambda: 2 * start - real()"
+    assert train(tmp_path, before=before) == ""
+    assert len(read_values(tmp_path / ".logql", "weight")) == 250
+    recover(str(tmp_path / ".logql"))
+    assert read_run(tmp_path / ".logql").status == "finished"
+
+
+def test_objects_whose_pickling_raises_or_never_ends(tmp_path: Path) -> None:
+    """Neither is asked to pickle itself: what Python classes hold is looked at directly."""
+    before = """import time
+    class Raises:
+        def __reduce_ex__(self, protocol): raise RuntimeError("no")
+    class Slow:
+        def __getstate__(self): time.sleep(600)
+        def __deepcopy__(self, memo): time.sleep(600)
+    held = [Raises(), Slow()]
+    """
+    assert train(tmp_path, before=before, env={"LOGQL_CHECKPOINT_EVERY": "1"}) == ""
 
 
 def test_git_is_broken(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from logql.errors import StateError
 from logql.state.digest import compare
+from logql.state.errors import Overlong
 from logql.state.prologue import Prologue
 from logql.state.restore import load, restore
 from logql.state.roots import Roots, collect
@@ -118,6 +119,15 @@ def test_refusals_name_the_object() -> None:
     holder = Holder()
     result = save(here(net=holder), None)
     assert result == Refused("an object of type threading._MainThread cannot be saved", "checkpointing.net.parts.a[1]")
+
+
+def test_a_state_of_too_many_objects_is_refused_in_time() -> None:
+    roots = here(data=[{"text": str(number)} for number in range(2000)])
+    with pytest.raises(Overlong, match="too many objects to look at within 0 s"):
+        Prologue(roots, limit_s=0.0)
+    prologue = Prologue(roots, limit_s=60.0)
+    assert save(roots, prologue, limit_s=0.0) == Refused("the state has too many objects to look at within 0 s", "")
+    assert not isinstance(save(roots, prologue, limit_s=60.0), Refused)
 
 
 def test_a_new_function_at_an_old_address_is_not_taken_for_the_old_one() -> None:
