@@ -208,11 +208,14 @@ def _add_sharing(commands: Any) -> None:
 
 
 def _add_upkeep(commands: Any) -> None:
-    _command(commands, "compact", _handler("upkeep", "compact"), "merge the store's small files", "logql compact")
+    parser = _command(
+        commands, "compact", _handler("upkeep", "compact"), "merge the store's small files", "logql compact"
+    )
+    _add_dry_run(parser)
     parser = _command(
         commands, "gc", _handler("upkeep", "gc"), "remove what nothing needs any more", "logql gc --dry-run"
     )
-    parser.add_argument("--dry-run", action="store_true", help="only tell what would go")
+    _add_dry_run(parser)
     parser = _command(commands, "du", _handler("upkeep", "du"), "tell what takes how much space", "logql du")
     _add_format(parser)
     parser = _command(
@@ -220,9 +223,15 @@ def _add_upkeep(commands: Any) -> None:
     )
     parser.add_argument("--rebuild", action="store_true", help="make the catalog anew from the recorded files")
     parser.add_argument("--repair", action="store_true", help="mend what can be mended")
+    _add_dry_run(parser)
     parser = _command(commands, "rm", _handler("upkeep", "rm"), "delete runs", "logql rm 01JC8Y3Q0V --yes")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's id, or a version's, or its first characters")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    _add_dry_run(parser)
+
+
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
 
 
 def _add_completion(commands: Any) -> None:

@@ -16,9 +16,10 @@ def compact(arguments: argparse.Namespace) -> int:
     """Merge small files, and tell what was merged."""
     from logql.store.compact import compact as merge
 
-    merged = merge(find_store(arguments))
+    merged = merge(find_store(arguments), dry_run=arguments.dry_run)
+    verb = "would become" if arguments.dry_run else "became"
     for one in merged:
-        print(f"{one.kind} {one.level}: {one.files} files became one of {size_text(one.bytes)}")
+        print(f"{one.kind} {one.level}: {one.files} files {verb} one of {size_text(one.bytes)}")
     if not merged:
         print("nothing to merge")
     return 0
@@ -55,13 +56,25 @@ def du(arguments: argparse.Namespace) -> int:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Check the store, or make its catalog anew; 1 where something is wrong."""
+    """Check the store, mend it, or make its catalog anew; 1 where something is (or was) wrong."""
     from logql.store import doctor as checks
 
     store = find_store(arguments, must_open=False)
     if arguments.rebuild:
-        return _tell(checks.rebuild(store))
-    return _tell(checks.examine(store, repair=arguments.repair))
+        return _rebuild(store, arguments.dry_run)
+    return _tell(checks.examine(store, repair=arguments.repair and not arguments.dry_run))
+
+
+def _rebuild(store: str, dry_run: bool) -> int:
+    from logql.store.rebuild import rebuild
+
+    done = rebuild(store, dry_run=dry_run)
+    for line in done.unreadable:
+        print(line)
+    verb = "would be made" if dry_run else "was made"
+    print(f"the catalog {verb} anew: {done.runs} runs and {done.fills} fills from {done.files} files, and {done.kept} "
+          "views, pins and settings of the old catalog")  # fmt: skip
+    return 1 if done.unreadable else 0
 
 
 def rm(arguments: argparse.Namespace) -> int:
@@ -70,6 +83,11 @@ def rm(arguments: argparse.Namespace) -> int:
 
     store = find_store(arguments)
     runs = sorted({run for text in arguments.runs for run in find_runs(store, text)})
+    if arguments.dry_run:
+        done = remove_runs(store, runs, dry_run=True)
+        print(f"would delete {len(done.runs)} runs: {', '.join(done.runs)}")
+        print(f"{done.files} files would go, {done.rewritten} would be written anew")
+        return 0
     if not arguments.yes and not _confirm(runs):
         print("nothing deleted", file=sys.stderr)
         return 1

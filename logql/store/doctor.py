@@ -33,13 +33,6 @@ def examine(store: str, *, repair: bool = False) -> list[Finding]:
     return mend(store) if repair else check(store)
 
 
-def rebuild(store: str) -> list[str]:
-    """Make the catalog anew from the files; tells which of them cannot be used."""
-    from logql.store import rebuild as rebuilding
-
-    return rebuilding.rebuild(store).unreadable
-
-
 def check(store: str) -> list[Finding]:
     """Everything that is wrong with `store`; reads all of it. Raises CorruptFile where the catalog is damaged."""
     with Catalog.open(os.path.abspath(store), read_only=True) as catalog:
