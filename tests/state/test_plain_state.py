@@ -419,6 +419,27 @@ def test_file_open_for_appending(tmp_path: Path) -> None:
     assert_exact(recorded, "0:2", "0:0", "0:3")
 
 
+@pytest.mark.parametrize("how", ['"a"', '"wb"', '"rb", buffering=0', '"r+b"'])
+def test_a_file_that_was_closed_in_the_loop_is_closed(tmp_path: Path, how: str) -> None:
+    """What `with path.open("a") as file:` leaves behind in its function."""
+    recorded = record(
+        tmp_path,
+        f"""
+        import pathlib, rig
+        def train(path):
+            path.touch()
+            for i in rig.loop("i", range(4)):
+                if i > 0:
+                    rig.log("file", (type(file).__name__, file.closed))
+                with path.open({how}) as file:
+                    file.tell()
+            return file.closed
+        rig.log("closed", train(pathlib.Path("log.txt")))
+        """,
+    )
+    assert_exact(recorded, "0:2", "0:3")
+
+
 def test_leaving_a_loop_other_than_by_break_leaves_no_state_behind_it(tmp_path: Path) -> None:
     recorded = record(
         tmp_path,

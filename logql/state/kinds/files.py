@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from logql.errors import StateError
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
     from logql.state.walk import Walker
 
 FILE_TYPES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedReader, io.BufferedRandom, io.FileIO)
+#: How a file of a type is made that is closed at once: nothing but its type is left of it.
+_CLOSED: dict[type, Callable[[], io.IOBase]] = {
+    io.TextIOWrapper: partial(open, os.devnull, encoding="utf-8"),
+    io.BufferedWriter: partial(open, os.devnull, "wb"),
+    io.BufferedReader: partial(open, os.devnull, "rb"),
+    io.BufferedRandom: partial(open, os.devnull, "r+b"),
+    io.FileIO: partial(open, os.devnull, "rb", buffering=0),
+}
 
 
 class FileKind(Kind):
@@ -27,7 +37,8 @@ class FileKind(Kind):
 
     def capture(self, value: Any, walker: Walker) -> Payload:
         if value.closed:
-            need_anchor(value, walker, "a closed file")
+            if type(value) not in _CLOSED:
+                need_anchor(value, walker, "a closed file")
             return {"type": walker.ref(".__class__", type(value)), "closed": True}
         path, mode = value.name, getattr(value, "mode", "r")
         if not isinstance(path, str) or not value.seekable():
@@ -63,7 +74,9 @@ class FileKind(Kind):
 
     def create(self, node: Node, builder: Builder) -> object:
         payload = node.payload
-        if payload["closed"] or "a" not in payload["mode"]:
+        if payload["closed"]:
+            return _CLOSED[builder.value(payload["type"])]()
+        if "a" not in payload["mode"]:
             raise StateError(f"a file cannot be opened anew: {builder.path(node)}")
         return open(payload["path"], payload["mode"], encoding=payload["encoding"])
 
