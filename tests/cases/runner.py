@@ -8,6 +8,8 @@ statement ok       the statement below succeeds
 statement error    it fails, with a message that has every line below `----`
 query [sort]       its rows are those below `----`, values separated by two spaces or more; `sort`: in any order
 notice             the query above also gave this notice (a part of it)
+
+In statements, {project} is the project's directory.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ def test_file(path: Path, tmp_path: Path) -> None:
                 continue
             connection = connection or dbapi.connect(store)
             try:
-                last = run_case(case, connection, last)
+                here = replace(case, text=case.text.replace("{project}", str(tmp_path)))
+                last = run_case(here, connection, last)
             except Exception as error:
                 raise AssertionError(f"{path.name}:{case.line}: {case.text}\n{error}") from error
     finally:
