@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Receiver = Callable[[str, float, bool], object]
 
 #: Read by the interpreter, never data.
-CODE = (".py", ".pyc", ".pth", ".so")
+CODE = (".py", ".pyc", ".so")
 _MOST_NOTED = 10_000
 _NO_READING = os.O_WRONLY | os.O_TRUNC
 

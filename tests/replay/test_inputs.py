@@ -16,8 +16,8 @@ import os, pickle, random
 import logql
 
 first, w, best = 0, [0.0, 0.0], -1e9
-if os.path.exists("out/state.pkl"):
-    with open("out/state.pkl", "rb") as file:
+if os.path.exists("out/state.pth"):
+    with open("out/state.pth", "rb") as file:
         first, w, best = pickle.load(file)
 os.makedirs("out", exist_ok=True)
 random.seed(first)
@@ -29,7 +29,7 @@ for epoch in logql.loop("epoch", range(first, first + 3)):
         best = sum(w)
         with open("out/best.pkl", "wb") as file:
             pickle.dump(w, file)
-    with open("out/state.pkl", "wb") as file:
+    with open("out/state.pth", "wb") as file:
         pickle.dump((epoch + 1, w, best), file)
 with open("out/best.pkl", "rb") as file:
     w = pickle.load(file)
@@ -111,7 +111,7 @@ def test_a_file_that_could_not_be_kept_ends_the_replay_with_its_reason(project: 
         catalog.update_run(run.id, environment={**run.environment, "inputs": inputs})
     (result,) = project.replay(project.job(SQUARE, ["square"], (1,), run=1))
     assert result.state == "failed"
-    assert result.error == "out/state.pkl, which the run read, was not kept and has changed: larger than 256 MB"
+    assert result.error == "out/state.pth, which the run read, was not kept and has changed: larger than 256 MB"
 
 
 def test_what_was_prepared_before_training_stays_where_it_is(project: Project) -> None:
