@@ -76,7 +76,7 @@ class ReplayFiller:
                 if result.state == "elsewhere":
                     elsewhere += 1
                 else:
-                    write_fill(self._store, fill, result.events if result.state == "done" else ())
+                    write_fill(self._store, fill, result.events if result.state == "done" else (), places=result.places)
                     done.append(fill)
                 notes.update(dict.fromkeys(result.notes))
         return Filled(tuple(done), tuple(notes), elsewhere)

@@ -31,7 +31,10 @@ class Value:
 
 @dataclass
 class Context:
-    """One context of one rank: what it logged of the names that count there, and which iterations ran inside."""
+    """One context of one rank: what it logged of the names that count there, and which iterations ran inside.
+
+    `parted`: its record tells the order of its values.
+    """
 
     level: Level
     key: Key
@@ -39,6 +42,7 @@ class Context:
     entered: Position
     loops: tuple[object, ...] = ()
     ts: object = None
+    parted: bool = False
     values: list[Value] = field(default_factory=list)
     inner: list[tuple[Position, str, int]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -105,6 +107,7 @@ class _Former:
             contexts[row["rank"], level, key] = context
         if not hindsight and row["ts"] is not None:
             context.ts = row["ts"] if context.ts is None else max(context.ts, row["ts"])
+        context.parted = context.parted or (not hindsight and row["_part"] is not None)
         names = row["_order"] or self._logged(row)
         for place, name in enumerate(names):
             self._take_value(context, row, name, (at[0], at[1], place), hindsight)
@@ -131,6 +134,7 @@ class _Former:
         fills = {name: self._fills(name, run, found) for name, found in cells.items()}
         for context in contexts:
             here = counting.get(context.level, set())
+            _place_recorded(context)
             context.values = [
                 value for value in context.values if value.name in here and _valid(value, context, fills[value.name])
             ]
@@ -249,6 +253,21 @@ def _enter_times(contexts: Iterable[Context]) -> None:
         if outer is not None:
             outer.inner.append((context.entered, context.level[-1], context.key[-1][0]))
             outer.entered = min(outer.entered, context.entered)
+
+
+def _place_recorded(context: Context) -> None:
+    """Put recorded values where replays saw them among values that came more than once; the record does not tell.
+
+    What no replay came to was logged behind all that they logged.
+    """
+    replayed = [value for value in context.values if value.fill is not None]
+    if context.parted or len(replayed) == len({value.name for value in replayed}):
+        return
+    places = {value.name: value.at for value in replayed}
+    context.values = [
+        value if value.fill is not None else replace(value, at=places.get(value.name, (math.inf, 0, value.at[2])))
+        for value in context.values
+    ]
 
 
 def _place(context: Context) -> tuple[str | None, int, int | None]:

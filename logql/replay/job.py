@@ -41,6 +41,8 @@ class Job:
 class Result:
     """What became of a segment. `covered` holds the iterations executed as far as wanted.
 
+    `places` are the values of the record that were logged again in contexts where a wanted name came more than once:
+    their rows depend on the order.
     `log` is relative to the store. `notes` are for people: why a replay diverged, in which way it was isolated, what
     differs from the recorded machine.
     """
@@ -48,6 +50,7 @@ class Result:
     segment: Segment
     state: ResultState
     events: tuple[Logged, ...] = ()
+    places: tuple[Logged, ...] = ()
     executed: int = 0
     compared: int = 0
     fidelity: Fidelity | None = None

@@ -70,6 +70,7 @@ class Judge:
             segment=job.segment,
             state=state,  # type: ignore[arg-type]
             events=tuple(events),
+            places=_places(events, report.relogged),
             executed=len(set(report.executed)),
             compared=tally.compared,
             fidelity=tally.verdict() if error is None or wanted else None,
@@ -138,6 +139,12 @@ def _read(outcome: Outcome) -> _Report:
         elif kind == "done":
             report.done, report.cpu_s, report.changed = True, frame["cpu_s"], frame["changed"]
     return report
+
+
+def _places(events: Sequence[Logged], relogged: Sequence[Logged]) -> tuple[Logged, ...]:
+    """The values logged again in contexts where a wanted name came more than once."""
+    often = {path for (path, _), count in Counter((one.path, one.name) for one in events).items() if count > 1}
+    return tuple(one for one in relogged if one.path in often)
 
 
 def _compare_values(tally: Tally, recorded: Values, report: _Report, names: dict[str, str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from logql.errors import StoreError
@@ -52,7 +51,7 @@ def fill_tables(
     builder = Builder(fill.run, fill.version, rank, sidecar=True, ordered=repeats)
     builder.add(events)
     filled = set(builder.logged())
-    builder.add(replace(one, value=None) for one in places)
+    builder.add(one._replace(value=None) for one in places)
     builder.names = catalog.resolve_names(builder.logged())
     found = {}
     for level, table in builder.tables().items():
