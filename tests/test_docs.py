@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +126,29 @@ def test_readme_shows_what_its_query_answers(sample_project: Callable[[str], tup
     assert shown[0] == [column[0] for column in cursor.description]
     found = [[row[0], str(row[2]), "NULL" if row[5] is None else row[5]] for row in rows]
     assert [[line[0], line[2], line[5]] for line in shown[2:]] == found
+
+
+def test_readme_ways_in(sample_project: Callable[[str], tuple[Sample, Path]], tmp_path: Path) -> None:
+    """Every way in that the README names, as a newcomer tries it; the server has tests of its own."""
+    for package in ("altair", "pandas", "sqlalchemy"):
+        pytest.importorskip(package)
+    project = tmp_path / "project"
+    shutil.copytree(sample_project("digits")[1], project, symlinks=True)
+    section = read("README.md").split("\n## Ways in\n")[1].split("\n## ")[0]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for kind, block in re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL):
+        # An installed logql has its dialect found by entry point; these tests run without being installed, too.
+        python = [["-c", f"import tests.sqlalchemy_suite.register\n{block}"]]
+        shell = [["-m", *shlex.split(line, comments=True)] for line in block.splitlines()]
+        for command in python if kind == "python" else shell:
+            if "serve" in command:
+                continue
+            done = subprocess.run(
+                [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, (command, done.stderr)
+    assert "<html" in (project / "curves.html").read_text(encoding="utf-8").lower()
+    assert (project / "published" / "logs" / "part-0.parquet").exists()
 
 
 def _code(page: Path) -> list[str]:
