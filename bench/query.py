@@ -3,7 +3,8 @@
     python bench/query.py [--runs 10 1000 10000] [--epochs 20] [--steps 5] [--times 21]
 
 Each line is a ratio of medians, taken in turns on warm connections with results as Arrow; the bound is 1.2 times plus
-10 ms. The first query of a connection is told apart. The histories are those of `bench/store.py`. Nothing is asserted.
+10 ms. The first query of a connection is told apart. The histories are those of
+`bench/histories.py`. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import duckdb
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from bench.store import make_store, run_id
+from bench.histories import make_store, run_id
 from logql import dbapi
 
 #: Title, what logql is asked, and the same by hand; {run}, {epoch} and {epoch.step} are the files of a level.

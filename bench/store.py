@@ -1,9 +1,12 @@
 """The store at scale: files, bytes per value, opening, and queries beside hand-written SQL over one file per level.
 
-    python bench/store.py [--runs 100 1000 10000] [--epochs 100] [--steps 10] [--live 8]
+    python bench/store.py [--runs 100 1000 10000] [--epochs 100] [--steps 10] [--live 8] [--ended 100]
+                          [--peers-python PATH]
 
-Every number is a ratio to plain DuckDB over the same rows, taken in turns (medians). The histories are synthetic: runs
-of thirty versions, a metric per step, two per epoch, one per run. Nothing is asserted.
+Queries are asked in turns (medians of `--times`); the bound is 1.2 times the SQL by hand plus 10 ms. Opening and
+planning is what a process that knows nothing of the store does before its first query runs. The last part asks again
+while `--live` runs are going on and `--ended` have just ended. With an interpreter that has MLflow and FlorDB the same
+is asked of these, at the smallest number of runs. 10,000 runs of 100 epochs of 100 steps are 100 million rows.
 """
 
 from __future__ import annotations
@@ -12,201 +15,63 @@ import argparse
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from array import array
+from collections.abc import Callable
+from dataclasses import replace
 
 import duckdb
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from logql.model import Run, Shape, Version
-from logql.store import layout, parquet, publish, records, rows, snapshot
+from bench.histories import a_run, make_store, run_id, version_id
+from bench.query import compare, milliseconds, written_out
+from logql import dbapi
+from logql.model import RunStatus
+from logql.store import liveness, snapshot, wal
 from logql.store.catalog import Catalog
+from logql.store.liveness import Lock
 
-VERSIONS = 30
-PER_FILE = 2_000_000
-SHAPE = Shape(
-    {
-        (): {"best": "DOUBLE"},
-        ("epoch",): {"acc": "DOUBLE", "val_loss": "DOUBLE"},
-        ("epoch", "step"): {"loss": "DOUBLE"},
-    },
-    {"epoch": "BIGINT", "step": "BIGINT"},
-    {},
+#: Title, what logql is asked, and the same by hand; {run}, {epoch} and {epoch.step} are the files of a level.
+QUERIES = (
+    (
+        "last value per run",
+        "SELECT run, arg_max(val_loss, epoch) AS last FROM logs GROUP BY run",
+        "SELECT run, arg_max(val_loss, epoch) AS last FROM {epoch} GROUP BY run",
+    ),
+    (
+        "curve of one run",
+        "SELECT epoch, acc FROM logs WHERE run = '{RUN}' ORDER BY epoch",
+        "SELECT epoch, acc FROM {epoch} WHERE run = '{RUN}' ORDER BY epoch",
+    ),
+    ("one metric, all runs", "SELECT run, epoch, acc FROM logs", "SELECT run, epoch, acc FROM {epoch}"),
+    (
+        "average by version",
+        "SELECT version, avg(acc) FROM logs GROUP BY version",
+        "SELECT version, avg(acc) FROM {epoch} GROUP BY version",
+    ),
+    (
+        "filter and top 10",
+        "SELECT run, epoch, step, loss FROM logs WHERE epoch = 42 ORDER BY loss, run, step LIMIT 10",
+        "SELECT run, epoch, step, loss FROM {epoch.step} WHERE epoch = 42 ORDER BY loss, run, step LIMIT 10",
+    ),
+    ("count steps", "SELECT count(*) FROM step", "SELECT count(*) FROM {epoch.step}"),
 )
-
-
-def run_id(number: int) -> str:
-    return f"01J{number:023d}"
-
-
-def version_id(ordinal: int) -> str:
-    return f"{ordinal:012x}"
-
-
-def make_runs(catalog: Catalog, count: int) -> None:
-    """Catalog rows of `count` runs, in one transaction."""
-    for ordinal in range(1, VERSIONS + 1):
-        catalog.add_version(Version(version_id(ordinal), version_id(ordinal).ljust(40, "0")))
-    packages = {f"package-{number}": "1.2.3" for number in range(150)}
-    first = catalog.add_run(a_run(0, count, packages))
-    with catalog.connection.write() as txn:
-        names = [row[1] for row in txn.execute("PRAGMA table_info(runs)") if row[1] != "key"]
-        template = dict(zip(names, txn.execute(f"SELECT {', '.join(names)} FROM runs").fetchone(), strict=True))
-        text = rows.shape_to_json(SHAPE)
-        txn.execute("INSERT INTO texts (text) VALUES (?)", (text,))
-        (shape,) = txn.execute("SELECT id FROM texts WHERE text = ?", (text,)).fetchone()
-        for number in range(count):
-            own = {
-                **template,
-                **{k: v for k, v in rows.run_row(a_run(number, count, {})).items() if k != "environment"},
-            }
-            own.update(shape=shape, unsealed=0)
-            txn.upsert("runs", {k: v for k, v in own.items() if k != "rev"}, ("id",))
-            loop = {"run": run_id(number), "loop": "epoch", "entry": 0, "file": "train.py", "line": 10, "function": "f",
-                    "iterations": 100, "finished": 1, "seconds": 60.0, "setup_seconds": 1.0, "ordinal": 0}  # fmt: skip
-            txn.upsert("main_loops", loop, ("run", "loop", "entry"))
-            for index in range(0, 100, 10):
-                checkpoint = {"run": run_id(number), "rank": 0, "loop": "epoch", "entry": 0, "idx": index, "seq": index,
-                              "manifest": "a" * 40, "bytes": 10**6, "seconds": 0.1, "reason": None, "by_": "training",
-                              "taken_at": 1.0}  # fmt: skip
-                txn.upsert("checkpoints", checkpoint, ("run", "rank", "loop", "entry", "idx"))
-    assert first.key == 1
-
-
-def a_run(number: int, count: int, packages: dict[str, str]) -> Run:
-    return Run(
-        id=run_id(number), version=version_id(1 + number * VERSIONS // count), script="train.py", status="finished",
-        argv=("train.py", "--seed", str(number)), started_at=1e9 + number, ended_at=1e9 + number + 60,
-        project="/p", cwd="/p", args={"lr": 1 / (1 + number % 7), "seed": number}, environment={"packages": packages},
-    )  # fmt: skip
-
-
-def level_table(level: str, first: int, count: int, total: int, epochs: int, steps: int) -> pa.Table:
-    """Rows of runs first .. first + count - 1 at one level."""
-    per = {"run": 1, "epoch": epochs, "epoch.step": epochs * steps}[level]
-    number = np.repeat(np.arange(first, first + count), per)
-    place = np.tile(np.arange(per), count)
-    rng = np.random.default_rng(first)
-    text = pa.array([run_id(n) for n in range(first, first + count)])
-    versions = pa.array([version_id(1 + n * VERSIONS // total) for n in range(first, first + count)])
-    columns: dict[str, Any] = {
-        "version": versions.take(pa.array(number - first)),
-        "run": text.take(pa.array(number - first)),
-        "rank": pa.array(np.zeros(len(number), np.int32)),
-    }
-    for loop, index in _loops(level, place, steps):
-        columns |= {loop: index, f"{loop}_index": index, f"{loop}_entry": np.zeros(len(number), np.int32)}
-    columns["ts"] = pa.array((1_000_000_000 + number) * 10**6 + place, pa.timestamp("us"))
-    columns |= {"_seq": place, "_sub": np.zeros(len(number), np.int32)}
-    lists = pa.nulls(len(number), pa.list_(pa.string()))
-    columns |= {"_part": pa.nulls(len(number), pa.int32()), "_order": lists, "_null": lists}
-    names = {"run": ["best"], "epoch": ["acc", "val_loss"], "epoch.step": ["loss"]}[level]
-    columns |= {name: np.round(rng.random(len(number)) * 1024) / 1024 for name in names}
-    return pa.table(columns)
-
-
-def _loops(level: str, place: Any, steps: int) -> Iterator[tuple[str, Any]]:
-    if level == "epoch":
-        yield "epoch", place
-    elif level == "epoch.step":
-        yield "epoch", place // steps
-        yield "step", place % steps
-
-
-def make_store(store: str, plain: str, runs: int, epochs: int, steps: int) -> int:
-    """A compacted store, and the same rows as one file per level in `plain`; gives the number of values."""
-    values = 0
-    with Catalog.open(store, create=True) as catalog:
-        make_runs(catalog, runs)
-        for level, per in (("run", 1), ("epoch", epochs), ("epoch.step", epochs * steps)):
-            step = max(1, min(runs, PER_FILE // per))
-            writer = None
-            for first in range(0, runs, step):
-                count = min(step, runs - first)
-                table = level_table(level, first, count, runs, epochs, steps)
-                values += table.num_rows * (2 if level == "epoch" else 1)
-                writer = writer or pq.ParquetWriter(f"{plain}/{level}.parquet", table.schema, compression="zstd")
-                writer.write_table(table, row_group_size=120_000)
-                _publish(catalog, level, table, first, count, runs, 0 if level == "run" else epochs - 1)
-            assert writer is not None
-            writer.close()
-    return values
-
-
-def _publish(catalog: Catalog, level: str, table: pa.Table, first: int, count: int, runs: int, last: int) -> None:
-    versions = 1 + first * VERSIONS // runs, 1 + (first + count - 1) * VERSIONS // runs
-    path = parquet.file_path(layout.LOGS, level, versions, (0, last), f"c{first}")
-    if level == "run":
-        table = table.append_column(records.COLUMN, pa.nulls(table.num_rows, pa.string()))
-    size, checksum = parquet.write(catalog.store, path, table, {"level": level})
-    keys = tuple(range(first + 1, first + count + 1))
-    schema = parquet.schema_of(table)
-    written = parquet.Written(path, "log", level, table.num_rows, size, versions, (0, last), schema, checksum, keys)
-    publish.publish(catalog, publish.Change("bench", [written]))
-
-
-def median_ms(action: Callable[[], object], times: int) -> float:
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        action()
-        taken.append((time.perf_counter() - start) * 1000)
-    return statistics.median(taken)
-
-
-QUERIES = {
-    "last value per run": "SELECT run, arg_max(val_loss, epoch) FROM {epoch} GROUP BY run",
-    "curve of one run": "SELECT epoch, acc FROM {epoch} WHERE run = '{RUN}' ORDER BY epoch",
-    "one metric, all runs": "SELECT version, avg(acc) FROM {epoch} GROUP BY version",
-    "filter and top 10": "SELECT run, epoch, step, loss FROM {epoch.step} WHERE epoch = 42 ORDER BY loss LIMIT 10",
-    "count steps": "SELECT count(*) FROM {epoch.step}",
-}
-
-
-def bench_queries(store: str, plain: str, runs: int, times: int) -> None:
-    """The same SQL over the snapshot's pieces and over one file per level, in turns."""
-    found = snapshot.read_snapshot(store)
-    with duckdb.connect() as db:
-        for title, sql in QUERIES.items():
-            ours, theirs = (
-                _with_relations(sql, {level: _scan(paths) for level, paths in sources.items()}, run_id(runs // 2))
-                for sources in (
-                    {level: [str(piece.path) for piece in pieces] for level, pieces in found.levels.items()},
-                    {level: [f"{plain}/{level}.parquet"] for level in found.levels},
-                )
-            )
-            timings = [(median_ms(lambda: db.sql(ours).to_arrow_table(), 1),  # noqa: B023
-                        median_ms(lambda: db.sql(theirs).to_arrow_table(), 1)) for _ in range(times)]  # noqa: B023  # fmt: skip
-            own, other = (statistics.median(column) for column in zip(*timings, strict=True))
-            print(f"  {title:22} {own:8.1f} ms  plain {other:8.1f} ms  ratio {own / other:5.2f}")
-
-
-def _scan(paths: Sequence[str]) -> str:
-    listed = ", ".join(f"'{path}'" for path in paths)
-    return f"read_parquet([{listed}])"
-
-
-def _with_relations(sql: str, relations: dict[str, str], run: str) -> str:
-    for level, relation in relations.items():
-        sql = sql.replace("{" + level + "}", relation)
-    return sql.replace("{RUN}", run)
+ENDED_EPOCHS, LIVE_EPOCHS = 100, 2_000
 
 
 def bench_opening(store: str, times: int) -> None:
-    """Opening cold (this process knows nothing), after one change, and with no change."""
+    """Opening cold, planning the first query, after one change, and with no change."""
     kept: list[snapshot.Snapshot] = []
 
     def read() -> None:
         kept[:] = [snapshot.read_snapshot(store)]
 
     def cold() -> None:
+        kept.clear()
         snapshot.forget()
         read()
 
@@ -215,8 +80,93 @@ def bench_opening(store: str, times: int) -> None:
             catalog.update_run(run_id(0), name="x")
         read()
 
-    print(f"  open: cold {median_ms(cold, 5):.1f} ms, after a change {median_ms(changed, times):.2f} ms, "
-          f"unchanged {median_ms(read, times):.3f} ms ({len(kept[0].runs)} runs)")  # fmt: skip
+    print(f"  open: cold {_median(cold, times):.1f} ms, after a change {_median(changed, times):.2f} ms, "
+          f"unchanged {_median(read, times):.3f} ms ({len(kept[0].runs)} runs)")  # fmt: skip
+    kept.clear()
+    found = [_open_and_plan(store) for _ in range(times)]
+    print(f"  open and plan the first query: {statistics.median(found):.1f} ms")
+
+
+def _open_and_plan(store: str) -> float:
+    """From knowing nothing of the store to what DuckDB would run."""
+    snapshot.forget()
+    with dbapi.connect(store) as connection:
+        return milliseconds(lambda: connection.execute(f"EXPLAIN {QUERIES[3][1]}").fetchall())
+
+
+def _median(action: Callable[[], object], times: int) -> float:
+    return statistics.median(milliseconds(action) for _ in range(times))
+
+
+def bench_queries(store: str, plain: str, runs: int, times: int) -> None:
+    """Each query through logql and by hand."""
+    run = run_id(runs // 2)
+    with dbapi.connect(store) as connection, duckdb.connect() as db:
+        for title, asked, by_hand in QUERIES:
+            compare(connection, db, title, asked.replace("{RUN}", run), written_out(by_hand, plain, run), times)
+
+
+def add_streams(store: str, count: int, total: int, steps: int, *, live: bool) -> list[Lock]:
+    """Runs that are not sealed: of `steps` iterations each, under way or just ended. Gives the locks of the former."""
+    locks = []
+    with Catalog.open(store) as catalog:
+        for number in range(count):
+            run = replace(a_run(total + number, total + count, {}), version=version_id(1), key=0)
+            if live:
+                locks += [liveness.hold_run(store, run.id), liveness.hold_main(store, run.id)]
+            status: RunStatus = "running" if live else "finished"
+            catalog.add_run(replace(run, status=status, pid=os.getpid(), ended_at=None if live else time.time()))
+            _write_stream(store, run.id, steps)
+    return [lock for lock in locks if lock is not None]
+
+
+def _write_stream(store: str, run: str, steps: int) -> None:
+    writer = wal.Writer(store, run, 0)
+    for start in range(0, steps, 1000):
+        count = min(1000, steps - start)
+        contexts = array("q", [1 << wal.INDEX_BITS | start + at // 3 for at in range(3 * count)])
+        kinds = array("H", [wal.ENTER, wal.FIRST_NAME, wal.FIRST_NAME + 1] * count)
+        values = array("d", [at / 1024 for at in range(3 * count)])
+        times = array("d", [1.0e9 + start + at for at in range(3 * count)])
+        entries = [wal.Entry(1, "epoch", 0, 0)]
+        names = ["acc", "val_loss"]
+        writer.append(wal.Batch(3 * start, contexts, kinds, values, times, names, entries, items_are_indices=True))
+    writer.close()
+
+
+def bench_live(store: str, plain: str, runs: int, arguments: argparse.Namespace) -> None:
+    """The same while runs go on and others have just ended; by hand there is nothing of these."""
+    locks = add_streams(store, arguments.ended, runs, ENDED_EPOCHS, live=False)
+    locks += add_streams(store, arguments.live, runs + arguments.ended, LIVE_EPOCHS, live=True)
+    snapshot.forget()
+    start = time.perf_counter()
+    kept = snapshot.read_snapshot(store)
+    first = (time.perf_counter() - start) * 1000
+    print(f"  with {arguments.live} live runs of {LIVE_EPOCHS} epochs and {arguments.ended} that just ended: open "
+          f"{first:.1f} ms, again {milliseconds(lambda: snapshot.read_snapshot(store)):.1f} ms")  # fmt: skip
+    del kept
+    bench_queries(store, plain, runs, arguments.times)
+    for lock in locks:
+        lock.release()
+
+
+def bench_one(runs: int, arguments: argparse.Namespace) -> None:
+    """All of it at one number of runs."""
+    directory = tempfile.mkdtemp(prefix="logql-bench-")
+    try:
+        store = os.path.join(directory, ".logql")
+        values = make_store(store, directory, runs, arguments.epochs, arguments.steps)
+        found = [os.path.join(base, name) for base, _, names in os.walk(f"{store}/logs") for name in names]
+        own = sum(map(os.path.getsize, found))
+        plain = sum(os.path.getsize(f"{directory}/{level}.parquet") for level in ("run", "epoch", "epoch.step"))
+        print(f"{runs} runs, {values:,} values: {len(found)} files, {own / values:.1f} bytes per value "
+              f"(raw Parquet {plain / values:.1f})")  # fmt: skip
+        bench_opening(store, arguments.times)
+        bench_queries(store, directory, runs, arguments.times)
+        bench_live(store, directory, runs, arguments)
+    finally:
+        snapshot.forget()
+        shutil.rmtree(directory)
 
 
 def main() -> None:
@@ -225,23 +175,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--live", type=int, default=8)
+    parser.add_argument("--ended", type=int, default=100)
     parser.add_argument("--times", type=int, default=11)
+    parser.add_argument("--peers-python", metavar="PATH", help="an interpreter that has MLflow or FlorDB")
     arguments = parser.parse_args()
     for runs in arguments.runs:
-        directory = tempfile.mkdtemp(prefix="logql-bench-")
-        try:
-            store = os.path.join(directory, ".logql")
-            values = make_store(store, directory, runs, arguments.epochs, arguments.steps)
-            found = [os.path.join(base, name) for base, _, names in os.walk(f"{store}/logs") for name in names]
-            own = sum(map(os.path.getsize, found))
-            plain = sum(os.path.getsize(f"{directory}/{level}.parquet") for level in ("run", "epoch", "epoch.step"))
-            print(f"{runs} runs, {values:,} values: {len(found)} files, {own / values:.1f} bytes per value "
-                  f"(raw Parquet {plain / values:.1f})")  # fmt: skip
-            bench_opening(store, arguments.times)
-            bench_queries(store, directory, runs, arguments.times)
-        finally:
-            snapshot.forget()
-            shutil.rmtree(directory)
+        bench_one(runs, arguments)
+    if arguments.peers_python:
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "store_peers.py")
+        command = [arguments.peers_python, script, str(min(arguments.runs)), str(arguments.epochs)]
+        subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
