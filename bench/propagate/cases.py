@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.propagate.histories import History, Place, Version, draw_fork, histories
-from bench.propagate.oracle import commute, is_pure, is_standard, loads_of, stores_of
+from bench.propagate.oracle import commute, is_pure, is_standard
 
 STRATA = ("identical", "edited", "moved", "renamed", "split", "carried", "absent")
 #: What is asked for in turn: as they come, next to an edit, and by stratum.
@@ -284,9 +284,8 @@ def _carried(new: Version, old: Version, random_: random.Random, _: str) -> Iter
 
 def _made_for(name: str, reader: Place, version: Version) -> Place | None:
     """What binds a name that the statement alone reads, where that may come along with it."""
-    if len(stores_of(name, version.tree)) != 1 or reader.scope.startswith("__"):
-        return None
-    if len(loads_of(name, version.tree)) != len(loads_of(name, reader.node)):
+    own = [n for n in ast.walk(reader.node) if isinstance(n, ast.Name) and n.id == name]
+    if version.stores[name] != 1 or version.loads[name] != len(own):
         return None
     makers = [place for place in version.places if _makes(name, place.node)]
     if len(makers) != 1 or makers[0].node is reader.node:

@@ -62,8 +62,25 @@ class Version:
     def scope_names(self) -> frozenset[str]:
         return frozenset({""} | {f"{p.scope}.{p.node.name}" for p in self.places if isinstance(p.node, SCOPES)})
 
-    def of(self, node: ast.stmt) -> Place:
-        return next(place for place in self.places if place.node is node)
+    @cached_property
+    def loads(self) -> Counter[str]:
+        """How often each name is read."""
+        return Counter(n.id for n in ast.walk(self.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+
+    @cached_property
+    def stores(self) -> Counter[str]:
+        """How often each name is bound: by assignments, parameters, imports and definitions."""
+        return Counter(name for node in ast.walk(self.tree) for name in _bound(node))
+
+
+def _bound(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Name):
+        return [] if isinstance(node.ctx, ast.Load) else [node.id]
+    if isinstance(node, ast.arg):
+        return [node.arg]
+    if isinstance(node, ast.alias):
+        return [(node.asname or node.name).split(".")[0]]
+    return [node.name] if isinstance(node, SCOPES) else []
 
 
 class History:

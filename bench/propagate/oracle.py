@@ -140,21 +140,5 @@ def _pure_call(call: ast.Call) -> bool:
     return call.func.attr in _PURE_METHODS
 
 
-def loads_of(name: str, tree: ast.AST) -> list[ast.Name]:
-    return [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)]
-
-
-def stores_of(name: str, tree: ast.AST) -> list[ast.AST]:
-    """Everything that binds a name in a tree: assignments, parameters, imports and definitions."""
-    return [
-        node
-        for node in ast.walk(tree)
-        if (isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load))
-        or (isinstance(node, ast.arg) and node.arg == name)
-        or (isinstance(node, SCOPES) and node.name == name)
-        or (isinstance(node, ast.alias) and (node.asname or node.name).split(".")[0] == name)
-    ]
-
-
 def is_standard(module: str) -> bool:
     return module.split(".")[0] in sys.stdlib_module_names
