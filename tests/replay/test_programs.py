@@ -355,3 +355,21 @@ def test_torch_is_exact_and_forward_passes_change_nothing(project: Project) -> N
     truth = values(whole.events, "gn")
     assert values(short.events, "gn") == {key: truth[key] for key in truth if key[0] in (1, 3)}
     assert len(values(short.events, "gn")) == 8
+
+
+@pytest.mark.slow
+def test_a_loop_of_a_hundred_thousand_steps(project: Project) -> None:
+    project.write(
+        "train.py",
+        "import random, time\nimport logql\n\nrandom.seed(1)\nx = 0.0\n"
+        "for step in logql.loop('step', range(100_000)):\n    x = x * 0.999 + random.random()\n"
+        "    if step == 50_000:\n        time.sleep(0.5)\n"
+        "    if step % 20_000 == 19_999:\n        logql.log('x', x)\n",
+    )
+    project.run(every=None)
+    edit = after("logql.log('x'", "logql.log('y', x)")
+    (result,) = project.replay(project.job(edit, ["y"], (99_999,), loop="step"))
+    whole = _events(project, project.without_checkpoints(project.job(edit, ["y"], (99_999,), loop="step")))
+    assert (result.state, result.fidelity) == ("done", "exact")
+    assert result.executed < whole.executed == 100_000
+    assert values(result.events, "y")[99_999,] == values(whole.events, "y")[99_999,]
