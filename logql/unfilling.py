@@ -77,7 +77,8 @@ def _split(
         estimated_s=0.0,
         actual_s=0.0,
     )
-    write_fill(catalog.store, own, list(_values(history, reader, fill, name, frozenset(left))))
+    values, places = list(_values(history, reader, fill, name, frozenset(left))), list(_places(history, reader, fill))
+    write_fill(catalog.store, own, values, places=places)
     catalog.put_fill(_without(fill, name))
 
 
@@ -99,6 +100,21 @@ def _values(history: History, reader: Reader, fill: Fill, name: str, left: froze
             path = _path(level, row)
             if path[0].index in left:
                 yield Logged(path, name, row[name], row["_seq"], row["_sub"], 0.0)
+
+
+def _places(history: History, reader: Reader, fill: Fill) -> Iterator[Logged]:
+    """Where the fill's replay saw recorded values logged."""
+    for directory, pieces in history.snapshot.hindsight.items():
+        level = level_of(directory)
+        if not level or isinstance(level, str):
+            continue
+        tables: Tables = {}
+        wanted = dict.fromkeys(key_columns(level), "BIGINT")
+        rows = scan(pieces, {**wanted, **{c: FRAME_TYPES[c] for c in ("_fill", "_order", "_seq", "_sub")}}, tables)
+        sql = f"SELECT * FROM ({rows}) WHERE _fill = {text(fill.id)} AND _order IS NOT NULL ORDER BY _seq, _sub"
+        for row in reader.read(sql, tables):
+            for name in set(row["_order"]) - fill.names.keys():
+                yield Logged(_path(level, row), name, None, row["_seq"], row["_sub"], 0.0)
 
 
 def _path(level: Level, row: dict[str, Any]) -> tuple[Step, ...]:
