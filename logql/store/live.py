@@ -42,11 +42,27 @@ class _Rank:
 
 @dataclass(frozen=True)
 class Live:
-    """Pieces by level, shapes by run, and notices, of all runs that are not sealed."""
+    """Tables by level and schema, shapes by run, and notices, of all runs that are not sealed."""
 
-    pieces: dict[str, list[Piece]]
+    tables: dict[tuple[str, pa.Schema], list[tuple[int, pa.Table]]]
     shapes: dict[str, Shape]
     notices: list[str]
+
+    def add(self, level: str, table: pa.Table, ordinal: int) -> None:
+        """Rows of a run of the version with that ordinal."""
+        self.tables.setdefault((level, table.schema), []).append((ordinal, table))
+
+    def pieces(self) -> dict[str, list[Piece]]:
+        """Pieces by level: tables of one schema are one, for a hundred small ones take long to plan a query over."""
+        import pyarrow as pa
+
+        found: dict[str, list[Piece]] = {}
+        for (level, _), own in self.tables.items():
+            ordinals = [ordinal for ordinal, _ in own]
+            table = pa.concat_tables([table for _, table in own]) if len(own) > 1 else own[0][1]
+            bounds = min(ordinals), max(ordinals)
+            found.setdefault(level, []).append(Piece(level, None, table, schema_of(table), table.num_rows, bounds))
+        return found
 
 
 class LiveRuns:
@@ -93,8 +109,7 @@ class LiveRuns:
                 f"run {run.id}: {late} values or lines came long after their iteration and are there when it has ended"
             )
         for level, table in tables:
-            piece = Piece(level, None, table, schema_of(table), table.num_rows, (ordinal, ordinal))
-            live.pieces.setdefault(level, []).append(piece)
+            live.add(level, table, ordinal)
 
     def _forget(self, wanted: set[str]) -> None:
         for key in [key for key in self._ranks if key[0] not in wanted]:

@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 _ATTEMPTS = 50
 #: Seconds after which a reader seals no further run that has ended: it reads their streams instead.
 SEALING_S = 0.05
+#: Seconds for which a run that ended is left to the process that its recorder started to seal it.
+OWN_SEALER_S = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,10 @@ class _Reader:
         if self.catalog.connection.read_only:
             return
         deadline = time.monotonic() + SEALING_S
+        just_now = time.time() - OWN_SEALER_S
         for run in seal.ended_runs(self.catalog):
+            if run.status != "running" and run.ended_at is not None and run.ended_at > just_now:
+                continue
             # what stands in its way is told where its rows are read
             with contextlib.suppress(OSError, StoreError, ValueError, TypeError, ArithmeticError, LookupError):
                 seal.seal_run(self.catalog.store, run.id, wait=0.0)
@@ -192,7 +197,7 @@ class _Reader:
     def _assemble(self, live: Live) -> Snapshot:
         state = self._state
         recorded = state.pieces("log")
-        for level, pieces in live.pieces.items():
+        for level, pieces in live.pieces().items():
             recorded.setdefault(level, []).extend(pieces)
         return Snapshot(
             counter=state.rev,

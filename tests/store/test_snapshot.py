@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any
@@ -80,3 +81,21 @@ def test_a_run_that_is_sealed_while_it_is_read_is_there_once(store: str, monkeyp
     assert len(cells(found, "epoch", "acc")) == 3
     with Catalog.open(store) as catalog:
         assert found.counter <= catalog.change_counter()
+
+
+def test_a_run_that_just_ended_is_left_to_its_own_sealer(store: str) -> None:
+    for number in range(3):
+        record(store, f"01{number}", epochs(2, seed=number))
+        with Catalog.open(store) as catalog:
+            catalog.update_run(f"01{number}", ended_at=time.time())
+    found = read_snapshot(store)
+    assert [piece.path for piece in found.levels["epoch"]] == [None]
+    assert found.levels["epoch"][0].rows == 6
+    assert {run.status for run in found.runs} == {"finished"}
+    with Catalog.open(store) as catalog:
+        catalog.update_run("011", ended_at=time.time() - snapshot.OWN_SEALER_S - 1)
+    found = read_snapshot(store)
+    assert [piece.path is None for piece in found.levels["epoch"]] == [False, True]
+    assert sorted(cells(found, "epoch", "run", "acc")) == [
+        (f"01{number}", (number + epoch) / 64) for number in range(3) for epoch in range(2)
+    ]
