@@ -83,8 +83,8 @@ def main(sizes: Sequence[int], flor: Sequence[str]) -> None:
             parts = [tuple(range(epochs - count, epochs))[at::workers] for at in range(workers)]
             _report(f"{epochs} epochs, {count} at the end, {workers} workers", project, loop, parts, workers, AT_END)
             _report_before(project, epochs)
-        for python in flor:
-            _report_flor(python, epochs, loop.seconds / loop.iterations)
+            if flor:
+                _report_beside(flor, project, epochs)
 
 
 def _record(project: str, epochs: int, steps: int) -> MainLoop:
@@ -179,20 +179,27 @@ def _report_before(project: str, epochs: int) -> None:
     )
 
 
-def _report_flor(python: str, epochs: int, epoch_s: float) -> None:
-    """The same single epochs in FlorDB."""
+def _report_beside(pythons: Sequence[str], project: str, epochs: int) -> None:
+    """CPU seconds of single epochs, and whether the value is right: ours, then FlorDB's of the same script."""
     script = SCRIPT.format(epochs=epochs, steps=STEPS)
     expected = truth(script)
-    with tempfile.TemporaryDirectory() as directory:
-        project = FlorProject(python, directory, script, STEPS)
-        for place, epoch in (("start", 0), ("middle", epochs // 2), ("end", epochs - 1)):
-            found = project.replay(epoch)
-            right = "right" if found.value == expected[epoch] else f"wrong: {found.value}, not {expected[epoch]}"
-            text = f"  FlorDB {project.version}, 1 at the {place}"
-            print(
-                f"{text:44} {found.wall:9.2f}  {found.cpu:6.2f} s of CPU, an epoch is {epoch_s:.2f} s; {right}",
-                flush=True,
-            )
+    chosen = {"start": 0, "middle": epochs // 2, "end": epochs - 1}
+    for place, epoch in chosen.items():
+        took, (result,) = _replay(project, [[epoch]], 1, AT_END)
+        value = next(event.value for event in result.events if event.path[0].index == epoch)
+        _line(f"  logql, 1 at the {place}", took.wall, took.cpu, value, expected[epoch])
+    for python in pythons:
+        with tempfile.TemporaryDirectory() as directory:
+            other = FlorProject(python, directory, script, STEPS)
+            for place, epoch in chosen.items():
+                found = other.replay(epoch)
+                name = f"  FlorDB {other.version}, 1 at the {place}"
+                _line(name, found.wall, found.cpu, found.value, expected[epoch])
+
+
+def _line(text: str, wall: float, cpu: float, value: object, expected: float) -> None:
+    right = "right" if value == expected else f"wrong: {value}, not {expected}"
+    print(f"{text:44} {wall:9.2f}  {cpu:6.2f} s of CPU; {right}", flush=True)
 
 
 def _cpu(project: str, wanted: Sequence[int], statement: tuple[str, str, str]) -> float:
