@@ -1,7 +1,7 @@
 """Faults at every step of a seal, a fill and a compaction: it fails there, or the process dies there.
 
 After reopening, the answers equal those before or those after, and trying again gives those after. A step is a sync, a
-rename, an unlink, a Parquet file, and the begin and end of a transaction.
+rename, a new directory, an unlink, a Parquet file (then half of it is there), and the begin and end of a transaction.
 """
 
 from __future__ import annotations
@@ -51,19 +51,27 @@ class Fault:
     @contextlib.contextmanager
     def injected(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            for module, name in ((os, "fsync"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (pq, "write_table")):
-                patch.setattr(module, name, self._around(getattr(module, name)))
+            for name in ("fsync", "replace", "mkdir", "unlink", "rmdir"):
+                patch.setattr(os, name, self._around(getattr(os, name)))
+            patch.setattr(pq, "write_table", self._around(pq.write_table, self._tear))
             patch.setattr(connection.Connection, "write", self._write())
             yield
 
-    def _around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _around(self, function: Callable[..., Any], spoil: Callable[..., Any] | None = None) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             self.step()
             found = function(*args, **kwargs)
+            if spoil is not None:
+                spoil(*args)
             self.step()
             return found
 
         return wrapped
+
+    def _tear(self, _: object, path: str) -> None:
+        """Leave half of a file where the next step fails."""
+        if self.count + 1 == self.at:
+            os.truncate(path, os.path.getsize(path) // 2)
 
     def _write(self) -> Callable[..., Any]:
         original = connection.Connection.write
