@@ -15,6 +15,8 @@ from logql.record import api, guard
 #: Bound of what is kept per run; a longer line is cut.
 MAX_BYTES = 32 << 20
 MAX_LINE = 16_384
+#: Ends what is painted below and will be painted over: the inner one of nested progress bars.
+_CURSOR_UP = "\x1b[A"
 
 
 class Capture:
@@ -103,7 +105,7 @@ class _Stream:
     def end_line(self) -> None:
         with self._lock:
             text, self._open = self._open, ""
-            if _last_state(text):
+            if _last_state(text).removesuffix(_CURSOR_UP):
                 self._capture.add_line(self._name, _last_state(text))
 
     def _tee(self, text: str) -> Any:
@@ -120,8 +122,9 @@ class _Stream:
         with self._lock:
             *lines, rest = (self._open + text).split("\n")
             self._open = _last_state(rest)[-MAX_LINE:] if "\r" in rest else rest[-MAX_LINE:]
-            for line in lines:
-                self._capture.add_line(self._name, _last_state(line))
+            for state in map(_last_state, lines):
+                if not state.endswith(_CURSOR_UP):
+                    self._capture.add_line(self._name, state)
 
 
 def _last_state(line: str) -> str:

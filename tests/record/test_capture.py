@@ -52,6 +52,27 @@ def test_lines_have_contexts_and_the_terminal_is_the_same(tmp_path: Path) -> Non
     assert indices == [[0]] * 6 + [[1]] * 6 + [[]]
 
 
+def test_nested_progress_bars_leave_their_last_states(tmp_path: Path) -> None:
+    record(
+        tmp_path,
+        """
+        import sys, logql
+        logql.log("x", 1)
+        write = sys.stderr.write
+        for epoch in range(2):
+            write(f"\\repochs {epoch}/2")
+            for step in range(3):
+                write("\\n")
+                write(f"\\rsteps {step}/3")
+                write("\\x1b[A")
+        write("\\repochs 2/2")
+        write("\\n")
+        print()
+        """,
+    )
+    assert [text for *_, text in fields(tmp_path / ".logql")] == ["epochs 0/2", "epochs 1/2", "epochs 2/2", ""]
+
+
 def test_records_that_no_stream_shows_are_recorded(tmp_path: Path) -> None:
     record(
         tmp_path,
