@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from logql.model import Fidelity, Path
-from logql.state.readings import Reading
+from logql.state.readings import Reading, differ_in_time_only
 
 Agreement = Literal["equal", "close", "far"]
 _ORDER: dict[Agreement, int] = {"equal": 0, "close": 1, "far": 2}
@@ -79,7 +79,8 @@ def agree(recorded: Any, replayed: Any, rtol: float, atol: float) -> Agreement:
         if len(recorded) != len(replayed):
             return "far"
         return _worst([agree(one, other, rtol, atol) for one, other in zip(recorded, replayed, strict=True)])
-    return "equal" if type(recorded) is type(replayed) and recorded == replayed else "far"
+    same = type(recorded) is type(replayed) and recorded == replayed
+    return "equal" if same or differ_in_time_only(recorded, replayed) else "far"
 
 
 def describe(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from logql.state.codec import digest_of
 from logql.state.graph import Atom, Buffer, Graph, Ref
-from logql.state.readings import Reading
+from logql.state.readings import Reading, differ_in_time_only
 
 if TYPE_CHECKING:
     from logql.state.restore import Loaded
@@ -105,7 +105,7 @@ class _Comparing:
         if type(here) is Buffer:
             if here.nbytes != there.nbytes or digest_of(here) != digest_of(there):
                 self._differs(path, here.nbytes == there.nbytes and self._close_buffers(here, there))
-        elif not _same(here, there):
+        elif not _same(here, there) and not differ_in_time_only(here, there):
             self._differs(path, self._close_numbers([here], [there]))
 
     def _close_buffers(self, here: Buffer, there: Buffer) -> bool:

@@ -8,10 +8,11 @@ import math
 import pickle
 
 from logql.replay.fidelity import Tally
-from logql.state.readings import Reading, depends_on_clock, without_readings
+from logql.state.readings import Reading, depends_on_clock, differ_in_time_only, without_readings
 from tests.replay.conftest import Project, after, values
 
 TIMED = """\
+import datetime
 import random
 import time
 from time import perf_counter
@@ -35,6 +36,8 @@ class Meter:
 
 
 meter = Meter()
+name = f"runs/{int(time.time())}_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S.%f}"
+started = datetime.datetime.now()
 began = time.time()
 last = perf_counter()
 w = 0.0
@@ -44,6 +47,8 @@ for epoch in logql.loop("epoch", range(4)):
     meter.update(now - last)
     last = now
     logql.log("w", w)
+    logql.log("name", f"{name}/{epoch}")
+    logql.log("now", started)
     logql.log("seconds", meter.avg)
     logql.log("stats", {"w": w, "per_second": 1 / (time.time() - began), "times": [now, w]})
 """
@@ -102,3 +107,14 @@ def test_values_with_readings() -> None:
     assert (tally.compared, tally.worst) == (0, "equal")
     tally.add_value((), "s", {"t": 1.0, "n": 1}, {"t": Reading(2.0), "n": 2})
     assert tally.worst == "far"
+
+
+def test_moments_in_names() -> None:
+    assert differ_in_time_only("ppo__1__1795220000", "ppo__1__1795230001")
+    assert differ_in_time_only("runs/Nov21_00-46-43_host", "runs/Nov22_10-46-43_host")
+    assert differ_in_time_only("20261121-004643/x", "20261121-004700/x")
+    assert differ_in_time_only("at 2026-11-21 00:46:43.12", "at 2026-11-22 01:46:43.97")
+    assert not differ_in_time_only("ppo__1__1795220000", "ppo__2__1795230001")
+    assert not differ_in_time_only("loss 0.61234567", "loss 0.71234567")
+    assert not differ_in_time_only("epoch 3", "epoch 4")
+    assert not differ_in_time_only(1795220000, 1795230000)
