@@ -121,7 +121,8 @@ DATETIME = TypeCode("DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "IN
 ROWID = TypeCode("ROWID")
 
 Row = tuple[Any, ...]
-Description = list[tuple[str, str, None, None, None, None, None]]
+#: Name, type, display and internal size, precision, scale, and whether NULL can occur (not known of a result).
+Description = list[tuple[str, str, None, None, int | None, int | None, None]]
 
 
 def connect(
@@ -293,7 +294,7 @@ class Cursor:
             self._result = result = Result(answer)
             self.rowcount = result.count
             self.description = [
-                (name, type_, None, None, None, None, None)
+                (name, type_, None, None, *_digits(type_), None)
                 for name, type_ in zip(result.names, result.types, strict=True)
             ]
 
@@ -399,6 +400,14 @@ class Cursor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _digits(type_: str) -> tuple[int | None, int | None]:
+    """The precision and scale of a DECIMAL."""
+    if not (type_.startswith("DECIMAL(") and type_.endswith(")")):
+        return None, None
+    precision, _, scale = type_.removeprefix("DECIMAL(").removesuffix(")").partition(",")
+    return int(precision), int(scale)
 
 
 def _need(package: str) -> Any:

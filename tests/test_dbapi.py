@@ -57,6 +57,13 @@ def test_fetching(connection: dbapi.Connection) -> None:
     assert [row for (row,) in cursor] == [0, 1, 2]
 
 
+def test_description_knows_the_digits_of_decimals(connection: dbapi.Connection) -> None:
+    cursor = connection.execute("SELECT 1.25::DECIMAL(9, 2) AS d, [1.5::DECIMAL(3, 1)] AS l, 1 AS i")
+    assert [column[4:6] for column in cursor.description or ()] == [(9, 2), (None, None), (None, None)]
+    assert cursor.description is not None
+    assert [column[1] == dbapi.NUMBER for column in cursor.description] == [True, False, True]
+
+
 def test_statements_without_a_result(connection: dbapi.Connection) -> None:
     cursor = connection.cursor()
     cursor.execute("CREATE TABLE t (a INTEGER)")
