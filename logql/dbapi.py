@@ -105,7 +105,7 @@ class TypeCode:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, TypeCode):
             return self._names == other._names
-        return isinstance(other, str) and other.partition("(")[0] in self._names
+        return isinstance(other, str) and not other.endswith("]") and other.partition("(")[0] in self._names
 
     def __hash__(self) -> int:
         return hash(self._names)
