@@ -177,7 +177,7 @@ def test_ctrl_c_at_a_terminal_keeps_what_is_filled(project: Project) -> None:
 
 @pytest.mark.parametrize("how", ["interrupt", "close"])
 def test_a_connection_that_another_thread_stops_keeps_what_is_filled(project: Project, how: str) -> None:
-    _history(project, 0.3)
+    _history(project, 0.15)
     connection = logql.connect(project.store)
     connection.execute("SET replay_workers = 1")
     raised: list[BaseException] = []
