@@ -33,6 +33,8 @@ _SHORTEST = 40
 _DRAWS, _FROM_PAIR = 6, 2
 #: Histories tried for each case that is wanted, before a rare stratum is given up.
 _PATIENCE = 3
+#: Cases of one stratum with the same statement (`args = parse_args()`), where they are not drawn as they come.
+_OF_ONE_TEXT = 2
 #: Other files of the repository among which a file's origin is looked for.
 _COPIES = 6
 
@@ -89,6 +91,7 @@ def _draw(
     pools: Sequence[History], wanted: str, number: int, random_: random.Random, seen: set[tuple[str, str, str, int]]
 ) -> list[Case]:
     found: list[Case] = []
+    texts: Counter[tuple[str, str]] = Counter()
     weights = [math.sqrt(len(history.commits)) for history in pools]
     for _ in range(number * _PATIENCE):
         if len(found) >= number:
@@ -102,8 +105,10 @@ def _draw(
                 continue
             for case in _of_pair(history, *pair, wanted, random_, forked=bool(others)):
                 key = (case.path, case.new_commit, case.old_commit, case.line)
-                if key not in seen:
+                often = case.natural or texts[case.stratum, case.statement] < _OF_ONE_TEXT
+                if key not in seen and often:
                     seen.add(key)
+                    texts[case.stratum, case.statement] += 1
                     found.append(case)
         for used in (history, *others):
             used.forget()

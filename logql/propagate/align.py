@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import keyword
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +15,11 @@ from logql.propagate.outline import Item, without_self
 LEAST = 0.5
 _RECORDED = 0.75
 _SAME_RESULT = 0.6
+#: What two statements count that are alike but for the names of variables, if they say as much as this.
+_SAME_SHAPE = 0.55
+_LONG = 12
 _LARGEST = 40_000
+_KEPT = frozenset(keyword.kwlist) | frozenset(dir(builtins))
 _GROUPS: dict[type[ast.AST], str] = {
     ast.FunctionDef: "def",
     ast.AsyncFunctionDef: "def",
@@ -180,10 +186,33 @@ def similarity(one: Item, other: Item) -> float:
     if mine != theirs:
         return 0.8 * _likeness(one, other) if {mine, theirs} <= {"simple", "return"} else 0.0
     header = _likeness(one, other)
+    if header < LEAST and _same_shape(one, other):
+        return _SAME_SHAPE
     if not one.compound:
         return max(header, _SAME_RESULT) if _same_result(one, other) else header
     body = _dice(_keys_below(one), _keys_below(other))
     return max(0.5 * header + 0.5 * body, 0.9 * header if header > 0.6 else 0.0)
+
+
+def _same_shape(one: Item, other: Item) -> bool:
+    """Whether a renaming of variables turns one statement, its body included, into the other."""
+    if len(one.tokens) != len(other.tokens) or one.end - one.index != other.end - other.index:
+        return False
+    return bool(_shape(one)) and _shape(one) == _shape(other)
+
+
+def _shape(item: Item) -> bytes:
+    """The text with its variables numbered; called functions, attributes, keywords and literals stay."""
+    if item.shape is None:
+        numbers: dict[bytes, bytes] = {}
+        found: list[bytes] = []
+        for inner in item.unit.outline.items[item.index : item.end]:
+            tokens = without_self(inner.tokens)
+            for before, token, after in zip((b"", *tokens), tokens, (*tokens[1:], b""), strict=False):
+                variable = token[:1].isalpha() and before != b"." and after != b"(" and token.decode() not in _KEPT
+                found.append(numbers.setdefault(token, b"%d$" % len(numbers)) if variable else token)
+        item.shape = b" ".join(found) if len(found) >= _LONG else b""
+    return item.shape
 
 
 def _same_result(one: Item, other: Item) -> bool:

@@ -49,6 +49,7 @@ class Item:
     bag: frozenset[tuple[bytes, int]] | None = None
     words: frozenset[tuple[bytes, int]] | None = None
     below: frozenset[tuple[bytes, int]] | None = None
+    shape: bytes | None = None
 
     @property
     def kind(self) -> type[Statement]:

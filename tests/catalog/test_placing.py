@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from bench.propagate.oracle import equivalent
 from logql.catalog.placing import Pin, Placer, Statements, Target
 from logql.catalog.status import Status
 from logql.propagate.statements import find_statements
-from logql.samples import load_sample
+from logql.samples import load_sample, sample_names
+from tests.test_samples import CASES, add_by_hand, hand_statements
 
 SCRIPT = "train.py"
 
@@ -79,6 +85,34 @@ def test_names_that_changed_twice_are_followed_through_the_version_between() -> 
     assert status.via is not None
     assert status.hops >= 1
     assert 0 < status.confidence < 1
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_every_version_of_the_samples_gets_what_a_person_would_write(name: str, tmp_path: Path) -> None:
+    """Renamed throughout, split into functions and files, moved under `__main__`: all reached, none elsewhere."""
+    sample, trees = load_sample(name), trees_of(name)
+    history = History(trees)
+    for number, version in enumerate(sample.versions[:-1]):
+        if (name, version.folder.name) not in CASES:
+            continue
+        for statement in hand_statements(name, version.folder.name):
+            script = tmp_path / SCRIPT
+            script.write_text(trees[number][SCRIPT])
+            add_by_hand(script, [statement])
+            text = history.text(statement[0], number)
+            assert text is not None, history.status(statement[0], f"v{number}", SCRIPT).reason
+            assert same_places(text, script.read_text()), (version.folder.name, statement[0], text)
+
+
+def same_places(text: str, by_hand: str) -> bool:
+    """Whether two texts log the same in the same places.
+
+    Names of a comprehension's items are nobody's business, and a list that is only appended to is in nobody's way.
+    """
+    return equivalent(*(_ITEM.sub("item", each).replace("scores.append(best_acc)", "pass") for each in (text, by_hand)))
+
+
+_ITEM = re.compile(r"\b(d|grad)(?=\b[^s])")
 
 
 def test_no_version_between_makes_up_for_what_is_not_there() -> None:
