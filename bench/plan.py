@@ -4,8 +4,8 @@
 
 Every version has a run of ten epochs; nine of ten lack `gn`, which today's source logs. The bound with 1,000 versions
 is 100 ms, 200 ms for 20 kB, and growth no worse than linear. The second table: what a query without virtual columns
-costs above DuckDB itself, where the bound is 10 ms under 2 kB. `--cpu` counts CPU time instead of the wall clock's, for a
-machine that does other things as well. Medians; nothing is asserted. Needs the test suite's stand-ins: run it from a
+costs above DuckDB itself, where the bound is 10 ms under 2 kB. `--cpu` counts CPU time instead of the wall clock's, for
+a machine that does other things as well. Medians; nothing is asserted. Needs the test suite's stand-ins: run it from a
 checkout. How little is replayed is what `bench/minimality.py` tells.
 """
 
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 
 import duckdb
 
-from bench import store as bench_store
+from bench import histories
 from logql import dbapi
 from logql.catalog.history import History
 from logql.catalog.schema import Column
@@ -77,16 +77,16 @@ class Lacking(NoSources):
 @contextmanager
 def versions_store(count: int) -> Iterator[tuple[str, str]]:
     """A store with a run of each of `count` versions, and the folder with the same as one file per level."""
-    before, bench_store.VERSIONS = bench_store.VERSIONS, count
+    before, histories.VERSIONS = histories.VERSIONS, count
     try:
         with tempfile.TemporaryDirectory() as folder:
             store, plain = f"{folder}/.logql", f"{folder}/plain"
             os.makedirs(plain)
-            bench_store.make_store(store, plain, count, EPOCHS, STEPS)
+            histories.make_store(store, plain, count, EPOCHS, STEPS)
             yield store, plain
             forget(store)
     finally:
-        bench_store.VERSIONS = before
+        histories.VERSIONS = before
 
 
 def median_ms(action: Callable[[], object], times: int, clock: Clock) -> float:
