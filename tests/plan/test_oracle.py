@@ -13,7 +13,7 @@ from logql.plan.demand import RULES
 from tests.plan.generate import Queries, history
 from tests.plan.oracle import ask, truth
 
-EXAMPLES = int(os.environ.get("LOGQL_ORACLE_EXAMPLES", "340"))
+EXAMPLES = int(os.environ.get("LOGQL_ORACLE_EXAMPLES", "380"))
 QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
