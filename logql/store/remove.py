@@ -82,6 +82,7 @@ def _remove(catalog: Catalog, keys: dict[int, str]) -> RemovedRuns:
             *(chunk.path for chunk in wal.list_chunks(catalog.store, id_)),
             liveness.run_lock(catalog.store, id_),
             liveness.main_lock(catalog.store, id_),
+            liveness.exit_note(catalog.store, id_),
         ):
             if os.path.exists(path):
                 os.unlink(path)

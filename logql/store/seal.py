@@ -8,6 +8,7 @@ and nothing is live before that transaction.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -227,6 +228,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m logql.store.seal STORE [RUN]", file=sys.stderr)
         return 2
     os.nice(10)
+    gc.disable()  # the rows of a run are no garbage, and looking at them again and again takes as long as building them
     try:
         if len(arguments) == 2:
             seal_run(arguments[0], arguments[1])
