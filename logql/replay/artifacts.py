@@ -14,6 +14,8 @@ from logql.store.catalog import Catalog
 from logql.store.trainings import find_trainings
 
 _SKIPPED = frozenset((".git", "__pycache__", ".venv", "venv", "node_modules"))
+#: A killed run may have written for so long after its last event; whoever changes a file later is not it (seconds).
+_GRACE_S = 60.0
 #: Files looked at, at most: in larger trees, only the first ones are found.
 _MOST_FILES = 200_000
 
@@ -25,7 +27,7 @@ class Artifacts:
         self._store = os.path.realpath(store)
         self._project = project
         with Catalog.open(store) as catalog:
-            self._trainings = find_trainings(catalog.runs())
+            self._trainings = find_trainings(catalog.runs(), _GRACE_S)
         self._found: dict[str, float] | None = None
 
     def later(self, run: Run) -> tuple[frozenset[str], frozenset[str]]:

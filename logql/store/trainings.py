@@ -10,15 +10,16 @@ from logql.model import Run, training_since
 TICK = 0.02
 
 
-def find_trainings(runs: Iterable[Run]) -> dict[str, tuple[float, float]]:
-    """Beginning and end by run; a killed run may have written until the next one started."""
+def find_trainings(runs: Iterable[Run], grace_s: float = float("inf")) -> dict[str, tuple[float, float]]:
+    """Beginning and end by run; a killed one may have written for `grace_s` after its last event, till another began."""
     ordered = sorted(runs, key=lambda run: run.started_at)
     starts = [run.started_at for run in ordered[1:]] + [float("inf")]
     found = {}
     for run, following in zip(ordered, starts, strict=True):
         since = training_since(run)
         if since is not None:
-            over = run.status in ("finished", "failed") and run.ended_at is not None
-            until = run.ended_at if over else following if run.status == "killed" else None
-            found[run.id] = since - TICK, float("inf") if until is None else until
+            until = float("inf") if run.ended_at is None else run.ended_at
+            if run.status == "killed":
+                until = min(until + grace_s, max(until, following))
+            found[run.id] = since - TICK, until
     return found
