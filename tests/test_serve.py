@@ -7,8 +7,10 @@ import contextlib
 import datetime
 import os
 import random
+import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -356,3 +358,29 @@ def test_a_slow_reader_holds_up_nobody(running: Running) -> None:
     slow._sock.sendall(struct.pack("<I", len(query)) + query)
     assert running.ask("SELECT count(*) FROM runs") == [(1,)]
     slow._force_close()
+
+
+def test_tls(store: str, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, "-keyout", key,
+         "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    found = Running(store, users={"ada": "s3cret"}, tls=context)
+    try:
+        secure = {"ca": certificate}
+        for _ in range(10):  # the handshake's first message comes together with the wish for it, or later
+            with found.client(user="ada", password="s3cret", ssl=secure) as client, client.cursor() as cursor:  # noqa: S106
+                assert client._sock.version().startswith("TLS")
+                cursor.execute("SELECT count(*) FROM runs")
+                assert cursor.fetchone() == (1,)
+        with pytest.raises(pymysql.err.MySQLError):
+            found.client(user="ada", password="wrong", ssl=secure)  # noqa: S106
+    finally:
+        found.end()

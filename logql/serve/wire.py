@@ -1,12 +1,13 @@
 """The protocol where mysql-mimic leaves out what drivers rely on: shapes of columns, columns of prepared statements.
 
 Without the shape of a DECIMAL, ODBC drops the digits behind its point; without the columns of a prepared statement, all
-columns but the first; and a cursor would lose a row at every fetch.
+columns but the first; a cursor would lose a row at every fetch; and TLS fails where a client is quick.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Iterator
 from itertools import islice
@@ -106,12 +107,37 @@ class WireConnection(Connection):  # type: ignore[misc]
         return [*definitions, self.eof()] if definitions and not self.deprecate_eof() else definitions
 
 
+class WireStream:
+    """mysql-mimic's stream, whose TLS begins with what the client has sent already."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._stream = MysqlStream(reader, writer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Go on in TLS. A client's first message often comes with its wish for TLS, and lies in the reader by now."""
+        transport: Any = self._stream.writer.transport
+        transport.pause_reading()
+        early = bytes(self._stream.reader._buffer)
+        self._stream.reader._buffer.clear()
+        starting = asyncio.ensure_future(self._stream.start_tls(context))
+        for _ in range(2):  # it has put its protocol in place, then that protocol has been connected
+            await asyncio.sleep(0)
+        if early:
+            protocol = transport.get_protocol()
+            protocol.get_buffer(len(early))[: len(early)] = early
+            protocol.buffer_updated(len(early))
+        await starting
+
+
 class WireServer(MysqlServer):  # type: ignore[misc]
     """A server whose connections are of this module."""
 
     async def _client_connected_cb(self, reader: Any, writer: Any) -> None:
         connection = WireConnection(
-            stream=MysqlStream(reader, writer),
+            stream=WireStream(reader, writer),
             session=self.session_factory(),
             control=self.control,
             server_capabilities=self.capabilities,
