@@ -41,6 +41,8 @@ def worker_environment(
     for name in RECORDED_ENVIRONMENT:
         environment.pop(name, None)
     environment.update(recorded)
+    if "PYTHONPATH" in recorded:
+        environment["PYTHONPATH"] = absolute_paths(recorded["PYTHONPATH"], run.cwd)
     counts = dict.fromkeys(THREAD_VARIABLES, threads) if threads else thread_counts(run)
     environment.update({name: str(count) for name, count in counts.items() if count})
     environment.update(SILENCED)
@@ -50,6 +52,11 @@ def worker_environment(
     if scratch is not None:
         environment["TMPDIR"] = os.path.join(scratch, "tmp")
     return {name: value for name, value in environment.items() if value != ""}
+
+
+def absolute_paths(paths: str, cwd: str) -> str:
+    """A list of paths as one that means the same wherever the interpreter starts; an empty one is the directory."""
+    return os.pathsep.join(os.path.normpath(os.path.join(cwd, path)) for path in paths.split(os.pathsep))
 
 
 def interpreter(run: Run) -> str:

@@ -7,6 +7,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Protocol
 
 from logql.errors import Error, ReplayError
@@ -15,7 +16,7 @@ from logql.replay import claims, gpus, judge
 from logql.replay.artifacts import Artifacts
 from logql.replay.checkout import Tree, hide, prepare_tree
 from logql.replay.job import Job, Options, Progress, Result
-from logql.replay.process import Outcome, WorkerProcess, sweep_scratch
+from logql.replay.process import PATIENCE, Outcome, WorkerProcess, sweep_scratch
 from logql.threads import replays_beside
 from logql.versions.history import noted_files
 
@@ -61,6 +62,8 @@ class LocalPool:
         self._judge = judge.Judge(self.store, self.options)
         self._claims = claims.Claims(self.store)
         self._gpus: dict[str, bool] | None = None
+        #: why a job's checkpoints are not used, by its id
+        self._unrestorable: dict[str, str] = {}
         self._started_at = time.monotonic()
         self._woken_at = 0.0
         self._total = 0
@@ -204,8 +207,20 @@ class LocalPool:
             process.clean()
             self._running.append(self._start(job, process.gpu))
             return
+        if outcome.unrestorable is not None and job.checkpoints:
+            self._unrestorable[job.id] = outcome.unrestorable
+            process.finish()
+            process.clean()
+            self._running.append(self._start(_from_the_beginning(job, process.patience()), process.gpu))
+            return
         try:
-            notes = () if self.weak_reason is None else (f"isolation is weak: {self.weak_reason}",)
+            notes: tuple[str, ...] = ()
+            if self.weak_reason is not None:
+                notes = (f"isolation is weak: {self.weak_reason}",)
+            if job.id in self._unrestorable:
+                notes += (
+                    f"replayed from the beginning, for no checkpoint can be restored: {self._unrestorable[job.id]}",
+                )
             result = self._judge.judge(job, outcome, notes)
         except (Error, OSError) as exc:
             result = _refused(job, exc)
@@ -228,6 +243,12 @@ class LocalPool:
             left = elapsed / done * (self._total - done)
         segment = self._running[0].job.segment if self._running else None
         return Progress(done, self._total, left, len(self._running), segment)
+
+
+def _from_the_beginning(job: Job, timeout_s: float) -> Job:
+    """The job without checkpoints, with time for all that ran before them."""
+    before = sum(loop.seconds + loop.setup_seconds for loop in job.loops)
+    return replace(job, checkpoints=(), timeout_s=timeout_s + PATIENCE * before)
 
 
 def _refused(job: Job, exc: Exception) -> Result:

@@ -26,7 +26,7 @@ _PREFIX = "replay-"
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _START = f"import sys; sys.path.insert(0, {_ROOT!r}); from logql.replay.supervise import main; main()"
 #: A segment may take this many times its estimate, beyond the floor.
-_PATIENCE = 10.0
+PATIENCE = 10.0
 
 
 @dataclass
@@ -47,6 +47,11 @@ class Outcome:
     def no_namespaces(self) -> bool:
         """Whether a private view of the file system could not be had."""
         return self.code == supervise.NO_NAMESPACES
+
+    @property
+    def unrestorable(self) -> str | None:
+        """Why a checkpoint could not be restored, if that is what ended it."""
+        return next((frame["text"] for frame in self.frames if frame["kind"] == "unrestorable"), None)
 
 
 class WorkerProcess:
@@ -173,8 +178,8 @@ class WorkerProcess:
     def poll(self) -> Outcome | None:
         """Take what the worker sent; its outcome where it has ended. Stops it where its time is over."""
         self._read()
-        if self._stopped is None and time.monotonic() - self._clock > self._patience():
-            self.stop(f"it took longer than {self._patience():.0f} s")
+        if self._stopped is None and time.monotonic() - self._clock > self.patience():
+            self.stop(f"it took longer than {self.patience():.0f} s")
         if self._process.poll() is not None or self._is_done():
             return self._outcome()
         return None
@@ -222,8 +227,9 @@ class WorkerProcess:
             return max(0.0, elapsed / self.iterations_done * (wanted - self.iterations_done))
         return max(0.0, self.job.segment.estimated_s - elapsed)
 
-    def _patience(self) -> float:
-        return self.job.timeout_s or self._floor + _PATIENCE * self.job.segment.estimated_s
+    def patience(self) -> float:
+        """Seconds that it may take."""
+        return self.job.timeout_s or self._floor + PATIENCE * self.job.segment.estimated_s
 
     def _read(self) -> None:
         while True:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -79,12 +80,14 @@ class ProgramStates:
     def start_iterating(self, checkpoint: Checkpoint | None) -> None:
         """Right before `iter()`: give the random generators the states that they had there."""
         if checkpoint is not None:
-            self._load(checkpoint).set_random_states(self._here())
+            with self._restoring():
+                self._load(checkpoint).set_random_states(self._here())
 
     def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType, item: Any) -> Any:
         """Restore the state before the body of an iteration; returns the item that the loop is to yield."""
         self.on_restore(checkpoint)
-        bindings = restore(self._load(checkpoint), self._collect(frame), self._here())
+        with self._restoring():
+            bindings = restore(self._load(checkpoint), self._collect(frame), self._here())
         self._runtime.arm(loop_key(loop), "body", bindings)
         self._since = time.monotonic()
         return bindings.item if bindings.has_item else item
@@ -92,9 +95,19 @@ class ProgramStates:
     def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType) -> None:
         """Restore the state behind a loop; the generator is then to end without an item."""
         self.on_restore(checkpoint)
-        loaded = self._load(checkpoint)
-        bindings = restore(loaded, self._collect(frame), self._here())
+        with self._restoring():
+            loaded = self._load(checkpoint)
+            bindings = restore(loaded, self._collect(frame), self._here())
         self._runtime.arm(loop_key(loop), "exit", bindings, exhausted=loaded.exhausted)
+
+    @contextlib.contextmanager
+    def _restoring(self) -> Iterator[None]:
+        """Tell that a checkpoint is of no use here: the segment can still be replayed from the beginning."""
+        try:
+            yield
+        except Exception as exc:
+            self._send("unrestorable", text=f"{type(exc).__name__}: {exc}")
+            raise
 
     def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None:
         """Compare the state here with a recorded one, and tell."""

@@ -182,6 +182,7 @@ def _resemble(spec: WorkerSpec, script: str) -> None:
     first = recorded if isinstance(recorded, str) else os.path.dirname(script)
     while sys.path and sys.path[0] in ("", _ROOT):
         del sys.path[0]
+    sys.path[:] = [_moved(spec, path) for path in sys.path]
     sys.path.insert(0, _moved(spec, first))
     if _ROOT not in sys.path:
         sys.path.append(_ROOT)

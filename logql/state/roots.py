@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
@@ -87,8 +88,8 @@ def random_roots() -> list[Root]:
     found: list[tuple[str, object]] = []
     if "random" in sys.modules:
         found.append(("random", sys.modules["random"]._inst))
-    mtrand: Any = sys.modules.get("numpy.random.mtrand")
-    if mtrand is not None:
+    if "numpy" in sys.modules:
+        mtrand: Any = importlib.import_module("numpy.random.mtrand")  # numpy itself does so late, at the first use
         found.append(("numpy.random", mtrand._rand))
     torch: Any = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "default_generator"):

@@ -263,6 +263,8 @@ def _in_memory(value: object) -> bool:
 
 def lies_in(file: str, project: str) -> bool:
     """Whether a file is source of the project: under it, and in none of its environments."""
+    if file.startswith("<frozen "):
+        return False
     return _is_source_folder(os.path.dirname(file), project)
 
 

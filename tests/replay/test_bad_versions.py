@@ -71,6 +71,18 @@ def test_a_value_within_a_traced_function_is_refused(project: Project) -> None:
     assert (result.state, result.fidelity) == ("done", "exact")
 
 
+def test_checkpoints_that_cannot_be_restored_are_done_without(project: Project) -> None:
+    project.write("train.py", GOOD.replace("{bad}", "pass"))
+    project.run(every=1)
+    for path in Path(project.store, "checkpoints").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"damaged")
+    (result,) = project.replay(project.job(EDIT, ["b"], (2, 3)))
+    assert (result.state, result.fidelity) == ("done", "exact")
+    assert values(result.events, "b") == {(0,): 0.0, (1,): 2.0, (2,): 4.0, (3,): 6.0}
+    assert any("no checkpoint can be restored" in note for note in result.notes)
+
+
 @pytest.mark.skipif(kernel_version() < (6, 14), reason="the kernel counts processes for the whole machine")
 def test_a_fork_bomb_is_bounded(project: Project) -> None:
     bomb = "exec('while True: os.fork()')"

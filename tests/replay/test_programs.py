@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from logql.replay.job import Job, Options, Result
-from tests.replay.conftest import Project, after, before, values
+from logql.replay.job import Isolation, Job, Options, Result
+from tests.replay.conftest import ROOT, Project, after, before, values
 
 FOLDS = """\
 import numpy as np
@@ -373,3 +374,22 @@ def test_a_loop_of_a_hundred_thousand_steps(project: Project) -> None:
     assert (result.state, result.fidelity) == ("done", "exact")
     assert result.executed < whole.executed == 100_000
     assert values(result.events, "y")[99_999,] == values(whole.events, "y")[99_999,]
+
+
+@pytest.mark.parametrize("isolation", ["strong", "weak"])
+@pytest.mark.parametrize("path", ["src", "{project}/src"])
+def test_modules_on_the_recorded_path_are_the_versions_own(project: Project, path: str, isolation: Isolation) -> None:
+    project.write("src/pkg/__init__.py", "")
+    project.write("src/pkg/helper.py", "K = 2.0\n")
+    project.write(
+        "src/pkg/train.py",
+        "import logql\nfrom pkg.helper import K\n"
+        "for epoch in logql.loop('epoch', range(3)):\n    logql.log('a', epoch * K)\n",
+    )
+    project.run("-m", "pkg.train", PYTHONPATH=f"{path.format(project=project.path)}{os.pathsep}{ROOT}")
+    project.write("src/pkg/helper.py", "K = 7.0\n")
+    edit = after("logql.log('a'", "logql.log('b', K * 10)")
+    job = project.job(edit, ["b"], (0, 2), file="src/pkg/train.py")
+    (result,) = project.replay(project.without_checkpoints(job), options=Options(isolation=isolation))
+    assert (result.state, result.fidelity) == ("done", "exact"), result.error
+    assert values(result.events, "b") == dict.fromkeys([(0,), (1,), (2,)], 20.0)

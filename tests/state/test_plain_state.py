@@ -479,3 +479,30 @@ def test_leaving_a_loop_other_than_by_break_leaves_no_state_behind_it(tmp_path: 
     assert {key for key in recorded.refused if key.endswith("exit")} >= {"0:exit", "1:exit", "2:exit"}
     assert {"3:exit", "5:exit"} <= recorded.manifests.keys()
     assert all("left by" in reason for reason, _ in recorded.refused.values())
+
+
+def test_views_of_arrays_of_objects_and_structs_with_gaps(tmp_path: Path) -> None:
+    recorded = record(
+        tmp_path,
+        """
+        import numpy as np
+        import rig
+
+        class Tree:
+            def __init__(self, k):
+                self.k = k
+        node = np.dtype([("left", np.int64), ("leaf", np.uint8), ("inner", [("a", np.uint8), ("b", np.float64)], 2)], align=True)
+        trees = np.empty((1, 2), dtype=object)
+        nodes = np.zeros(0, node)
+        for epoch in rig.loop("epoch", range(4)):
+            trees = np.resize(trees, (epoch + 1, 2))
+            trees[epoch] = [Tree(epoch), Tree(-epoch)]
+            last = trees[epoch]
+            nodes = np.frombuffer(np.random.default_rng().bytes(node.itemsize * (epoch + 1)), np.uint8).view(node).copy()
+            nodes["left"], nodes["leaf"] = epoch, 1
+            nodes["inner"]["a"], nodes["inner"]["b"] = 2, 0.5
+            rig.log("trees", [t.k for t in trees.ravel()] + [last[1].k, last.base is trees.base])
+            rig.log("nodes", nodes.tolist())
+        """,
+    )
+    assert_exact(recorded)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from logql.errors import StateError
 from logql.state.errors import Refusal
 from logql.state.graph import Atom, Node, Payload
 from logql.state.kinds.base import Kind
@@ -44,6 +44,8 @@ class ArrayKind(Kind):
         if isinstance(value, np.memmap):
             raise Refusal("a memory-mapped array changes a file")
         if isinstance(base, np.ndarray):
+            if raw.dtype.hasobject and not walker.is_anchored(value) and not _is_packed(raw):
+                raise Refusal("a view of an array of objects that leaves some out")
             return {"base": walker.ref(".base", base), "offset": _address(raw) - _address(base)}
         if type(base).__module__.startswith("torch"):
             storage = base.untyped_storage()
@@ -59,7 +61,13 @@ class ArrayKind(Kind):
         flat = _flat(raw)
         name = raw.dtype.str if raw.dtype.fields is None else "bytes"
         return {
-            "content": walker.buffer((id(value), "array"), name, raw.nbytes, _address(raw), lambda: memoryview(flat))
+            "content": walker.buffer(
+                (id(value), "array"),
+                name,
+                raw.nbytes,
+                _address(raw),
+                lambda: memoryview(_without_gaps(flat, raw.dtype)),
+            )
         }
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
@@ -122,11 +130,41 @@ def _flat(raw: Any) -> Any:
     """The memory of an owning array as bytes, in the order in which it lies; a view."""
     import numpy as np
 
+    return _in_memory_order(raw).reshape(-1).view(np.uint8)
+
+
+def _in_memory_order(raw: Any) -> Any:
     axes = sorted(range(raw.ndim), key=lambda axis: (-raw.strides[axis], axis))
     ordered = raw.transpose(axes)
     if not ordered.flags.c_contiguous:
         raise Refusal("an array whose memory has gaps")
-    return ordered.reshape(-1).view(np.uint8)
+    return ordered
+
+
+def _without_gaps(flat: Any, dtype: Any) -> Any:
+    """The memory of structs with zeros between their fields, where copies of an array hold whatever was there."""
+    import numpy as np
+
+    if dtype.fields is None:
+        return flat
+    used = np.zeros(dtype.itemsize, bool)
+    _mark_fields(used, dtype, 0)
+    return flat if used.all() else np.where(used, flat.reshape(-1, dtype.itemsize), np.uint8(0)).reshape(-1)
+
+
+def _mark_fields(used: Any, dtype: Any, start: int) -> None:
+    inner, shape = dtype.subdtype or (dtype, ())
+    if inner.fields is None:
+        used[start : start + dtype.itemsize] = True
+        return
+    for item in range(math.prod(shape)):
+        for part, offset, *_ in inner.fields.values():
+            _mark_fields(used, part, start + item * inner.itemsize + offset)
+
+
+def _is_packed(raw: Any) -> bool:
+    """Whether an array takes a part of its base's memory without gaps, row by row."""
+    return bool(raw.flags.c_contiguous)
 
 
 def _empty(dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
@@ -142,10 +180,12 @@ def _view_of(base: Any, cls: Any, dtype: Any, shape: Any, strides: Any, offset: 
     import numpy as np
 
     owner = _owner(np.ndarray.view(base, np.ndarray))
-    if owner.dtype.hasobject:
-        raise StateError("a new view of an array of objects cannot be made")
     start = offset + _address(base) - _address(owner)
-    made = np.ndarray(shape, dtype, _flat(owner), start, strides)
+    if owner.dtype.hasobject:
+        first = start // owner.dtype.itemsize
+        made = _in_memory_order(owner).reshape(-1)[first : first + math.prod(shape)].reshape(shape)
+    else:
+        made = np.ndarray(shape, dtype, _flat(owner), start, strides)
     return made if cls is np.ndarray else made.view(cls)
 
 
