@@ -11,7 +11,7 @@ TICK = 0.02
 
 
 def find_trainings(runs: Iterable[Run], grace_s: float = float("inf")) -> dict[str, tuple[float, float]]:
-    """Beginning and end by run; a killed one may have written for `grace_s` after its last event, till another began."""
+    """Beginning and end by run; a killed one may have written for `grace_s` more, until another began."""
     ordered = sorted(runs, key=lambda run: run.started_at)
     starts = [run.started_at for run in ordered[1:]] + [float("inf")]
     found = {}
