@@ -50,6 +50,12 @@ def find_script() -> Script | None:
     return Script(path, module, os.getcwd() if installed else os.path.dirname(path))
 
 
+def has_main_file() -> bool:
+    """Whether a file was started: not so with `python -c`, standard input and a prompt."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return isinstance(file, str) and file != "<stdin>"
+
+
 def stand_in_script() -> Script:
     """What a run that was asked for by hand is a run of where there is no script."""
     name = (getattr(sys, "argv", None) or [""])[0]

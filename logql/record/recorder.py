@@ -160,6 +160,8 @@ class Recorder:
             return ChildRun(self._parent)
         script = identity.find_script() or (identity.stand_in_script() if explicit else None)
         if script is None:
+            if not identity.has_main_file():
+                guard.warn("no script", "nothing is recorded without a script file; `with logql.run():` asks for it")
             return None
         return open_run(Wanted(script, settings.locate(script.directory), name, tags))
 

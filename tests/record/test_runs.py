@@ -185,15 +185,17 @@ def test_commit_closes_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("args", [("-c", "import logql; logql.log('x', 1.0)"), ("-i",), ("-",)])
 def test_what_is_no_script_leaves_no_litter(tmp_path: Path, args: tuple[str, ...]) -> None:
-    run_python(tmp_path, *args, stdin="import logql; logql.log('x', 1.0)\n")
+    done = run_python(tmp_path, *args, stdin="import logql; logql.log('x', 1.0)\n")
     assert list(tmp_path.iterdir()) == []
+    assert done.stderr.count("nothing is recorded without a script file") == 1
 
 
 def test_pytest_leaves_no_litter(tmp_path: Path) -> None:
     write_script(
         tmp_path, "import logql\ndef test_it():\n    logql.log('x', 1.0)\n    logql.arg('a', 1)\n", "test_it.py"
     )
-    run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
+    done = run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
+    assert "nothing is recorded" not in done.stdout + done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["test_it.py"]
 
 
