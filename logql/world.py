@@ -11,7 +11,7 @@ from logql.catalog.schema import Column, Schema
 from logql.errors import BindError, Error
 from logql.execute.engine import Engine
 from logql.sql.parser import parse_statement
-from logql.sql.split import tokens
+from logql.sql.split import all_tokens
 from logql.sql.statements import CreateKept
 from logql.store.catalog import Catalog
 from logql.versions.history import resolve
@@ -88,7 +88,7 @@ class StoreWorld:
 
     def concerns(self, sql: str) -> bool:
         """Whether any word of `sql` could be a relation, view, macro or function of logql's."""
-        words = {sql[token.start : token.end].strip('"').lower() for token in tokens(sql) if token.kind in _NAMES}
+        words = {sql[token.start : token.end].strip('"').lower() for token in all_tokens(sql) if token.kind in _NAMES}
         loops = {loop.lower() for loop in self.schema.loops}
         return not words.isdisjoint(
             FIXED_NAMES | loops | self._texts["view"].keys() | self._texts["macro"].keys() | _FUNCTIONS | {"history"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from logql.errors import ParseError
-from logql.sql.split import Token, tokens
+from logql.sql.split import Token, all_tokens
 from logql.sql.statements import (
     Comment,
     CreateKept,
@@ -54,7 +54,7 @@ class Reader:
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
-        self._tokens = list(tokens(sql))
+        self._tokens = all_tokens(sql)
         self._next = 0
 
     def rewind(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -57,6 +58,12 @@ def tokens(sql: str) -> Iterator[Token]:
             kind = _closed(match.group(), kind)
         if kind not in ("line", "space", "comment"):
             yield Token((kind, start, position))
+
+
+@functools.lru_cache(maxsize=8)
+def all_tokens(sql: str) -> tuple[Token, ...]:
+    """The tokens of a statement, kept: several stages ask for them."""
+    return tuple(tokens(sql))
 
 
 def split_statements(sql: str) -> list[str]:
