@@ -15,6 +15,7 @@ from logql.catalog.relations import FIXED_NAMES
 from logql.errors import BindError, Error, NotSupportedError, ProgrammingError
 from logql.execute.engine import Answer
 from logql.execute.fixed import Comments
+from logql.execute.sqltext import ident
 from logql.execute.tables import typed
 from logql.explaining import explain_query
 from logql.sql.binder import bind_query
@@ -135,7 +136,7 @@ class StatementRunner:
                 raise BindError(f'no source logs "{name}"', sql=statement.sql, candidates=nearest(name, known))
         self._forget_failures(frozenset(statement.names))
         world = session.world()
-        columns = ", ".join(f'"{name}"' for name in statement.names)
+        columns = ", ".join(map(ident, statement.names))
         where = f" WHERE {statement.where}" if statement.where else ""
         sql = write_parameters(f"SELECT {columns} FROM history.logs{where}", parameters)
         with pointing_into(statement.sql, statement.where, sql):
@@ -177,7 +178,7 @@ class StatementRunner:
 
     def _picked(self, name: str, statement: UnfillColumn, parameters: Parameters) -> set[tuple[object, ...]]:
         """Main-loop coordinates of the rows that WHERE picks."""
-        sql = write_parameters(f'SELECT "{name}" FROM history.logs WHERE {statement.where}', parameters)
+        sql = write_parameters(f"SELECT {ident(name)} FROM history.logs WHERE {statement.where}", parameters)
         with pointing_into(statement.sql, statement.where, sql):
             tree = bind_query(sql, self.session.world()).tree
         coordinates = ("_lq_run", "_lq_loop", "_lq_entry", "_lq_index")

@@ -159,6 +159,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("logql 0.")
 
 
+def test_fill_of_a_name_with_quotes(project: Path) -> None:
+    (project / "train.py").write_text(SCRIPT.replace("(epoch + 1))", "(epoch + 1))\n    logql.log('a \"b\"', epoch)"))
+    done = logql("fill", 'a "b"', "--where", "epoch = 1", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert "done" in done.stdout
+    dropped = logql("sql", 'UNFILL "a ""b""" WHERE epoch = 1', cwd=project)
+    assert dropped.returncode == 0, dropped.stderr
+
+
 def test_patch_shows_where_a_statement_goes(project: Path) -> None:
     old = json.loads(logql("sql", "SELECT version FROM runs", "--format", "jsonl", cwd=project).stdout)["version"]
     (project / "train.py").write_text(SCRIPT.replace("(epoch + 1))", "(epoch + 1))\n    logql.log('rate', lr * 2)"))
