@@ -24,6 +24,7 @@ from logql.record.sealing import Sealing
 from logql.store import liveness
 from logql.store.catalog import Catalog
 from logql.store.connection import create
+from logql.store.liveness import Lock
 from logql.store.wal import Writer
 
 #: How long a training waits for another process that holds the catalog, before it goes on without (seconds).
@@ -43,7 +44,9 @@ class Wanted:
 class OpenRun:
     """One run of this process, from `open_run` to `close`."""
 
-    def __init__(self, run: Run, location: settings.Location, catalog: Catalog, ranks: identity.Ranks) -> None:
+    def __init__(
+        self, run: Run, location: settings.Location, catalog: Catalog, ranks: identity.Ranks, locks: list[Lock]
+    ) -> None:  # fmt: skip
         self.run = run
         self.location = location
         self.catalog = catalog
@@ -52,7 +55,7 @@ class OpenRun:
         self.args: dict[str, object] = {}
         self._saved_args: dict[str, object] = {}
         self._overrides = arguments.read_overrides()
-        self._locks = [liveness.hold_run(location.store, run.id), liveness.hold_main(location.store, run.id)]
+        self._locks = locks
         self._environment = dict(run.environment)
         self._saved_environment = dict(run.environment)
         self._sealing = Sealing(location.store, run.id)
@@ -124,7 +127,7 @@ class OpenRun:
         try:
             self.catalog.close()
             if not (note_exit_code and liveness.note_exit_code(self.location.store, self.run.id)):
-                for lock in filter(None, self._locks):
+                for lock in self._locks:
                     lock.release()
         except Exception as exc:
             guard.failed("store", "the run may appear as killed", exc)
@@ -159,12 +162,25 @@ def open_run(wanted: Wanted) -> OpenRun:
     try:
         version = catalog.add_version(_snapshot(location, script))
         ranks = identity.find_ranks()
-        run = _describe_run(wanted, version, ranks)
-        run = catalog.add_run(run) if ranks.group is None else join_group(catalog, location.store, run, ranks)
-        return OpenRun(run, location, catalog, ranks)
+        described = _describe_run(wanted, version, ranks)
+        # before anybody can see the run: one that nobody holds is dead, and sealed
+        locks = _hold(location.store, described.id)
+        alone = ranks.group is None
+        run = catalog.add_run(described) if alone else join_group(catalog, location.store, described, ranks)
+        if run.id != described.id:
+            for lock in locks:
+                lock.release(unlink=True)
+            locks = _hold(location.store, run.id)
+        return OpenRun(run, location, catalog, ranks, locks)
     except BaseException:
         catalog.close()
         raise
+
+
+def _hold(store: str, run: str) -> list[Lock]:
+    """What tells others that this process lives."""
+    held = liveness.hold_run(store, run), liveness.hold_main(store, run)
+    return [lock for lock in held if lock is not None]
 
 
 def _open_catalog(store: str) -> Catalog:

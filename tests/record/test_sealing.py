@@ -60,3 +60,24 @@ def test_a_long_run_is_sealed_while_it_goes_on(tmp_path: Path) -> None:
     tables = [pq.read_table(piece.path, columns=["step"], partitioning=None) for piece in found.levels["step"]]
     assert pa.concat_tables(tables).column("step").sort().to_numpy().tolist() == list(range(count))
     forget()
+
+
+ENTERING = """
+from logql.store import catalog, liveness
+original = catalog.Catalog.add_run
+def add_run(self, run):
+    print([liveness.is_held(path(self.store, run.id)) for path in (liveness.run_lock, liveness.main_lock)])
+    return original(self, run)
+catalog.Catalog.add_run = add_run
+import logql
+logql.log("x", 1.0)
+"""
+
+
+def test_a_run_is_held_before_anybody_can_see_it(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(ENTERING)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "train.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[True, True]\n"

@@ -29,7 +29,7 @@ from tests.store.test_seal import files
 
 STEPS = 60
 #: Every step takes minutes; the usual run takes one in eleven, beginning elsewhere where the process dies.
-EVERY = pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
+EVERY = pytest.mark.parametrize("stride", [11, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 
 
 class Fault:

@@ -59,7 +59,8 @@ def test_settled_rows_are_built_once(store: str, monkeypatch: pytest.MonkeyPatch
             first = tables["epoch.step"][0].column("loss").chunk(0)
             assert seen is None or first.buffers()[1].address == seen
             seen = first.buffers()[1].address
-    assert len(read(store)["epoch.step"]) == 2
+    (table,) = read(store)["epoch.step"]
+    assert table.column("loss").num_chunks > 1
     recorder.finish()
     assert sum(piece.rows for piece in snapshot.read_snapshot(store).levels["epoch.step"]) == 600
 
