@@ -49,6 +49,10 @@ class Ending:
             return error
         return self._exit if self._was_left() else None
 
+    def forget(self) -> None:
+        """Let go of the script's frame, so that its variables end as they would."""
+        self._frame = None
+
     def is_unknown(self) -> bool:
         """Whether the script was left by a SystemExit that did not come from `sys.exit`: its code is not to be had."""
         return self._was_left() and not self._exits

@@ -51,21 +51,19 @@ def stop() -> None:
 
 
 def _hook(event: str, arguments: "tuple[object, ...]") -> None:
-    if event == "open":
-        path, _, flags = arguments
-        writes = isinstance(flags, int) and bool(flags & _NO_READING)
-    elif event == "os.rename":
-        path, writes = arguments[1], True
-    else:
-        return
-    if isinstance(path, int):
-        return
-    try:
+    if event in ("open", "os.rename"):
+        try:
+            _see(event, arguments)
+        except Exception:  # what is raised here would be the program's, even while the interpreter is taken apart
+            return
+
+
+def _see(event: str, arguments: "tuple[object, ...]") -> None:
+    path, _, flags = arguments if event == "open" else (arguments[1], None, _NO_READING)
+    if not isinstance(path, int):
         name = os.fsdecode(path)  # type: ignore[arg-type]
-    except TypeError:
-        return
-    if not name.endswith(CODE):
-        (_receiver or _note)(name, time(), writes)
+        if not name.endswith(CODE):
+            (_receiver or _note)(name, time(), isinstance(flags, int) and bool(flags & _NO_READING))
 
 
 def _note(path: str, now: float, writes: bool) -> None:

@@ -183,6 +183,7 @@ class Recorder:
                 self._close(run, ending.error(), note_exit_code=ending.is_unknown())
             elif run is not None:
                 run.close()
+            ending.forget()
             api.send_events_to(api.discard)
 
     def become_child(self) -> None:

@@ -93,6 +93,22 @@ def test_a_run_ends_as_its_script_ends(
     assert os.listdir(tmp_path / ".logql/wal") == []
 
 
+def test_what_the_script_holds_ends_as_it_would(tmp_path: Path) -> None:
+    done = record(
+        tmp_path,
+        """
+        import logql
+        class Held:
+            def __del__(self):
+                print("bye")
+        held = Held()
+        for i in logql.loop("i", range(2)):
+            logql.log("x", i)
+        """,
+    )
+    assert done.stdout == "bye\n"
+
+
 def test_a_caught_exit_is_no_failure(tmp_path: Path) -> None:
     record(
         tmp_path,
