@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from logql.propagate.align import align
-from logql.propagate.names import all_arguments, dotted, member, spelled
+from logql.propagate.names import all_arguments, dotted
 from logql.propagate.outline import Item, Unit, child_blocks
+from logql.propagate.paths import member, spelled
 
 Path = tuple[str, ...]
 #: Calls that only go around an iterable and leave the items as they are.

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from logql.propagate.edit import dedent_text, indent_unit, lines_inside_strings
-from logql.propagate.names import all_arguments, join_path, spelled, stored_names
+from logql.propagate.names import all_arguments, stored_names
 from logql.propagate.outline import Item, Outline
+from logql.propagate.paths import join_path, spelled
 from logql.propagate.rename import Path
 
 Edit = tuple[int, int, bytes]

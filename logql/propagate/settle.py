@@ -20,15 +20,14 @@ from logql.propagate.names import (
     header_uses,
     is_bound,
     item_names,
-    member,
     parameters,
-    paths_from,
     scope_chain,
     star_imports,
     unit_bindings,
     uses_of,
 )
 from logql.propagate.outline import Item
+from logql.propagate.paths import member, paths_from
 from logql.propagate.rename import Path, Votes, collect_votes, match_scopes, own_pairs
 from logql.propagate.result import Refusal
 
