@@ -178,7 +178,7 @@ class History:
         failed = coverage.has_failed()
         return Cells(
             placed=placed or deepest(levels),
-            unfillable=self._main_levels(run) if failed else (),
+            unfillable=self._failed_levels(run, coverage),
             known=known,
             failed=failed,
             fingerprint=status.fingerprint,
@@ -193,6 +193,12 @@ class History:
         """
         found = {have for have in self.shape(run.id).levels for allowed in status.levels if _fits(have, allowed)}
         return tuple(sorted(found)) or status.levels or self._main_levels(run)
+
+    def _failed_levels(self, run: Run, coverage: Coverage) -> tuple[Level, ...]:
+        """The levels with rows for what replays failed to give: the run's own, or those of its main loops."""
+        loops = {loop for (loop, _), indices in coverage.failed.items() if indices}
+        outside = (RUN_LEVEL,) if None in loops else ()
+        return (*outside, *(self._main_levels(run) if loops - {None} else ()))
 
     def _main_levels(self, run: Run) -> tuple[Level, ...]:
         levels = sorted({level[:1] for level in self.shape(run.id).levels if level})
