@@ -3,6 +3,7 @@
 `import logql` loads almost nothing, as it stands at the head of training scripts; each name is found at its first use.
 """
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -10,6 +11,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 __version__ = "0.1.0"
+
+#: Where the process was when logql was imported, before the script goes elsewhere; empty where that is gone.
+try:
+    _started_in = os.getcwd()
+except OSError:
+    _started_in = ""
 
 #: Where each public name is defined.
 _HOMES = {

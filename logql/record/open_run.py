@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+import logql
 from logql import settings
 from logql.errors import StoreError
 from logql.model import Run, RunStatus, Version
@@ -205,7 +206,7 @@ def _describe_run(wanted: Wanted, version: Version, ranks: identity.Ranks) -> Ru
         status="running",
         started_at=time.time(),
         project=project,
-        cwd=os.getcwd(),
+        cwd=logql._started_in or os.getcwd(),
         name=wanted.name,
         host=platform.node(),
         user=_user(),

@@ -376,6 +376,19 @@ def test_a_loop_of_a_hundred_thousand_steps(project: Project) -> None:
     assert values(result.events, "y")[99_999,] == values(whole.events, "y")[99_999,]
 
 
+def test_a_script_that_changes_its_directory_starts_where_it_was(project: Project) -> None:
+    project.write("data.txt", "2.5")
+    project.write(
+        "train.py",
+        "import os\nimport logql\nx = float(open('data.txt').read())\nos.makedirs('out', exist_ok=True)\n"
+        "os.chdir('out')\nfor epoch in logql.loop('epoch', range(3)):\n    logql.log('a', epoch * x)\n",
+    )
+    project.run()
+    (result,) = project.replay(project.job(after("logql.log('a'", "logql.log('b', x)"), ["b"], (2,)))
+    assert (result.state, result.fidelity) == ("done", "exact"), result.error
+    assert values(result.events, "b") == {(2,): 2.5}
+
+
 @pytest.mark.parametrize("isolation", ["strong", "weak"])
 @pytest.mark.parametrize("path", ["src", "{project}/src"])
 def test_modules_on_the_recorded_path_are_the_versions_own(project: Project, path: str, isolation: Isolation) -> None:
