@@ -60,8 +60,7 @@ class ReplayFiller:
         jobs: dict[str, Job] = {}
         open_segments = self._still_open(segments, history)
         elsewhere = len(segments) - len(open_segments)
-        for segment in open_segments:
-            job = self._job(segment, history, query)
+        for job in (job for segment in open_segments for job in self._jobs(segment, history, query)):
             if isinstance(job, Fill):
                 done.append(job)
                 write_fill(self._store, job, ())
@@ -98,6 +97,15 @@ class ReplayFiller:
                     report(item)
                 if self._cancelled():
                     raise Interrupted("the query was cancelled; what was filled is kept")
+
+    def _jobs(self, segment: Segment, history: History, query: str) -> list[Job | Fill]:
+        """The job of a segment; one of each name where the statements of several do not fit beside each other."""
+        job = self._job(segment, history, query)
+        if isinstance(job, Job) or len(segment.names) == 1:
+            return [job]
+        return [
+            self._job(replace(segment, names={name: segment.names[name]}), history, query) for name in segment.names
+        ]
 
     def _job(self, segment: Segment, history: History, query: str) -> Job | Fill:
         """The job of a segment, or a failed fill where its sources cannot be made."""

@@ -6,11 +6,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import logql
+from logql.catalog.virtual import ProjectSources
+from logql.model import Run
 from tests.replay.conftest import ROOT, Project
 
 #: One training in three shapes: plain, renamed with the statement moved, and in a function of its own.
@@ -98,6 +101,24 @@ def test_values_of_a_three_version_refactoring_are_right(history: Project) -> No
     assert len({run for run, _, _ in rows}) == 3
     assert [(epoch, value) for _, epoch, value in rows] == [pair for _ in range(3) for pair in truth.items()]
     assert _ask(history, "SELECT DISTINCT fidelity, state, error FROM fills") == [("exact", "done", None)]
+
+
+def test_names_whose_statements_do_not_fit_beside_each_other_are_filled_one_by_one(
+    history: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = ProjectSources.patched
+
+    def patched(self: ProjectSources, names: Iterable[str], run: Run) -> tuple[dict[str, str] | None, str | None]:
+        names = list(names)
+        return together(self, names, run) if len(names) == 1 else (None, "they do not fit")
+
+    monkeypatch.setattr(ProjectSources, "patched", patched)
+    history.write(
+        "train.py", V3.replace("{new}", NEW + NEW.replace("momentum", "twice").replace("float(", "2 * float("))
+    )
+    rows = _ask(history, "SELECT momentum, twice FROM logs WHERE epoch = 4")
+    assert len(rows) == 3
+    assert all(twice == 2 * momentum for momentum, twice in rows)  # type: ignore[operator]
 
 
 def test_only_the_wanted_epochs_of_the_wanted_version_are_executed(history: Project) -> None:
