@@ -219,8 +219,8 @@ class Placement:
     """Where a statement goes in an older source. `source` (or `files`) is None where it was refused; `reason` says why.
 
     `line` is that of the inserted statement in the new text of `file`. `levels` holds the static levels that its place
-    can have (loops around it, through calls); `once` tells that it runs at most once per iteration of its level, `leads`
-    that it does so before the loops in which that iteration does its work.
+    can have (loops around it, through calls); `once` tells that it runs at most once per iteration of its level,
+    `leads` that it does so before the loops in which that iteration does its work.
     `fingerprint` identifies the inserted text and its place (DESIGN section 2).
     """
 

@@ -17,7 +17,7 @@ from logql.session import Session
 from logql.store.fills import write_fill
 from logql.store.snapshot import forget
 from tests.execute.traces import parse_traces
-from tests.plan.histories import FINGERPRINT, Past, Placed, fill_of
+from tests.plan.histories import Past, Placed, fill_of
 from tests.store.history import record
 
 TRACE = """
