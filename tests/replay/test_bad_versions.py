@@ -48,7 +48,7 @@ BAD = {
 def test_a_bad_version_gives_its_reason(project: Project, bad: str, isolation: str) -> None:
     project.write("train.py", GOOD.replace("{bad}", bad))
     project.run(every=None, LOGQL_OVERHEAD="0")
-    job = project.job(EDIT, ["b"], (0, 3), timeout_s=4.0 if "sleep" in bad else 60.0)
+    job = project.job(EDIT, ["b"], (0, 3), timeout_s=4.0 if "longer" in BAD[bad] else 60.0)
     (result,) = project.replay(job, options=Options(isolation=isolation, disk_bytes=100 << 20))  # type: ignore[arg-type]
     assert result.state == "failed"
     assert BAD[bad] in str(result.error)
