@@ -145,6 +145,13 @@ def runs_of(store: Path) -> list[str]:
         return [run for (run,) in cursor.fetchall()]
 
 
+def fidelities(store: Path) -> set[object]:
+    with dbapi.connect(str(store)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT DISTINCT fidelity FROM fills WHERE loop IS NOT NULL AND state = 'done'")
+        return {fidelity for (fidelity,) in cursor.fetchall()}
+
+
 INNER = {"digits": "step", "sgd": "chunk", "torch_mlp": "step"}
 
 
@@ -207,6 +214,7 @@ def test_truth_of_every_run_whatever_threads_and_workers(name: str, threads: int
         runs = runs_of(copy / ".logql")
         for (number, _, _), truth in zip(cases, truths, strict=True):
             check_truth(sample, copy / ".logql", runs[number], truth, workers)
+        assert fidelities(copy / ".logql") <= {"exact", "unchecked"}
 
 
 @pytest.mark.parametrize("name", sample_names())
