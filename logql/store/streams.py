@@ -160,9 +160,17 @@ def set_aside(chunk_path: str) -> None:
 
 
 def remove_sealed(catalog: Catalog, run: str) -> None:
-    """Remove the chunks of a run that files stand for, and what a death left half-written of carried ones."""
-    kept = {chunk.path for chunk in unsealed(catalog, run)}
-    paths = [chunk.path for chunk in wal.list_chunks(catalog.store, run) if chunk.path not in kept]
+    """Remove the chunks of a run that files stand for, and what a death left of carried ones.
+
+    The position of the stream alone tells: a chunk that came a moment ago is in no earlier listing.
+    """
+    with catalog.connection.read() as db:
+        sealed = positions(db, run)
+    paths = []
+    for chunk in wal.list_chunks(catalog.store, run):
+        position = sealed.get(stream_of(chunk), 0)
+        if chunk.number < position if chunk.is_data else chunk.number != position:
+            paths.append(chunk.path)
     directory = os.path.join(catalog.store, layout.WAL)
     for name in os.listdir(directory):
         if name.startswith(f"{run}-") and name.endswith(TEMPORARY):

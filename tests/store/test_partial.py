@@ -248,6 +248,28 @@ def test_a_listing_that_lacks_a_chunk_is_completed(store: str) -> None:
     assert gap.message in (read_snapshot(store).runs[0].error or "")
 
 
+def test_a_chunk_that_comes_while_sealed_ones_are_removed_stays(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = epochs(20, 5)
+    recorder = Recorder(store, "01A", chunk_bytes=1)
+    original = wal.list_chunks
+    there = 0
+
+    def list_chunks(*arguments: str) -> list[wal.Chunk]:
+        """Another chunk comes just before every listing."""
+        nonlocal there
+        recorder.append(events[there : there + 10])
+        there += 10
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wal, "list_chunks", list_chunks)
+        while there < 100:
+            seal.seal_run(store, "01A")
+    assert files(store) != []
+    check(store, events[:there])
+    recorder.abandon()
+
+
 def test_two_sealers_at_once(store: str) -> None:
     events = epochs(20, 5)
     recorder = Recorder(store, "01A", chunk_bytes=1500)
