@@ -10,8 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-import logql
-from logql import settings
+from logql import _started_in, settings
 from logql.errors import StoreError
 from logql.model import Run, RunStatus, Version
 from logql.record import api, arguments, environment, guard, identity, opens
@@ -206,7 +205,7 @@ def _describe_run(wanted: Wanted, version: Version, ranks: identity.Ranks) -> Ru
         status="running",
         started_at=time.time(),
         project=project,
-        cwd=logql._started_in or os.getcwd(),
+        cwd=_started_in or os.getcwd(),
         name=wanted.name,
         host=platform.node(),
         user=_user(),
