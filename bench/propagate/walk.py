@@ -68,7 +68,7 @@ def edited(text: str, random_: random.Random) -> str:
     block = random_.choice(blocks)
     node = random_.choice(block[1:])
     indent = lines[node.lineno - 1][: node.col_offset]
-    if indent.strip():
+    if indent.strip() or getattr(node, "decorator_list", None):
         return text
     if isinstance(node, ast.Assign | ast.Expr) and random_.random() < 0.5:
         return "".join(lines[: node.lineno - 1] + lines[node.end_lineno :])
