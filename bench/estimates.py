@@ -17,8 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from bench.steady import ENVIRONMENT
 from logql.model import Checkpoint, MainLoop, Segment
 from logql.plan.cost import RunCost
 from logql.replay.job import Job, Options, Result
@@ -26,15 +25,6 @@ from logql.replay.pool import LocalPool
 from logql.store.catalog import Catalog
 from logql.versions import history
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-#: One thread; and glibc's allocator the same from the first epoch on (by itself it adapts to what was freed).
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": "100000000",
-    "MALLOC_TRIM_THRESHOLD_": "100000000",
-    "PYTHONPATH": ROOT,
-}
 SCRIPT = """\
 import numpy as np
 import logql
@@ -180,6 +170,8 @@ def _replay(recorded: Recorded, entry: int, wanted: Sequence[int], leads: bool) 
 
 def _calibrate() -> float:
     """CPU seconds of a fixed piece of work, 50 ms on an idle machine: what else runs slows caches and cores down."""
+    import numpy as np  # after `main` has told BLAS to use one thread: others that wait for it would count as well
+
     x = np.random.default_rng(0).normal(size=(256, 64))
     w = np.ones((64, 64))
     began = time.process_time()

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.flor import FlorProject, truth
+from bench.steady import ENVIRONMENT
 from logql.model import MainLoop, Segment
 from logql.replay.job import Job, Options, Result
 from logql.replay.pool import LocalPool
@@ -49,15 +50,6 @@ for epoch in logql.loop("epoch", range({epochs})):
         w2 -= lr * m2
     logql.log("loss", float((e * e).mean()))
 """
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-#: One thread; and glibc's allocator the same from the first epoch on (by itself it adapts to what was freed).
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": "100000000",
-    "MALLOC_TRIM_THRESHOLD_": "100000000",
-    "PYTHONPATH": ROOT,
-}
 REPEATS = 3
 STEPS = 1200
 LAST = '    logql.log("loss", float((e * e).mean()))\n'
