@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from logql.samples import Sample, build_project, load_sample, missing_packages
+from logql.store.snapshot import forget
+from tests.store.history import epochs, record
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +19,15 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("LOGQL_", "GIT_")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[str]:
+    """A store that holds one run of three epochs of two steps."""
+    found = str(tmp_path / ".logql")
+    record(found, "R1", epochs(3, 2), "1" * 12, args={"lr": 0.5})
+    yield found
+    forget(found)
 
 
 @pytest.fixture(scope="session")

@@ -13,16 +13,7 @@ import pytest
 
 import logql
 from logql import dbapi
-from logql.store.snapshot import forget
 from tests.store.history import epochs, record
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[str]:
-    found = str(tmp_path / ".logql")
-    record(found, "R1", epochs(3, 2), "1" * 12, args={"lr": 0.5})
-    yield found
-    forget(found)
 
 
 @pytest.fixture

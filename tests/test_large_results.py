@@ -16,19 +16,10 @@ import pytest
 
 from logql import dbapi
 from logql.execute import engine
-from logql.store.snapshot import forget
 from tests.store.history import epochs, record
 
 ROOT = Path(__file__).resolve().parent.parent
 MANY = "SELECT range AS n, range % 7 AS m FROM range(1000000) ORDER BY n"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[str]:
-    found = str(tmp_path / ".logql")
-    record(found, "R1", epochs(3, 2), "1" * 12, args={"lr": 0.5})
-    yield found
-    forget(found)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,14 +19,6 @@ from logql.publish import MANIFEST, publish, write_snapshot
 from logql.store.snapshot import forget
 from tests.store.history import epochs, record
 from tests.test_session import NEW, OLD, truth
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[str]:
-    found = str(tmp_path / ".logql")
-    record(found, "R1", epochs(3, 2), "1" * 12, args={"lr": 0.5})
-    yield found
-    forget(found)
 
 
 def _rows(directory: Path, relation: str) -> list[dict[str, object]]:

@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 
 import pytest
 
-from logql.model import Placement
 from logql.propagate import place, place_files
-
-
-def code(text: str) -> str:
-    return textwrap.dedent(text).lstrip("\n")
-
-
-def put(new: str, mark: str, old: str) -> Placement:
-    """Place the statement of the line that holds `mark`."""
-    new, old = code(new), code(old)
-    line = next(n for n, text in enumerate(new.splitlines(), start=1) if mark in text)
-    return place(new, line, old)
-
-
-def added(result: Placement) -> list[str]:
-    lines = result.diff.splitlines()[2:]
-    assert not [line for line in lines if line.startswith("-")]
-    return [line[1:] for line in lines if line.startswith("+")]
-
+from tests.propagate.placing import added, code, put
 
 LOOP = """
     import logql
