@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlglot import exp
 
 from logql.errors import DatabaseError, Interrupted, NotSupportedError
+from logql.garbage import collections_paused
 from logql.plan.blocks import plan_query
 from logql.plan.engine import Engine, missing_flag
 from logql.plan.program import Program
@@ -92,7 +91,7 @@ def demand(
 
     Raises NotSupportedError for volatile functions and samples over missing cells.
     """
-    with _uncollected():
+    with collections_paused():
         return _demand(query, engine, disabled, round_number)
 
 
@@ -114,18 +113,6 @@ def _demand(query: BoundQuery, engine: Engine, disabled: frozenset[str], round_n
     _refuse_volatile(query, frozenset(missing), anywhere=bool(demands))
     settled, wanted = chosen or (None, 0)
     return Round(demands, not demands, query.tree, "; ".join(reasons) or None, settled, wanted)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection while trees are built: it would walk all of them again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _traced(

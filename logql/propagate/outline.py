@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import gc
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+
+from logql.garbage import collections_paused
 
 #: Nodes that the matcher treats as statements; handlers and cases are headers with a body like any other.
 Statement = ast.stmt | ast.excepthandler | ast.match_case
@@ -174,18 +174,6 @@ def parse_source(source: str) -> ast.Module:
             return ast.parse(source.removeprefix("\ufeff"))
     except (ValueError, RecursionError, MemoryError) as exc:
         raise SyntaxError(str(exc)) from exc
-
-
-@contextmanager
-def collections_paused() -> Iterator[None]:
-    """Without garbage collections: syntax trees are no garbage, and a full collection costs more than a placement."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 @lru_cache(maxsize=64)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from logql.garbage import collections_paused
 from logql.model import Placement
 from logql.propagate.align import align, token_similarity
 from logql.propagate.edit import CannotInsert, insert_header, insert_text
 from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
 from logql.propagate.names import uses_of
-from logql.propagate.outline import Item, Outline, Unit, collections_paused, normal_tokens, read_outline
+from logql.propagate.outline import Item, Outline, Unit, normal_tokens, read_outline
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal, finish, refused
 from logql.propagate.rewrite import guarded_text, statement_text

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from logql.garbage import collections_paused
 from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
 from logql.store import layout, rows, shapes
 
@@ -72,7 +71,7 @@ class State:
         if file_removals != self._file_removals:
             self.files, since_file = {}, 0
         if rev != self.rev or not since_file:
-            with _no_collections():
+            with collections_paused():
                 self._load(db, self.rev, since_file)
         self.rev, self._removals, self._file_removals = rev, removals, file_removals
 
@@ -132,7 +131,7 @@ class State:
         """Rows of a table that only a replay needs: they are read when they are first asked for."""
         (rev,) = db.execute("SELECT changes FROM counters").fetchone()
         since, found = self._later.get(table, (0, {}))
-        with _no_collections():
+        with collections_paused():
             for row in _changed(db, columns, table, since, order):
                 found[row[:keys]] = make(row)
         self._later[table] = rev, found
@@ -145,18 +144,6 @@ class State:
             if own == kind:
                 found.setdefault(piece.level, []).append(piece)
         return found
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Without garbage collections meanwhile: they would look at 10,000 new runs again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 _FILE_COLUMNS = (
