@@ -58,7 +58,22 @@ class History:
     @cached_property
     def schema(self) -> Schema:
         """The unified columns of all recorded runs."""
-        return build_schema(self.snapshot.runs, self.snapshot.shapes, self._hindsight_types)
+        shapes = {id(shape): shape for shape, _ in self.kinds.values()}
+        return build_schema(shapes.values(), self.snapshot.runs, self._hindsight_types)
+
+    @cached_property
+    def kinds(self) -> Mapping[tuple[int, str], tuple[Shape, list[Run]]]:
+        """Runs by their shape and version: what a query asks of ten thousand runs mostly depends on these alone."""
+        found: dict[tuple[int, str], tuple[Shape, list[Run]]] = {}
+        shapes = self.snapshot.shapes
+        for run in self.snapshot.runs:
+            shape = shapes.get(run.id, _NO_SHAPE)
+            key = id(shape), run.version
+            if key in found:
+                found[key][1].append(run)
+            else:
+                found[key] = shape, [run]
+        return found
 
     @cached_property
     def _hindsight_types(self) -> Mapping[str, list[str]]:
@@ -104,10 +119,8 @@ class History:
     @cached_property
     def _logging_runs(self) -> Mapping[str, frozenset[str]]:
         """Versions of which some run logged the name."""
-        shapes = self.snapshot.shapes
-        pairs = {(id(shape := shapes.get(run.id, _NO_SHAPE)), run.version): shape for run in self.snapshot.runs}
         found: dict[str, set[str]] = {}
-        for (_, version), shape in pairs.items():
+        for (_, version), (shape, _) in self.kinds.items():
             for names in shape.levels.values():
                 for name in names:
                     found.setdefault(name, set()).add(version)
@@ -136,9 +149,12 @@ class History:
     def may_miss(self, name: str) -> bool:
         """Whether any run has cells of `name` that a replay could fill or that are unfillable."""
         logging = self._logging_runs.get(name, frozenset())
-        if all(run.version in logging for run in self.snapshot.runs):
+        pairs = {
+            (version, run.script) for (_, version), (_, runs) in self.kinds.items() if version not in logging
+            for run in runs
+        }  # fmt: skip
+        if not pairs:
             return False
-        pairs = {(run.version, run.script) for run in self.snapshot.runs if run.version not in logging}
         self.sources.prepare(name, pairs)
         return any(self.sources.status(name, version, script).state != "own" for version, script in pairs)
 

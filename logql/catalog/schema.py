@@ -90,11 +90,13 @@ def _loop_of(column: str, loops: Mapping[str, str]) -> str:
 
 
 def build_schema(
-    runs: Iterable[Run], shapes: Mapping[str, Shape], hindsight: Mapping[str, list[str]] | None = None
+    shapes: Iterable[Shape], runs: Iterable[Run], hindsight: Mapping[str, list[str]] | None = None
 ) -> Schema:
-    """The schema of recorded runs; `shapes` by run id, `hindsight` the types that replays gave to names."""
-    runs = list(runs)
-    distinct = list({id(shape): shape for run in runs if (shape := shapes.get(run.id)) is not None}.values())
+    """The schema of the recorded `runs`, whose distinct `shapes` say what they logged where.
+
+    `hindsight` has the types that replays gave to names.
+    """
+    distinct = list(shapes)
     types: dict[str, list[str]] = {}
     levels: dict[str, set[Level]] = {}
     loops: dict[str, list[str]] = {}

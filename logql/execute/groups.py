@@ -25,11 +25,12 @@ class Signature:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one signature. `all_runs` tells that no other runs exist."""
+    """Runs of one signature; `all_runs`: there are no others, `shared`: the levels at which others have rows, too."""
 
     signature: Signature
     runs: tuple[Run, ...]
     all_runs: bool
+    shared: frozenset[Level] = frozenset()
 
     @property
     def cells(self) -> Mapping[str, Cells]:
@@ -58,21 +59,24 @@ def group_runs(ref: LogsRef, history: History, source: Source) -> list[Group]:
 def _gather(ref: LogsRef, history: History, find: Callable[[Run, Shape], Signature | None]) -> list[Group]:
     """Groups by signature; runs of one shape share it, unless cells that may be missing tell them apart."""
     by_shape: dict[int, Signature | None] = {}
-    alike: dict[int, tuple[Signature, list[Run]]] = {}
-    for run in history.snapshot.runs:
-        if ref.versions is not None and run.version not in ref.versions:
+    found: dict[Signature, dict[tuple[int, str], list[Run]]] = {}
+    for kind, (shape, runs) in history.kinds.items():
+        number, version = kind
+        if ref.versions is not None and version not in ref.versions:
             continue
-        shape = history.shape(run.id)
-        if ref.virtual or id(shape) not in by_shape:
-            by_shape[id(shape)] = find(run, shape)
-        signature = by_shape[id(shape)]
-        if signature is not None:
-            alike.setdefault(id(signature), (signature, []))[1].append(run)
-    found: dict[Signature, list[Run]] = {}
-    for signature, runs in alike.values():
-        found.setdefault(signature, []).extend(runs)
-    every = len(found) == 1 and sum(map(len, found.values())) == len(history.snapshot.runs)
-    return [Group(signature, tuple(runs), every) for signature, runs in found.items()]
+        if not ref.virtual and number not in by_shape:
+            by_shape[number] = find(runs[0], shape)
+        pairs = [([run], find(run, shape)) for run in runs] if ref.virtual else [(runs, by_shape[number])]
+        for own, signature in pairs:
+            if signature is not None:
+                found.setdefault(signature, {}).setdefault(kind, []).extend(own)
+    return [_group(signature, own, history) for signature, own in found.items()]
+
+
+def _group(signature: Signature, own: Mapping[tuple[int, str], list[Run]], history: History) -> Group:
+    others = [shape for kind, (shape, runs) in history.kinds.items() if len(own.get(kind, ())) < len(runs)]
+    shared = frozenset(level for shape in others for level in shape.levels)
+    return Group(signature, tuple(run for runs in own.values() for run in runs), not others, shared)
 
 
 def _signature(ref: LogsRef, history: History, run: Run, shape: Shape, source: Source) -> Signature:

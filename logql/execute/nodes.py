@@ -100,7 +100,7 @@ class Nodes:
         rows = scan(pieces, {**wanted, **bare, **texts_, **extra}, self.tables)
         if rows is None:
             return None
-        filtered = f"SELECT * FROM ({rows}){self._run_filter()}"
+        filtered = f"SELECT * FROM ({rows}){self._run_filter() if level in self.group.shared else ''}"
         return _merge_parts(filtered, wanted, bare, texts_) if parted else filtered
 
     def _loop_type(self, column: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 import pyarrow as pa
 
 from logql.catalog.history import History
 from logql.catalog.relations import RUN_TYPES
 from logql.execute.tables import typed
-from logql.model import Run
+from logql.store.columns import timestamps
 
 #: Name under which the table is registered.
 RUNS_TABLE = "_lq_runs"
@@ -22,37 +23,34 @@ class RunColumns:
         self._history = history
         self._comments = comments
         self._types = {**RUN_TYPES, **history.schema.args}
-        self._made: dict[str, pa.ChunkedArray] = {}
+        self._made: dict[str, pa.Array] = {}
 
     def table(self, columns: Iterable[str]) -> pa.Table:
         """One row per run, with `run` and those of `columns` that there are."""
-        names = [name for name in self._types if name == "run" or name in set(columns)]
+        wanted = {"run", *columns}
+        names = [name for name in self._types if name in wanted]
         for name in names:
             if name not in self._made:
-                self._made[name] = typed({name: self._values(name)}, self._types).column(0)
+                self._made[name] = self._column(name)
         return pa.table({name: self._made[name] for name in names})
+
+    def _column(self, name: str) -> pa.Array:
+        if name in ("started_at", "ended_at"):
+            return timestamps(map(attrgetter(name), self._history.snapshot.runs))
+        return typed({name: self._values(name)}, self._types).column(0)
 
     def _values(self, name: str) -> list[object]:
         runs = self._history.snapshot.runs
         if name in self._history.schema.args:
             type_ = self._types[name]
             return [_arg(run.args.get(name), type_) for run in runs]
-        return [_value(run, name, self._comments) for run in runs]
-
-
-def _value(run: Run, column: str, comments: Mapping[str, object]) -> object:
-    if column == "run":
-        return run.id
-    if column in ("argv", "tags"):
-        return list(getattr(run, column))
-    if column == "duration_s":
-        return None if run.ended_at is None else run.ended_at - run.started_at
-    if column in ("started_at", "ended_at"):
-        return timestamp(getattr(run, column))
-    if column == "comment":
-        return comments.get(run.id)
-    found: object = getattr(run, column)
-    return found
+        if name in ("argv", "tags"):
+            return [list(getattr(run, name)) for run in runs]
+        if name == "duration_s":
+            return [None if run.ended_at is None else run.ended_at - run.started_at for run in runs]
+        if name == "comment":
+            return [self._comments.get(run.id) for run in runs]
+        return list(map(attrgetter("id" if name == "run" else name), runs))
 
 
 def timestamp(seconds: float | None) -> object:

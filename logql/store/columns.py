@@ -215,9 +215,11 @@ def _to_bigint(value: object) -> int | None:
 def _encode_bytes(values: Sequence[Any], type_: pa.DataType) -> tuple[pa.Array, set[int]]:
     import pyarrow as pa
 
+    is_text = pa.types.is_string(type_)
+    if is_text and (plain := _encode_plain_text(values)) is not None:
+        return plain, set()
     encoded: list[bytes] = []
     valid, bad = bytearray(len(values)), set()
-    is_text = pa.types.is_string(type_)
     for position, value in enumerate(values):
         if is_text and isinstance(value, dict):
             value = to_json(value)
@@ -231,6 +233,20 @@ def _encode_bytes(values: Sequence[Any], type_: pa.DataType) -> tuple[pa.Array, 
     kind = (pa.large_string() if is_text else pa.large_binary()) if large else type_
     buffers = [_bitmap(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(kind, len(encoded), buffers), bad
+
+
+def _encode_plain_text(values: Sequence[Any]) -> pa.Array | None:
+    """Text of ASCII alone, without a step of Python's for each value; None where some value is something else."""
+    import pyarrow as pa
+
+    try:
+        data = "".join(values).encode("ascii")
+    except (TypeError, UnicodeEncodeError):
+        return None
+    if len(data) >= 1 << 31:
+        return None
+    buffers = [None, pa.py_buffer(array("i", accumulate(map(len, values), initial=0))), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
 def _encode_lists(values: Sequence[Any], type_: pa.DataType) -> tuple[pa.Array, set[int]]:

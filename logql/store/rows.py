@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from logql.errors import CorruptFile
@@ -31,18 +32,15 @@ EXIT = -1
 SHARED_FROM = 200
 
 
-#: What json.loads does with text that this program wrote, without its checks of the argument.
-_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-
-
 class Texts:
     """Decodes JSON texts, each distinct one once; its results are shared and not to be changed."""
 
     def __init__(self) -> None:
-        self._decoded: dict[str, Any] = {}
-        self._strings: dict[str, tuple[str, ...]] = {}
-        self._environments: dict[str, Mapping[str, object]] = {}
         self._shared: dict[int, str] = {}
+        self.decoded: Mapping[str, Any] = (decoded := _Remembered(json.loads))
+        self.strings: Mapping[str, tuple[str, ...]] = _Remembered(lambda text: tuple(self.decoded[text]))
+        self.environments: Mapping[str, Mapping[str, object]] = _Remembered(self._environment)
+        self._decoded = decoded
 
     def learn(self, texts: Iterable[tuple[int, str]]) -> None:
         """Take note of rows of the table `texts`."""
@@ -55,24 +53,28 @@ class Texts:
     def text(self, key: int) -> str:
         return self._shared[key]
 
-    def decode(self, text: str) -> Any:
-        found = self._decoded.get(text)
-        if found is None:
-            found = self._decoded[text] = _scan(text, 0)[0]
-        return found
+    def decode_all(self, texts: Iterable[str]) -> None:
+        """Decode many texts at once, in half the time."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._decoded]
+        with contextlib.suppress(ValueError):  # what is no JSON is told where it is asked for
+            values = json.loads(f"[{','.join(new)}]")
+            if len(values) == len(new):
+                self._decoded.update(zip(new, values, strict=True))
 
-    def strings(self, text: str) -> tuple[str, ...]:
-        found = self._strings.get(text)
-        if found is None:
-            found = self._strings[text] = tuple(_scan(text, 0)[0])
-        return found
+    def _environment(self, text: str) -> Mapping[str, object]:
+        packed = self.decoded[text]
+        return {**packed["own"], **{name: self.decoded[self._shared[id_]] for name, id_ in packed["shared"].items()}}
 
-    def environment(self, text: str) -> Mapping[str, object]:
-        found = self._environments.get(text)
-        if found is None:
-            packed = _scan(text, 0)[0]
-            shared = {name: self.decode(self._shared[id_]) for name, id_ in packed["shared"].items()}
-            found = self._environments[text] = {**packed["own"], **shared}
+
+class _Remembered(dict[str, _T]):
+    """What a function makes of texts, each once."""
+
+    def __init__(self, make: Callable[[str], _T]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, text: str) -> _T:
+        found = self[text] = self._make(text)
         return found
 
 
@@ -83,7 +85,7 @@ def to_json(value: object) -> str:
 
 def version_from(row: Row, texts: Texts) -> Version:
     id_, commit, parents, branch, author, message, committed_at, dirty, ordinal = row
-    return Version(id_, commit, texts.strings(parents), branch, author, message, committed_at, bool(dirty), ordinal)
+    return Version(id_, commit, texts.strings[parents], branch, author, message, committed_at, bool(dirty), ordinal)
 
 
 def version_row(version: Version) -> dict[str, object]:
@@ -105,11 +107,19 @@ _RUN_FIELDS = tuple(RUN_COLUMNS.split(", "))
 
 def run_from(row: Row, texts: Texts) -> Run:
     values = dict(zip(_RUN_FIELDS, row, strict=True))
-    values["argv"] = texts.strings(values["argv"])
-    values["tags"] = texts.strings(values["tags"])
-    values["args"] = texts.decode(values["args"])
-    values["environment"] = texts.environment(values["environment"])
+    values["argv"] = texts.strings[values["argv"]]
+    values["tags"] = texts.strings[values["tags"]]
+    values["args"] = texts.decoded[values["args"]]
+    values["environment"] = texts.environments[values["environment"]]
     return _made(Run, values)
+
+
+def runs_from(found: Sequence[Row], texts: Texts) -> list[Run]:
+    """Many runs at once."""
+    for name in ("argv", "args"):
+        place = _RUN_FIELDS.index(name)
+        texts.decode_all([row[place] for row in found])
+    return [run_from(row, texts) for row in found]
 
 
 def _made(type_: type[_T], values: dict[str, Any]) -> _T:

@@ -71,7 +71,7 @@ class State:
         if file_removals != self._file_removals:
             self.files, since_file = {}, 0
         if rev != self.rev or not since_file:
-            with collections_paused():
+            with collections_paused(lasting=True):
                 self._load(db, self.rev, since_file)
         self.rev, self._removals, self._file_removals = rev, removals, file_removals
 
@@ -79,8 +79,9 @@ class State:
         self.texts.learn(db.execute("SELECT id, text FROM texts WHERE id > ?", (self.texts.known(),)))
         for row in _changed(db, rows.VERSION_COLUMNS, "versions", since, "ordinal"):
             self.versions[row[0]] = rows.version_from(row, self.texts)
-        for row in _changed(db, f"shape, unsealed, {rows.RUN_COLUMNS}", "runs", since, "key"):
-            self._take_run(rows.run_from(row[2:], self.texts), row[0], row[1])
+        found = _changed(db, f"{rows.RUN_COLUMNS}, shape, unsealed", "runs", since, "key")
+        for run, row in zip(rows.runs_from([row[:-2] for row in found], self.texts), found, strict=True):
+            self._take_run(run, *row[-2:])
         for row in _changed(db, rows.FILL_COLUMNS, "fills", since, "started_at, id"):
             self.fills[row[0]] = rows.fill_from(row)
         for row in _changed(db, _FILE_COLUMNS, "files", since_file, "first_version, first_epoch, id"):
@@ -103,7 +104,7 @@ class State:
         id_, path, kind, level, count, size, columns, checksum, *bounds = row
         first_version, last_version, first_epoch, last_epoch = bounds
         if columns not in self._schemas:
-            self._schemas[columns] = rows.columns_of(self.texts.decode(self.texts.text(columns)))
+            self._schemas[columns] = rows.columns_of(self.texts.decoded[self.texts.text(columns)])
         piece = Piece(
             level,
             layout.inside(self.store, path),
@@ -131,7 +132,7 @@ class State:
         """Rows of a table that only a replay needs: they are read when they are first asked for."""
         (rev,) = db.execute("SELECT changes FROM counters").fetchone()
         since, found = self._later.get(table, (0, {}))
-        with collections_paused():
+        with collections_paused(lasting=True):
             for row in _changed(db, columns, table, since, order):
                 found[row[:keys]] = make(row)
         self._later[table] = rev, found

@@ -13,7 +13,7 @@ def test_types_levels_and_loops_of_all_runs() -> None:
         Run(name, "v", "train.py", (), "finished", 0.0, "/p", "/p", args=args)
         for name, args in (("a", {"lr": 1}), ("b", {"lr": 0.5}))
     ]
-    schema = build_schema(runs, {"a": one, "b": two})
+    schema = build_schema([one, two], runs)
     assert {name: column.type for name, column in schema.columns.items()} == {
         "best": "BIGINT",
         "acc": "DOUBLE",
