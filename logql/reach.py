@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from logql.catalog.schema import explicit
 from logql.execute.engine import Engine
+from logql.execute.scans import keeps_texts
 from logql.sql.bound import STAR_META, BoundQuery, LogsRef, ref_of
+from logql.sql.sources import hidden_name
 
 _ALIAS = "l"
 _RUN = "_lq_run"
@@ -31,10 +34,38 @@ class Reach:
 
 def references_in_reach(bound: BoundQuery) -> Iterator[Reach]:
     """The references of a query that may have missing cells."""
+    return (reach for reach in _references(bound) if reach.ref.virtual)
+
+
+def _references(bound: BoundQuery) -> Iterator[Reach]:
     for table in bound.tree.find_all(exp.Table):
         ref = ref_of(table)
-        if ref is not None and ref.virtual:
+        if ref is not None:
             yield Reach(ref, _condition(table, ref))
+
+
+def misfit_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
+    """How many values of each name are NULL in the rows in reach because they do not fit its type.
+
+    Names whose texts the query itself asks for are left out.
+    """
+    found: dict[str, int] = {}
+    for reach in _references(bound):
+        texts = {name: hidden_name(name, "text") for name in sorted(reach.ref.names) if _keeps_texts(name, engine)}
+        texts = {name: hidden for name, hidden in texts.items() if hidden not in reach.ref.columns}
+        if not texts:
+            continue
+        counts = [
+            exp.alias_(
+                exp.CountIf(this=exp.not_(exp.Is(this=_column(hidden), expression=exp.null()))), name, quoted=True
+            )
+            for name, hidden in texts.items()
+        ]
+        wider = replace(reach.ref, columns=(*reach.ref.columns, *texts.values()))
+        (row,) = engine.fetch(Reach(wider, reach.condition).query(*counts))
+        for name, count in row.items():
+            found[name] = max(found.get(name, 0), count or 0)
+    return {name: count for name, count in found.items() if count}
 
 
 def missing_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
@@ -48,6 +79,13 @@ def missing_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
             bare = name.rpartition("@")[0] or name
             found[bare] = max(found.get(bare, 0), count or 0)
     return {name: count for name, count in found.items() if count}
+
+
+def _keeps_texts(name: str, engine: Engine) -> bool:
+    bare = explicit(name)[0]
+    column = engine.history.schema.find(bare)
+    levels = engine.history.snapshot.levels.values()
+    return column is not None and any(keeps_texts(pieces, bare, column.type) for pieces in levels)
 
 
 def runs_in_reach(bound: BoundQuery, engine: Engine) -> Mapping[str, frozenset[str] | None]:

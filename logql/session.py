@@ -19,7 +19,7 @@ from logql.model import Run
 from logql.options import Options
 from logql.plan.demand import Round, demand
 from logql.plan.segments import FillPlan, plan_fill
-from logql.reach import iterations_in_reach, missing_cells, runs_in_reach, starred_names
+from logql.reach import iterations_in_reach, misfit_cells, missing_cells, runs_in_reach, starred_names
 from logql.sql.binder import bind_query
 from logql.sql.bound import BoundQuery
 from logql.sql.many import SETS, insert_of_table
@@ -136,6 +136,7 @@ class Session:
         if bound.virtual and bound.needs_values:
             self._tell_unfillable(bound)
         self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
+        self._tell_misfits(bound)
         answer = self._from_settled(bound) or self.engine.run(bound, parameters, in_parts=True)
         if answer.rest is not None:
             answer.rest.hold(self.history, self._pinned)
@@ -260,6 +261,11 @@ class Session:
             self.notices.append(
                 f"{total} cells of {names} are missing under a star and stay NULL: name them to fill them"
             )
+
+    def _tell_misfits(self, bound: BoundQuery) -> None:
+        for name, count in misfit_cells(bound, self.engine).items():
+            values = "1 value is" if count == 1 else f"{count} values are"
+            self.notices.append(f'{values} of another type than {name} and NULL here: "{name}$text" has the text')
 
     def _tell(self, done: list[Filled]) -> None:
         """Notices of failures, of replays that disagree with the record, and of how they ran."""

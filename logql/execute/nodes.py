@@ -156,17 +156,19 @@ class Nodes:
             on = " AND ".join(f"{h}.{ident(k)} = r.{ident(k)}" for k in ("run", "rank", *key_columns(level)))
             joins.append(f" LEFT JOIN ({values}) {h} ON {on} AND {h}._fill = {c}.fill AND {c}.filled")
             value, has = f"{h}.value", f"({h}.run IS NOT NULL)"
+        other = f"{h}.other" if values is not None else "NULL::VARCHAR"
         missing = f"({c}.fill IS NULL)"
         failed = f"({c}.filled = FALSE)"
         at_main = level in cells.unfillable
         known = f"({has} OR {failed})" if at_main and cells.failed else has
         origin = (
             f"CASE WHEN {missing} THEN 'missing' WHEN {failed} THEN 'unfillable' "
-            f"WHEN {has} THEN 'hindsight' ELSE 'not_logged' END"
+            f"WHEN {other} IS NOT NULL THEN 'other_type' WHEN {has} THEN 'hindsight' ELSE 'not_logged' END"
         )
         flags = {
             "missing": missing,
             "origin": origin,
+            "text": other,
             "fidelity": f"{c}.fidelity",
             "reason": f"CASE WHEN {failed} THEN {c}.reason END",
         }
@@ -217,12 +219,14 @@ class Nodes:
         ]
         key_types = {key: "INTEGER" if key.endswith("_entry") else "BIGINT" for key in key_columns(level)}
         frame = {column: FRAME_TYPES[column] for column in ("run", "rank", "_fill", "_null", "_seq", "_sub")}
-        rows = scan(pieces, {**frame, **key_types, bare: self.type_of(name)}, self.tables)
+        texts_ = {f"{bare}$text": "VARCHAR"} if misfits(pieces, {bare: self.type_of(name)}) else {}
+        rows = scan(pieces, {**frame, **key_types, bare: self.type_of(name), **texts_}, self.tables)
         if rows is None:
             return None
         by = ", ".join(ident(column) for column in ("run", "rank", "_fill", *key_columns(level)))
-        there = f"({ident(bare)} IS NOT NULL OR list_contains(_null, {text(bare)}))"
-        last = f"arg_max_null({ident(bare)}, (_seq, _sub)) AS value"
+        other = ident(f"{bare}$text") if texts_ else "NULL::VARCHAR"
+        there = f"({ident(bare)} IS NOT NULL OR {other} IS NOT NULL OR list_contains(_null, {text(bare)}))"
+        last = f"arg_max_null({ident(bare)}, (_seq, _sub)) AS value, arg_max_null({other}, (_seq, _sub)) AS other"
         return f"SELECT {by}, {last} FROM ({rows}){self._run_filter() or ' WHERE TRUE'} AND {there} GROUP BY {by}"
 
 

@@ -27,6 +27,7 @@ class Value:
     value: object
     origin: str
     fill: str | None = None
+    text: str | None = None
 
 
 @dataclass

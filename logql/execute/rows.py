@@ -120,8 +120,8 @@ class _Former:
     def _take_value(self, context: Context, row: Mapping[str, Any], name: str, at: Position, hindsight: bool) -> None:
         for wanted in self.asked.get(name, ()):
             other = row.get(f"{name}$text")
-            origin = "hindsight" if hindsight else "other_type" if other is not None else "recorded"
-            context.values.append(Value(at, wanted, row[name], origin, row.get("_fill")))
+            origin = "other_type" if other is not None else "hindsight" if hindsight else "recorded"
+            context.values.append(Value(at, wanted, row[name], origin, row.get("_fill"), other))
 
     def _form(self, run: Run, contexts: list[Context]) -> None:
         """Form the rows of one run."""
@@ -207,6 +207,8 @@ class _Former:
         origin = value.origin if value is not None else "not_logged"
         if what == "origin":
             return origin
+        if what == "text":
+            return value.text if value is not None else None
         if what == "fidelity":
             replayed = settled is not None and settled[1].state == "done" and origin != "recorded"
             return settled[1].fidelity if settled is not None and replayed else None
@@ -287,4 +289,5 @@ def _valid(value: Value, context: Context, fills: Mapping[object, tuple[bool, Fi
 
 
 def _ts(context: Context, values: Mapping[str, Value]) -> object:
-    return context.ts if any(value.origin in ("recorded", "other_type") for value in values.values()) else None
+    recorded = (value.fill is None and value.origin in ("recorded", "other_type") for value in values.values())
+    return context.ts if any(recorded) else None

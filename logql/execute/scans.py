@@ -54,6 +54,14 @@ def misfits(pieces: Iterable[Piece], types: Mapping[str, str]) -> frozenset[str]
     )
 
 
+def keeps_texts(pieces: Iterable[Piece], name: str, type_: str) -> bool:
+    """Whether some piece may hold values of a name that do not fit its type; looks at no value."""
+    return any(
+        f"{name}$text" in piece.schema or (type_ in _NUMBERS and _stored(piece, name) not in (*_NUMBERS, None))
+        for piece in pieces
+    )
+
+
 def _loses(stored: str | None, type_: str) -> bool:
     if stored is None or stored == type_ or type_ == "VARCHAR":
         return False

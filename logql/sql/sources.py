@@ -11,8 +11,10 @@ from logql.catalog.schema import explicit, level_named
 from logql.sql.bound import LOGS, REF_META, RUNS, STAR_META, LogsRef
 from logql.sql.world import World
 
-#: What origin(col), fidelity(col), reason(col) read, and the text of a value that does not fit its column.
-HIDDEN = ("origin", "fidelity", "reason", "text")
+#: What "col$text" has: the text of a value that does not fit its column.
+TEXT = "text"
+#: What origin(col), fidelity(col), reason(col) read, and that text.
+HIDDEN = ("origin", "fidelity", "reason", TEXT)
 
 
 class Source:
@@ -130,7 +132,7 @@ class Reference(Source):
     def find(self, name: str) -> str | None:
         found = super().declared(name)
         if found is None and self._has_names:
-            found = self._explicit(name) or self._virtual(name)
+            found = self._explicit(name) or self._virtual(name) or self._text(name)
         return found
 
     def use(self, name: str) -> None:
@@ -157,6 +159,12 @@ class Reference(Source):
         if level is None or column is None or self.relation != LOGS:
             return None
         return f"{column.name}@{level}" if level_named(level, self._world.schema.levels) is not None else None
+
+    def _text(self, name: str) -> str | None:
+        """The text of a name's values that do not fit its type, which no star shows."""
+        bare, _, what = name.rpartition("$")
+        found = self.find(bare) if what.lower() == TEXT and bare else None
+        return hidden_name(found, TEXT) if found is not None and self.logged(found) else None
 
     def _virtual(self, name: str) -> str | None:
         """A name that a replay may give here, though no run recorded it here."""
