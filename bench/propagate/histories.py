@@ -114,7 +114,7 @@ def read_version(repository: str, commit: str, path: str, ordinal: int) -> Versi
     except (subprocess.CalledProcessError, UnicodeDecodeError, SyntaxError, ValueError):
         return None
     places: list[Place] = []
-    _collect(tree, "", places)
+    _collect(tree, "", source.encode().splitlines(keepends=True), places)
     return Version(commit, ordinal, source, tree, places)
 
 
@@ -129,16 +129,30 @@ def normal_form(node: ast.stmt) -> str:
     return ast.dump(header)
 
 
-def _collect(node: ast.AST, scope: str, into: list[Place]) -> None:
+def _form_in(lines: Sequence[bytes], node: ast.stmt) -> str:
+    """The normal form; that of a simple statement is kept by its text, which most versions of a file share."""
+    if any(isinstance(getattr(node, name, None), list) for name in BLOCKS):
+        return normal_form(node)
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    text = b"".join([*lines[first:last], lines[last][: node.end_col_offset]])[node.col_offset :]
+    if text not in _FORMS:
+        _FORMS[text] = normal_form(node)
+    return _FORMS[text]
+
+
+_FORMS: dict[bytes, str] = {}
+
+
+def _collect(node: ast.AST, scope: str, lines: Sequence[bytes], into: list[Place]) -> None:
     for name in BLOCKS:
         block = getattr(node, name, None)
         if not isinstance(block, list):
             continue
         for child in block:
             if isinstance(child, ast.stmt):
-                into.append(Place(child, block, scope, normal_form(child)))
+                into.append(Place(child, block, scope, _form_in(lines, child)))
             inner = f"{scope}.{child.name}" if isinstance(child, SCOPES) else scope
-            _collect(child, inner, into)
+            _collect(child, inner, lines, into)
 
 
 def histories(repository: str, folder: str, half: str) -> Iterator[History]:
