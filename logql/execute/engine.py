@@ -87,7 +87,7 @@ class Engine:
         self._history: History | None = None
         self._comments: Comments = {"run": {}, "version": {}, "column": {}}
         self._runs: RunColumns | None = None
-        self._repeats: dict[str, frozenset[tuple[str, str]]] = {}
+        self._repeats: dict[str | int, frozenset[tuple[str, str]]] = {}
 
     def close(self) -> None:
         """Close the connection to DuckDB."""
@@ -107,6 +107,7 @@ class Engine:
             self._history, self._runs = history, None
             self._lowered.clear()
             self._any.clear()
+            self._repeats = {key: found for key, found in self._repeats.items() if isinstance(key, str)}
         if comments is not self._comments:
             self._comments, self._runs = comments, None
 
@@ -282,7 +283,7 @@ class Engine:
         for piece in pieces:
             if name not in piece.schema:
                 continue
-            key = piece.path or f"live-{id(piece.table)}"
+            key = piece.path or id(piece.table)  # an id is good for as long as the history is the same
             if key not in self._repeats:
                 source = f"read_parquet(['{piece.path}'])" if piece.path else "_lq_piece"
                 sql = f"SELECT DISTINCT run, unnest(_order) AS name FROM {source} WHERE _part IS NOT NULL"
