@@ -62,6 +62,9 @@ def written(shape: str, size: int) -> str:
     return head + joint.join(parts) + tail
 
 
+PLACED = Status("placed", levels=(("epoch",),), fingerprint="f", once=True)
+
+
 class Lacking(NoSources):
     """Today's source logs `gn` at each epoch; one version of ten has it already."""
 
@@ -71,7 +74,7 @@ class Lacking(NoSources):
     def status(self, name: str, version: str, script: str) -> Status:  # noqa: ARG002
         if name != "gn" or int(version, 16) % 10 == 0:
             return OWN
-        return Status("placed", levels=(("epoch",),), fingerprint="f", once=True)
+        return PLACED
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from logql.catalog.coverage import covered
 from logql.catalog.history import History
 from logql.catalog.virtual import ProjectSources
 from logql.errors import Interrupted
+from logql.garbage import collections_paused
 from logql.model import RUN_LEVEL, Fill, Run, Segment
 from logql.options import Options
 from logql.plan.demand import Demand
@@ -172,31 +173,34 @@ def _pool_options(options: Options) -> PoolOptions:
     )
 
 
+@collections_paused()
 def place_demands(demands: Iterable[Demand], history: History) -> list[Demand]:
     """Demands at the place where a replay gives their names.
 
     A row sees values of enclosing levels: what the run's level logs is demanded outside of main loops. Where the level
     of a name is itself unknown (its statements stand at nested levels), every iteration of the run is demanded.
     """
-    found: dict[tuple[str, str | None, int, int | None], set[str]] = {}
+    found: list[Demand] = []
     for demand in demands:
-        run = history.runs[demand.run]
-        for name in demand.names:
-            for place in _places(demand, name, run, history):
-                found.setdefault((run.id, *place), set()).add(name)
-    ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "", item[0][2], item[0][3] or 0))
-    return [Demand(*place, frozenset(names)) for place, names in ordered]
+        placed = [(name, _places(demand, name, history)) for name in demand.names]
+        if not any(places for _, places in placed):
+            found.append(demand)
+            continue
+        for name, places in placed:
+            own = frozenset({name})
+            found += [Demand(demand.run, *place, own) for place in places] or [replace(demand, names=own)]
+    return found
 
 
-def _places(demand: Demand, name: str, run: Run, history: History) -> list[tuple[str | None, int, int | None]]:
+def _places(demand: Demand, name: str, history: History) -> list[tuple[str | None, int, tuple[int, ...]]]:
+    """Where a demanded name is to be replayed; none where that is the demand's own place."""
+    run = history.runs[demand.run]
     bare = name.rpartition("@")[0] or name
     levels = history.levels(history.status(bare, run), run)
     nested = any(a != b and b[: len(a)] == a for a in levels for b in levels)
-    places: list[tuple[str | None, int, int | None]] = []
-    if RUN_LEVEL in levels:
-        places.append((None, 0, None))
+    outside: list[tuple[str | None, int, tuple[int, ...]]] = [(None, 0, ())] if RUN_LEVEL in levels else []
     if nested or (demand.loop is None and any(levels)):
         loops = {level[0] for level in levels if level}
         mine = [loop for loop in history.main_loops.get(run.id, ()) if loop.loop in loops]
-        return places + [(loop.loop, loop.entry, index) for loop in mine for index in range(loop.iterations)]
-    return places or [(demand.loop, demand.entry, demand.index)]
+        return outside + [(loop.loop, loop.entry, tuple(range(loop.iterations))) for loop in mine if loop.iterations]
+    return outside

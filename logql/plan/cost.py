@@ -55,12 +55,15 @@ class RunCost:
 
     def __init__(self, run: str, history: Timings) -> None:
         self.loops = history.main_loops.get(run, ())
-        usable = [c for c in history.checkpoints.get(run, ()) if c.manifest is not None and c.rank == 0]
-        self._exits = {(c.loop, c.entry): c for c in usable if c.index is None}
+        self._exits: dict[tuple[str, int], Checkpoint] = {}
         self._inside: dict[tuple[str, int], list[tuple[int, Checkpoint]]] = {}
-        for checkpoint in usable:
-            if checkpoint.index is not None:
-                place = checkpoint.loop, checkpoint.entry
+        for checkpoint in history.checkpoints.get(run, ()):
+            if checkpoint.manifest is None or checkpoint.rank != 0:
+                continue
+            place = checkpoint.loop, checkpoint.entry
+            if checkpoint.index is None:
+                self._exits[place] = checkpoint
+            else:
                 self._inside.setdefault(place, []).append((checkpoint.index, checkpoint))
         for found in self._inside.values():
             found.sort(key=lambda item: item[0])

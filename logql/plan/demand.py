@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from sqlglot import exp
@@ -59,13 +60,17 @@ Missing = Mapping[int, frozenset[str]]
 
 @dataclass(frozen=True)
 class Demand:
-    """Cells to fill: `names` in one main-loop iteration of a run, or (loop None) outside of its main loops."""
+    """Cells to fill: `names` in iterations of a main loop of a run, or (loop None, no indices) outside of any."""
 
     run: str
     loop: str | None
     entry: int
-    index: int | None
+    indices: tuple[int, ...]
     names: frozenset[str]
+
+    def cells(self) -> Iterator[tuple[int | None, str]]:
+        """Each cell's iteration and name."""
+        return product(self.indices or (None,), self.names)
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,12 @@ def _assemble(selects: list[exp.Expr], program: Program) -> exp.Expr:
     body = selects[0]
     for other in selects[1:]:
         body = exp.Union(this=body, expression=other, distinct=False)
-    result = exp.select("*").from_(exp.Subquery(this=body, alias=exp.TableAlias(this=exp.to_identifier("x"))))
+    keys = [exp.column(name, quoted=True) for name in ("stage", "run", "loop", "entry", "names")]
+    indices = exp.ArrayAgg(this=exp.Distinct(expressions=[exp.column("index", quoted=True)]))
+    result = exp.select(*keys, aliased(indices, "indices")).from_(
+        exp.Subquery(this=body, alias=exp.TableAlias(this=exp.to_identifier("x")))
+    )
+    result.set("group", exp.Group(expressions=[key.copy() for key in keys]))
     originals = _used_definitions([query for _, query in program.ctes], program)
     ctes = [
         *originals,
@@ -260,13 +270,17 @@ def _read(rows: list[dict[str, Any]]) -> tuple[Demand, ...]:
     if not rows:
         return ()
     first = min(row["stage"] for row in rows)
-    cells: dict[tuple[str, str | None, int, int | None], set[str]] = {}
+    held: dict[str, frozenset[str]] = {}
+    found = []
     for row in rows:
         if row["stage"] == first:
-            unit = (row["run"], row["loop"], row["entry"] or 0, row["index"])
-            cells.setdefault(unit, set()).update(row["names"].split(SEPARATOR))
-    ordered = sorted(cells.items(), key=lambda item: (item[0][0], item[0][1] or "", item[0][2], item[0][3] or 0))
-    return tuple(Demand(*unit, frozenset(names)) for unit, names in ordered)
+            text, indices = row["names"], row["indices"]
+            if text not in held:
+                held[text] = frozenset(text.split(SEPARATOR))
+            wanted = tuple(sorted(index for index in indices if index is not None))
+            found.append(Demand(row["run"], row["loop"], row["entry"] or 0, wanted, held[text]))
+    found.sort(key=lambda item: (item.run, item.loop or "", item.entry, item.indices))
+    return tuple(found)
 
 
 def _refuse_volatile(query: BoundQuery, missing: frozenset[int], *, anywhere: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from logql.garbage import collections_paused
 from logql.model import Level, Run, Segment
 from logql.plan.cost import Estimate, RunCost, Timings, wall_seconds
 from logql.plan.demand import Demand
@@ -74,6 +75,7 @@ class _Work:
     leads: bool
 
 
+@collections_paused()
 def plan_fill(
     demands: Sequence[Demand], history: PlannedHistory, workers: int | None = None, threads: int | None = None
 ) -> FillPlan:
@@ -81,13 +83,10 @@ def plan_fill(
 
     Without a number of `workers`, there are as many as the processors serve, given the recorded (or forced) `threads`.
     """
-    costs: dict[str, RunCost] = {}
     work = [item for group in _grouped(demands).items() for item in _works(*group, history)]
-    count = workers or min(
-        (replays_beside(run, threads) for run in {i.run.id: i.run for i in work}.values()), default=1
-    )
-    for item in work:
-        costs.setdefault(item.run.id, RunCost(item.run.id, history))
+    runs = {item.run.id: item.run for item in work}
+    count = workers or min((replays_beside(run, threads) for run in runs.values()), default=1)
+    costs = {run: RunCost(run, history) for run in runs}
     parts = _split([(item, _estimate(item, costs)) for item in work], costs, count)
     parts.sort(key=lambda part: -part[1].seconds)
     segments = tuple(_segment(item, estimate) for item, estimate in parts)
@@ -105,7 +104,7 @@ def _grouped(demands: Iterable[Demand]) -> dict[_Place, dict[str, set[int]]]:
     for item in demands:
         names = found.setdefault((item.run, item.loop, item.entry), {})
         for name in item.names:
-            names.setdefault(name.rpartition("@")[0] or name, set()).update(() if item.index is None else {item.index})
+            names.setdefault(name.rpartition("@")[0] or name, set()).update(item.indices)
     return found
 
 

@@ -45,7 +45,7 @@ def ask(sql: str, history: History, disabled: frozenset[str] = frozenset()) -> O
                 outcome.rows = bag(answer(step, engine.run))
                 return outcome
             _check_progress(step.demands, history)
-            outcome.filled |= {(item.run, item.index or 0) for item in step.demands}
+            outcome.filled |= {(item.run, index or 0) for item in step.demands for index, _ in item.cells()}
             history.fill(step.demands)
             outcome.rounds += 1
 
@@ -57,6 +57,6 @@ def truth(sql: str, history: History) -> list[str]:
 
 
 def _check_progress(demands: tuple[Demand, ...], history: History) -> None:
-    cells = [(item.run, item.index or 0, name) for item in demands for name in item.names]
+    cells = [(item.run, index or 0, name) for item in demands for index, name in item.cells()]
     assert cells, "a round that is not final demands something"
     assert all(cell in history.missing for cell in cells), "only missing cells are demanded"

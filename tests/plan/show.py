@@ -26,7 +26,7 @@ def show_units(sql: str, *disabled: str) -> list[str]:
     """The epochs that the first round demands, as run/epoch."""
     with StandIn(example()) as engine:
         demands = demand(bind(sql), engine, frozenset(disabled)).demands
-    return [f"{item.run}/{item.index}" for item in demands]
+    return sorted({f"{item.run}/{index}" for item in demands for index, _ in item.cells()})
 
 
 class _Flags:

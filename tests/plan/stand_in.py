@@ -44,8 +44,8 @@ class History:
     def fill(self, demands: Iterable[Demand]) -> None:
         """Do what is demanded, and nothing else."""
         for item in demands:
-            for name in item.names:
-                self.missing.discard((item.run, item.index or 0, name))
+            for index, name in item.cells():
+                self.missing.discard((item.run, index or 0, name))
 
     def full(self) -> History:
         """The same history with everything logged."""

@@ -48,7 +48,7 @@ class Past:
 
 
 def demands(*indices: int, names: tuple[str, ...] = ("gn",)) -> list[Demand]:
-    return [Demand("A", "epoch", 0, index, frozenset(names)) for index in indices]
+    return [Demand("A", "epoch", 0, indices, frozenset(names))]
 
 
 def test_names_that_share_epochs_share_a_segment() -> None:
@@ -108,7 +108,7 @@ def test_earlier_loops_are_executed_where_they_left_no_state() -> None:
 
 
 def test_what_is_outside_of_loops_is_a_segment_without_iterations() -> None:
-    plan = plan_fill([Demand("A", None, 0, None, frozenset({"total"}))], Past(), workers=1)
+    plan = plan_fill([Demand("A", None, 0, (), frozenset({"total"}))], Past(), workers=1)
     assert [(s.loop, s.wanted) for s in plan.segments] == [(None, ())]
 
 
