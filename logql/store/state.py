@@ -80,7 +80,7 @@ class State:
         for row in _changed(db, rows.VERSION_COLUMNS, "versions", since, "ordinal"):
             self.versions[row[0]] = rows.version_from(row, self.texts)
         found = _changed(db, f"{rows.RUN_COLUMNS}, shape, unsealed", "runs", since, "key")
-        for run, row in zip(rows.runs_from([row[:-2] for row in found], self.texts), found, strict=True):
+        for run, row in zip(rows.runs_from(found, self.texts), found, strict=True):
             self._take_run(run, *row[-2:])
         for row in _changed(db, rows.FILL_COLUMNS, "fills", since, "started_at, id"):
             self.fills[row[0]] = rows.fill_from(row)
