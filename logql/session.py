@@ -9,17 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from logql.catalog.history import History
-from logql.catalog.schema import explicit
 from logql.catalog.virtual import ProjectSources
 from logql.errors import BindError, BudgetExceeded, InternalError, Interrupted
 from logql.execute.engine import Answer, Database, Engine
 from logql.execute.tables import parameter_table
 from logql.filling import Filled, Filler, OnProgress, ReplayFiller, place_demands
-from logql.model import Run
 from logql.options import Options
 from logql.plan.demand import Round, demand
 from logql.plan.segments import FillPlan, plan_fill
-from logql.reach import iterations_in_reach, misfit_cells, missing_cells, runs_in_reach, starred_names
 from logql.sql.binder import bind_query
 from logql.sql.bound import BoundQuery
 from logql.sql.many import SETS, insert_of_table
@@ -30,6 +27,7 @@ from logql.sql.statements import Query
 from logql.statements import StatementRunner
 from logql.store.catalog import Catalog
 from logql.store.snapshot import Snapshot, read_snapshot
+from logql.telling import earlier_told, fills_told, misfits_told, missing_told, starred_told, unfillable_told
 from logql.world import StoreWorld
 
 #: Asks a person whether to replay what a plan says.
@@ -132,11 +130,12 @@ class Session:
         self._settled = None
         if bound.virtual:
             done = self.fill(bound) if bound.needs_values else []
-            self._tell_earlier(bound, {fill.id for filled in done for fill in filled.fills})
+            told = {fill.id for filled in done for fill in filled.fills}
+            self.notices += earlier_told(bound, self.engine, told)
         if bound.virtual and bound.needs_values:
-            self._tell_unfillable(bound)
+            self.notices += unfillable_told(bound, self.engine)
         self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
-        self._tell_misfits(bound)
+        self.notices += misfits_told(bound, self.engine)
         answer = self._from_settled(bound) or self.engine.run(bound, parameters, in_parts=True)
         if answer.rest is not None:
             answer.rest.hold(self.history, self._pinned)
@@ -198,7 +197,7 @@ class Session:
         """Fill in turn what the planner demands, until nothing that is missing can change the answer."""
         done: list[Filled] = []
         if self.options.replay == "off" or self.read_only:
-            self._count_missing(bound)
+            self.notices += missing_told(bound, self.engine, self.options.replay)
             return done
         budget = self.options.replay_budget
         before: FillPlan | None = None
@@ -211,7 +210,7 @@ class Session:
             if before is not None and _cells(plan) <= _cells(before):
                 raise InternalError("cells that were just filled are demanded again; the fills are kept")
             if not self._may_replay(plan, budget, first=number == 0):
-                self._count_missing(bound)
+                self.notices += missing_told(bound, self.engine, self.options.replay)
                 break
             if self._cancelled.is_set():
                 raise Interrupted("the query was cancelled; what was filled is kept")
@@ -222,8 +221,7 @@ class Session:
             self._settle()
             if not filled.fills and not filled.elsewhere:
                 break
-        self._tell(done)
-        self._count_starred(bound)
+        self.notices += [*fills_told(done), *starred_told(bound, self.engine)]
         return done
 
     def _plan(self, round_: Round) -> FillPlan:
@@ -242,96 +240,6 @@ class Session:
         if self.options.replay == "ask" and self.ask is not None and plan.seconds > ASK_ABOVE_S:
             return self.ask(plan)
         return True
-
-    def _count_missing(self, bound: BoundQuery) -> None:
-        missing = missing_cells(bound, self.engine)
-        if missing:
-            total = sum(missing.values())
-            names = ", ".join(sorted(missing))
-            self.notices.append(f"{total} cells of {names} are missing and stay NULL: replay is {self.options.replay}")
-
-    def _count_starred(self, bound: BoundQuery) -> None:
-        starred = starred_names(bound)
-        if not starred:
-            return
-        missing = {name: count for name, count in missing_cells(bound, self.engine).items() if name in starred}
-        if missing:
-            names = ", ".join(sorted(missing))
-            total = sum(missing.values())
-            self.notices.append(
-                f"{total} cells of {names} are missing under a star and stay NULL: name them to fill them"
-            )
-
-    def _tell_misfits(self, bound: BoundQuery) -> None:
-        for name, count in misfit_cells(bound, self.engine).items():
-            values = "1 value is" if count == 1 else f"{count} values are"
-            self.notices.append(f'{values} of another type than {name} and NULL here: "{name}$text" has the text')
-
-    def _tell(self, done: list[Filled]) -> None:
-        """Notices of failures, of replays that disagree with the record, and of how they ran."""
-        for filled in done:
-            self.notices += filled.notes
-            failed: dict[tuple[str, str], int] = {}
-            for fill in filled.fills:
-                if fill.state == "failed":
-                    key = (fill.version, fill.error or "the replay failed")
-                    failed[key] = failed.get(key, 0) + 1
-                elif fill.fidelity in ("diverged", "impure", "unchecked"):
-                    names = ", ".join(sorted(fill.names))
-                    self.notices.append(f"{names} of run {fill.run} ({fill.version}): the replay is {fill.fidelity}")
-            for (version, reason), count in failed.items():
-                what = "a segment" if count == 1 else f"{count} segments"
-                self.notices.append(f"{what} of version {version} could not be replayed: {reason}")
-
-    def _tell_unfillable(self, bound: BoundQuery) -> None:
-        """One notice per name and reason for the versions in which it has no place."""
-        found: dict[tuple[str, str], dict[str, None]] = {}
-        for name, run in self._refused(bound):
-            reason = self.history.status(name, run).reason or "no place"
-            found.setdefault((name, reason), {})[run.version] = None
-        for (name, reason), versions in found.items():
-            which = next(iter(versions)) if len(versions) == 1 else f"{len(versions)} versions"
-            self.notices.append(f"{name} cannot be filled in {which}: {reason}")
-
-    def _tell_earlier(self, bound: BoundQuery, told: set[str]) -> None:
-        """Notices of cells in reach whose earlier replay failed or disagreed with the record."""
-        names = {explicit(name)[0] for ref in bound.refs for name in ref.virtual}
-        doubtful = [
-            (name, fill)
-            for fill in self.history.snapshot.fills
-            if fill.id not in told and (fill.state == "failed" or fill.fidelity in ("diverged", "impure"))
-            for name in sorted(names & set(fill.names))
-        ]
-        if not doubtful:
-            return
-        reached = iterations_in_reach(bound, self.engine)
-        found: dict[tuple[str, str, str], None] = {}
-        for name, fill in doubtful:
-            coverage = self.history.coverage(name, fill.run, fill.names[name])
-            run = next(run for run in self.history.snapshot.runs if run.id == fill.run)
-            if self.history.status(name, run).fingerprint != fill.names[name]:
-                continue
-            shown = reached.get(name, set())
-            if any(
-                one.id == fill.id and (fill.run, loop, entry, index) in shown
-                for loop, entry, index, _, one in coverage.rows()
-            ):
-                found[name, fill.version, fill.error or f"the replay is {fill.fidelity}"] = None
-        self.notices += [f"{name} of version {version}: {reason}" for name, version, reason in found]
-
-    def _refused(self, bound: BoundQuery) -> list[tuple[str, Run]]:
-        """Names with runs in whose source they have no place; of the runs that the query's WHERE leaves."""
-        names = {explicit(name)[0] for ref in bound.refs for name in ref.virtual}
-        refused = [
-            (name, run)
-            for name in sorted(names)
-            for run in self.history.snapshot.runs
-            if self.history.status(name, run).state == "refused"
-        ]
-        if not refused:
-            return []
-        reached = runs_in_reach(bound, self.engine)
-        return [(name, run) for name, run in refused if (runs := reached.get(name)) is None or run.id in runs]
 
 
 def _cells(plan: FillPlan) -> set[tuple[str, str | None, int, int | None, tuple[str, str]]]:
