@@ -274,7 +274,7 @@ class Catalog:
         with self.connection.read() as db:
             self._learn(db)
             found = db.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs {where} ORDER BY key", values).fetchall()
-        return [rows.run_from(row, self.texts) for row in found]
+        return rows.runs_from(found, self.texts)
 
     def _learn(self, db: Transaction | sqlite3.Connection) -> None:
         self.texts.learn(db.execute("SELECT id, text FROM texts WHERE id > ?", (self.texts.known(),)))

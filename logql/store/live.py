@@ -41,25 +41,35 @@ class _Rank:
 
 
 @dataclass(frozen=True)
-class Live:
-    """Tables by level and schema, shapes by run, and notices, of all runs that are not sealed."""
+class _Run:
+    """What one run came to, and what that depends on: its chunks with their sizes, what is sealed, stored names."""
 
-    tables: dict[tuple[str, pa.Schema], list[tuple[int, pa.Table]]]
-    shapes: dict[str, Shape]
+    seen: tuple[object, ...]
+    names: dict[str, str]
+    tables: list[tuple[str, pa.Table]]
+    shape: Shape
     notices: list[str]
 
-    def add(self, level: str, table: pa.Table, ordinal: int) -> None:
-        """Rows of a run of the version with that ordinal."""
-        self.tables.setdefault((level, table.schema), []).append((ordinal, table))
+
+@dataclass(frozen=True)
+class Live:
+    """Tables with their levels and versions' ordinals, shapes by run, and notices, of all runs that are not sealed."""
+
+    tables: list[tuple[str, pa.Table, int]]
+    shapes: dict[str, Shape]
+    notices: list[str]
 
     def pieces(self) -> dict[str, list[Piece]]:
         """Pieces by level: tables of one schema are one, for a hundred small ones take long to plan a query over."""
         import pyarrow as pa
 
+        alike: dict[tuple[str, pa.Schema], list[tuple[pa.Table, int]]] = {}
+        for level, table, ordinal in self.tables:
+            alike.setdefault((level, table.schema), []).append((table, ordinal))
         found: dict[str, list[Piece]] = {}
-        for (level, _), own in self.tables.items():
-            ordinals = [ordinal for ordinal, _ in own]
-            table = pa.concat_tables([table for _, table in own]) if len(own) > 1 else own[0][1]
+        for (level, _), own in alike.items():
+            ordinals = [ordinal for _, ordinal in own]
+            table = pa.concat_tables([table for table, _ in own]) if len(own) > 1 else own[0][0]
             bounds = min(ordinals), max(ordinals)
             found.setdefault(level, []).append(Piece(level, None, table, schema_of(table), table.num_rows, bounds))
         return found
@@ -71,47 +81,64 @@ class LiveRuns:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._ranks: dict[tuple[str, int], _Rank] = {}
+        self._runs: dict[str, _Run] = {}
+        self._stored: dict[str, str] = {}
+        self._rev = -1
         self.generation = 0
 
     def read(
         self, runs: Iterable[Run], ordinals: Mapping[str, int], sealed: Mapping[str, Mapping[str, int]],
-        shapes: Mapping[str, Shape],
+        shapes: Mapping[str, Shape], rev: int,
     ) -> Live:  # fmt: skip
         """The rows of `runs` as far as their recorders have handed them to the system, and no file has them.
 
         `sealed` has the positions of each run's streams, `shapes` what is in files; a run's shape is that of both.
+        `rev` is the catalog's change counter: while it stands, so do the stored names.
         """
         runs = list(runs)
         self._forget({run.id for run in runs})
+        if rev != self._rev:
+            self._stored, self._rev = {}, rev
         chunks: dict[str, list[wal.Chunk]] = {run.id: [] for run in runs}
         for chunk in wal.list_chunks(self._catalog.store) if runs else ():
             if chunk.run in chunks:
                 chunks[chunk.run].append(chunk)
-        live = Live({}, {}, [])
+        live = Live([], {}, [])
         for run in runs:
             try:
-                own = streams.pending(chunks[run.id], sealed.get(run.id, {}))
-                self._read_run(run, ordinals.get(run.version, 0), own, shapes.get(run.id, EMPTY), live)
+                found = self._read_run(run, chunks[run.id], sealed.get(run.id, {}), shapes.get(run.id, EMPTY))
             except (ValueError, TypeError, ArithmeticError, LookupError) as exc:
                 live.notices.append(f"run {run.id} cannot be read: {type(exc).__name__}: {exc}")
+                continue
+            live.shapes[run.id] = found.shape
+            live.notices.extend(found.notices)
+            live.tables.extend((level, table, ordinals.get(run.version, 0)) for level, table in found.tables)
         return live
 
-    def _read_run(self, run: Run, ordinal: int, chunks: list[wal.Chunk], sealed: Shape, live: Live) -> None:
-        found = [self._rank(run, rank, own) for rank, own in streams.ranks(chunks).items()]
-        tables = [pair for rank in found for pair in self._tables(rank)]
-        growing = [levels.shape_of({level: table}) for level, table in tables]
-        live.shapes[run.id] = merge_shapes([sealed, *growing], len(found))
-        live.notices.extend(gap.message for gap in streams.gaps(chunks))
-        live.notices.extend(rank.damage for rank in found if rank.damage)
-        late = sum(len(rank.sieve.overdue) for rank in found if rank.sieve is not None)
-        if late:
-            live.notices.append(
-                f"run {run.id}: {late} values or lines came long after their iteration and are there when it has ended"
-            )
-        for level, table in tables:
-            live.add(level, table, ordinal)
+    def _read_run(self, run: Run, listed: list[wal.Chunk], positions: Mapping[str, int], sealed: Shape) -> _Run:
+        seen = (listed, [os.stat(chunk.path).st_size for chunk in listed], dict(positions), sealed)
+        known = self._runs.get(run.id)
+        if known is not None and known.seen == seen and known.names == self._resolve(known.names):
+            return known
+        chunks = streams.pending(listed, positions)
+        ranks = [self._rank(run, rank, own) for rank, own in streams.ranks(chunks).items()]
+        tables = [pair for rank in ranks for pair in self._tables(rank)]
+        shape = merge_shapes([sealed, *(levels.shape_of({level: table}) for level, table in tables)], len(ranks))
+        names = {name: stored for rank in ranks for name, stored in rank.stored.items()}
+        found = self._runs[run.id] = _Run(seen, names, tables, shape, _notices(run, chunks, ranks))
+        return found
+
+    def _resolve(self, names: Iterable[str]) -> dict[str, str]:
+        """The stored names of logged ones."""
+        names = list(names)
+        unknown = [name for name in names if name not in self._stored]
+        if unknown:
+            self._stored.update(self._catalog.resolve_names(unknown))
+        return {name: self._stored[name] for name in names}
 
     def _forget(self, wanted: set[str]) -> None:
+        for run in self._runs.keys() - wanted:
+            del self._runs[run]
         for key in [key for key in self._ranks if key[0] not in wanted]:
             del self._ranks[key]
             self.generation += 1
@@ -183,7 +210,7 @@ class LiveRuns:
 
     def _names_stand(self, rank: _Rank) -> bool:
         """Bring the stored names up to date; whether what was settled stands under the right ones."""
-        before, rank.stored = rank.stored, self._catalog.resolve_names(rank.builder.logged())
+        before, rank.stored = rank.stored, self._resolve(rank.builder.logged())
         rank.builder.names = rank.stored
         if before == rank.stored:
             return True
@@ -197,3 +224,14 @@ class LiveRuns:
             rank.tables = [*settled, *rank.builder.tables().items()]
             self.generation += 1
         return rank.tables
+
+
+def _notices(run: Run, chunks: list[wal.Chunk], ranks: list[_Rank]) -> list[str]:
+    found = [gap.message for gap in streams.gaps(chunks)]
+    found += [rank.damage for rank in ranks if rank.damage]
+    late = sum(len(rank.sieve.overdue) for rank in ranks if rank.sieve is not None)
+    if late:
+        found.append(
+            f"run {run.id}: {late} values or lines came long after their iteration and are there when it has ended"
+        )
+    return found

@@ -91,10 +91,10 @@ def hold_main(store: str, run: str) -> Lock | None:
     return Lock.take(main_lock(store, run), shared=True)
 
 
-def has_lost_main(store: str, run: str) -> bool:
-    """Whether the process that opened `run` is gone; False where it never said that it was there."""
+def main_lives(store: str, run: str) -> bool | None:
+    """Whether the process that opened `run` lives; None where it never said that it was there."""
     path = main_lock(store, run)
-    return os.path.exists(path) and not is_held(path)
+    return is_held(path) if os.path.exists(path) else None
 
 
 def exit_note(store: str, run: str) -> str:

@@ -157,8 +157,10 @@ class _Reader:
             return
         deadline = time.monotonic() + SEALING_S
         just_now = time.time() - OWN_SEALER_S
-        for run in seal.ended_runs(self.catalog):
+        for run in self.catalog.unsealed_runs():
             if run.status != "running" and run.ended_at is not None and run.ended_at > just_now:
+                continue
+            if (run.status == "running" and not self._is_silent(run)) or not seal.is_over(self.catalog.store, run):
                 continue
             # what stands in its way is told where its rows are read
             with contextlib.suppress(OSError, StoreError, ValueError, TypeError, ArithmeticError, LookupError):
@@ -173,18 +175,18 @@ class _Reader:
         with self.catalog.connection.read() as db:
             self._state.update(db)
             live = dict(self._state.unsealed)
-            sealed = {run: streams.positions(db, run) for run in live}
+            sealed = streams.all_positions(db)
         ordinals = {version.id: version.ordinal for version in self._state.versions.values()}
         try:
-            found = self._live.read(live.values(), ordinals, sealed, self._state.shapes)
+            found = self._live.read(live.values(), ordinals, sealed, self._state.shapes, self._state.rev)
         except FileNotFoundError:
             return None
         silent = set(self._silent_runs())
         # in this order: a recorder says how it ended before it falls silent
         with self.catalog.connection.read() as db:
             still = dict(db.execute("SELECT id, status FROM runs WHERE unsealed AND unsealed = 1"))
-            unmoved = all(streams.positions(db, run) == sealed[run] for run in live)
-        if not unmoved or not live.keys() <= still.keys():
+            now = streams.all_positions(db)
+        if not live.keys() <= still.keys() or any(now.get(run) != sealed.get(run) for run in live):
             return None
         self._dead = frozenset(run.key for run in live.values() if run.id in silent and still[run.id] == "running")
         seen = (self._state.rev, self._live.generation, self._dead)
@@ -218,10 +220,14 @@ class _Reader:
 
     def _silent_runs(self) -> Iterator[str]:
         """Runs not sealed of which no process lives, or none but a child that still writes."""
-        store = self.catalog.store
         for run in self._state.unsealed.values():
-            if run.status == "running" and (liveness.has_lost_main(store, run.id) or seal.is_over(store, run)):
+            if run.status == "running" and self._is_silent(run):
                 yield run.id
+
+    def _is_silent(self, run: Run) -> bool:
+        """Whether no process of a run lives but children of it; its main one tells without a look at the others."""
+        alive = liveness.main_lives(self.catalog.store, run.id)
+        return not alive if alive is not None else seal.is_over(self.catalog.store, run)
 
     def _runs(self) -> list[Run]:
         """All runs by their keys, in which order they came; one that is dead shows as killed before it is sealed."""

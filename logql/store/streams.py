@@ -30,6 +30,18 @@ def positions(db: sqlite3.Connection, run: str) -> dict[str, int]:
     return dict(found)
 
 
+def all_positions(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """The same of every run that is not sealed, by run."""
+    query = (
+        "SELECT id, stream, next FROM runs CROSS JOIN sealed ON stream >= id || '-' AND stream < id || '.' "
+        "WHERE unsealed AND unsealed = 1"
+    )
+    found: dict[str, dict[str, int]] = {}
+    for run, stream, number in db.execute(query):
+        found.setdefault(run, {})[stream] = number
+    return found
+
+
 def unsealed(catalog: Catalog, run: str) -> list[wal.Chunk]:
     """Chunks of a run that are not sealed, ordered by rank, writer and number."""
     with catalog.connection.read() as db:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import is_
 from pathlib import Path as FilePath
 
 import pyarrow as pa
@@ -163,8 +164,34 @@ def test_reading_on_costs_what_is_new(store: str) -> None:
     reader = live.LiveRuns(Catalog.open(store))
     with reader._catalog:
         runs = list(reader._catalog.runs())
-        reader.read(runs, {}, {}, {})
+        reader.read(runs, {}, {}, {}, 0)
         builder = reader._ranks["01A", 0].builder
         assert builder._gathered() < 2 * growing.ENOUGH + 10_000
         assert len(builder._places) == builder._gathered() - len(builder._lines)
     recorder.abandon()
+
+
+def test_only_what_changed_is_looked_at_again(store: str) -> None:
+    recorders = [Recorder(store, run) for run in ("01A", "01B")]
+    for recorder in recorders:
+        recorder.append(epochs(2, 3))
+    with Catalog.open(store) as catalog:
+        reader, runs = live.LiveRuns(catalog), catalog.runs()
+
+        def read() -> list[live._Run]:
+            reader.read(runs, {}, {}, {}, catalog.change_counter())
+            return [reader._runs[run.id] for run in runs]
+
+        before = read()
+        assert read() == before
+        assert all(map(is_, read(), before))
+        recorders[1].append(epochs(3, 3)[-8:])
+        grown = read()
+        assert grown[0] is before[0]
+        assert grown[1] is not before[1]
+        catalog.update_run("01A", args={"loss": 1.0})  # the name is taken: what is logged is called otherwise
+        renamed = read()
+        assert [sorted(one.names.values()) for one in renamed] == [["acc", "best", "loss_"]] * 2
+        assert any("loss_" in table.column_names for _, table in renamed[0].tables)
+    for recorder in recorders:
+        recorder.abandon()
