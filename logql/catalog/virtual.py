@@ -142,12 +142,23 @@ class ProjectSources:
         return hashlib.sha256(repr(pins).encode()).hexdigest()[:12] if pins else ""
 
     def _logs(self, version: str, script: str, name: str) -> bool:
-        """Whether the version's own source logs the name."""
+        """Whether the version's own source logs the name.
+
+        Asked of versions none of whose runs recorded it: a pattern of theirs stands for it only if the newest source
+        logs it by a pattern, too, and not by a statement of its own.
+        """
         key = f"logged:{version}:{script}"
         if key not in self._kept:
             self._kept[key] = sorted(names_logged(self.tree(version, script)))
         globs = self._kept[key]
-        return isinstance(globs, list) and any(_matches(str(glob), name) for glob in globs)
+        if not isinstance(globs, list) or name in globs:
+            return isinstance(globs, list)
+        return any(_matches(str(glob), name) for glob in globs) and not self._is_named(name, script)
+
+    def _is_named(self, name: str, script: str) -> bool:
+        """Whether the newest statements of a name tell it literally."""
+        statements = self.statements(name, script)
+        return statements is not None and statements.found[0].name == name
 
     def statements(self, name: str, script: str) -> Statements | None:
         """The newest statements of `name` for `script`: made ones, today's, else those of the newest version."""
@@ -175,8 +186,9 @@ class ProjectSources:
         return self.statements_in(name, files, version)
 
     def statements_in(self, name: str, files: Mapping[str, str], version: str | None) -> Statements | None:
-        """The statements in a tree that can log a name."""
-        found = tuple(s for s in find_statements(files) if self._can_log(s, name))
+        """The statements in a tree that log a name: those that tell it literally, else patterns that can log it."""
+        able = [s for s in find_statements(files) if self._can_log(s, name)]
+        found = tuple(s for s in able if s.name == name) or tuple(able)
         return Statements(version, files, found) if found else None
 
     def _can_log(self, statement: LogStatement, name: str) -> bool:
