@@ -18,10 +18,13 @@ from logql.store.types import type_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 #: Upper bound of rows in a row group; groups of one file are of nearly equal size.
 GROUP_ROWS = 120_000
 TEMPORARY = ".tmp"
+#: Columns that hold something in few files: a query need not read them in the others.
+SPARSE = frozenset({"_part", "_order", "_null"})
 _METADATA_KEY = b"logql"
 _WRITE_HINT = "free some space or mend the disk, then try again: nothing was lost"
 
@@ -50,8 +53,13 @@ def file_path(kind: str, level: str, versions: tuple[int, int], epochs: tuple[in
 
 
 def schema_of(table: pa.Table) -> dict[str, str]:
-    """Columns of a table with DuckDB's names of their types."""
-    return {field.name: type_text(field.type) for field in table.schema}
+    """Columns of a table with DuckDB's names of their types; SPARSE ones that hold nothing are of the type NULL."""
+    empty = {name for name in SPARSE if name in table.column_names and _is_empty(table.column(name))}
+    return {field.name: "NULL" if field.name in empty else type_text(field.type) for field in table.schema}
+
+
+def _is_empty(column: pa.ChunkedArray) -> bool:
+    return bool(column.null_count == len(column))
 
 
 def write(store: str, relative: str, table: pa.Table, metadata: Mapping[str, object]) -> tuple[int, str]:
@@ -98,7 +106,22 @@ def schema_and_rows(path: str) -> tuple[dict[str, str], int]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        return {field.name: type_text(field.type) for field in file.schema_arrow}, file.metadata.num_rows
+        holding = _sparse_that_hold(file.metadata)
+        return {
+            field.name: "NULL" if field.name in SPARSE and field.name not in holding else type_text(field.type)
+            for field in file.schema_arrow
+        }, file.metadata.num_rows
+
+
+def _sparse_that_hold(metadata: pq.FileMetaData) -> set[str]:
+    """SPARSE columns of which the statistics do not say that they hold nothing."""
+    found = set()
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            name, known = column.path_in_schema.split(".")[0], column.statistics
+            if name in SPARSE and (known is None or not known.has_null_count or known.null_count < column.num_values):
+                found.add(name)
+    return found
 
 
 def read(path: str, columns: list[str] | None = None) -> pa.Table:

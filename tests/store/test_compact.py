@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from logql.model import Enter, Logged, Step
-from logql.store import compact, merge, seal
+from logql.model import Enter, Event, Logged, Step
+from logql.store import compact, levels, merge, parquet, seal
 from logql.store.catalog import Catalog
 from logql.store.fills import write_fill
 from logql.store.snapshot import Snapshot, forget, read_snapshot
@@ -147,3 +147,15 @@ def test_only_one_process_compacts_at_a_time(store: str) -> None:
     with Catalog.open(store) as catalog:
         assert len(catalog.runs()) == 3
     assert compact.compact(store)
+
+
+def test_a_column_that_holds_nothing_is_told_by_the_table_and_by_the_footer(tmp_path: FilePath) -> None:
+    paths = [(Step("epoch", 0, index),) for index in range(2)]
+    values = [Logged(paths[0], "x", 1.0, 1, 0, 1.0), Logged(paths[1], "x", None, 3, 0, 1.0)]
+    events: list[Event] = [Enter(paths[0], 0, 0, 1.0), values[0], Enter(paths[1], 1, 2, 1.0), values[1]]
+    table = levels.build("01A", "a" * 12, 0, events)["epoch"]
+    for rows, nulls in ((table, "VARCHAR[]"), (table.slice(0, 1), "NULL"), (table.slice(0, 0), "NULL")):
+        parquet.write(str(tmp_path), "x.parquet", rows, {})
+        schema = parquet.schema_of(rows)
+        assert (schema["_null"], schema["_part"], schema["x"]) == (nulls, "NULL", "DOUBLE")
+        assert parquet.schema_and_rows(str(tmp_path / "x.parquet")) == (schema, rows.num_rows)
