@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         def log_object(self, name: str, value: object) -> None: ...
         def arg(self, name: str, default: Any) -> Any: ...
         def iterate_main(self, name: str, iterable: Iterable[T]) -> Iterator[T]: ...
-        def enter_iteration(self, name: str, index: object, value: object) -> "Entry | None": ...
+        def enter_iteration(self, name: str, index: object, value: object) -> "tuple[Entry | None, object]": ...
         def leave_iteration(self, entry: "Entry | None") -> None: ...
         def begin_run(self, name: str | None, tags: tuple[str, ...]) -> str | None: ...
         def end_run(self, error: BaseException | None) -> None: ...
@@ -197,6 +197,17 @@ def forget_entries() -> None:
     _children.clear()
 
 
+def count_main_loops() -> "dict[str, int]":
+    """How often each outermost loop was entered."""
+    return dict(_run_children)
+
+
+def set_main_loops(counts: "dict[str, int]") -> None:
+    """Go on counting outermost loops from there."""
+    _run_children.clear()
+    _run_children.update(counts)
+
+
 def end_entry(entry: "Entry") -> None:
     """Go back to the context around `entry`, if the present one is still within it."""
     here: Context | None = context()
@@ -219,8 +230,8 @@ class iteration:  # noqa: N801  (used like a function)
         self._entry: Entry | None = None
 
     def __enter__(self) -> object:
-        self._entry = get_recorder().enter_iteration(self._name, self._index, self._value)
-        return self._index if self._value is None else self._value
+        self._entry, item = get_recorder().enter_iteration(self._name, self._index, self._value)
+        return item
 
     def __exit__(self, *_: object) -> None:
         get_recorder().leave_iteration(self._entry)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from logql.record import api
 
 if TYPE_CHECKING:
     from logql.record.api import Context, Entry
+    from logql.record.mainloops import Main
 
 _REMEMBERED = 4096
 
@@ -19,7 +21,7 @@ class Block:
         self.entry = entry
         self.index = -1
         #: what the recorder knows of it where it is a main loop
-        self.main: Any = None
+        self.main: Main | None = None
 
 
 class Blocks:
@@ -45,6 +47,20 @@ class Blocks:
         for key in list(self._known)[: _REMEMBERED // 2]:
             if key[0] not in kept:
                 self._known.pop(key, None)
+
+    def positions(self) -> dict[str, tuple[int, int]]:
+        """Entry and latest index of each main loop made of blocks."""
+        outermost = api.RUN_CONTEXT[0]
+        return {name: (one.entry[2], one.index) for (key, name), one in self._known.items() if key == outermost}
+
+    def move(self, positions: Mapping[str, Sequence[int]]) -> None:
+        """Bring main loops made of blocks to positions that were noted in another process."""
+        for name, (entry, index) in positions.items():
+            block = self._known.get((api.RUN_CONTEXT[0], name))
+            if block is None or block.entry[2] != entry:
+                block = Block((api.next_number(), name, entry, api.RUN_CONTEXT))
+                self._known[api.RUN_CONTEXT[0], name] = block
+            block.index = index
 
     def find(self, entry: Entry) -> Block | None:
         """The execution with that entry, if it is still the latest."""

@@ -8,6 +8,7 @@ LOGQL_CHECKPOINT_EVERY forces every k-th boundary, whatever it costs.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -18,7 +19,6 @@ from logql.record import api, guard
 from logql.record.background import Background
 from logql.record.clock import work_time
 from logql.record.flusher import Flusher
-from logql.record.forloops import find_for_loop
 from logql.record.identity import Ranks
 from logql.store.catalog import Catalog
 
@@ -57,8 +57,9 @@ class Checkpointer:
         self._cost = _FIRST_GUESS_S
         self._stall = 0.0
 
-    def begin(self, main: Main) -> None:
+    def begin(self, main: Main, loops: Sequence[Main]) -> None:
         """Before `iter()` of a main loop's iterable: note what is there, or refuse its checkpoints for good."""
+        self._count_blocks(loops)
         reason = self._why_not(main)
         if reason is not None:
             self.refuse(main, reason)
@@ -79,17 +80,19 @@ class Checkpointer:
     def refuse(self, main: Main, reason: str) -> None:
         """Note why this loop has no checkpoints (any more); replay then starts from what there is."""
         main.refused = reason
-        main.due = float("inf")
+        main.forget()
         self._add(self._describe(main, None, 0, reason))
 
-    def boundary(self, main: Main, frame: FrameType, item: object) -> None:
-        """Before the body of the next iteration: checkpoint, if it is time to. Never raises."""
+    def boundary(
+        self, main: Main, frame: FrameType, item: object, index: int, notes: Mapping[str, object] | None = None
+    ) -> None:
+        """Before the body of the iteration `index`: checkpoint, if it is time to. Never raises."""
         try:
             if main.iterations == 0:
                 main.start()
             elif self._is_due(main):
                 main.frame = _frame_of(main, frame)
-                self._take(main, main.iterations, None, item)
+                self._take(main, index, None, notes, item)
             self._schedule(main)
         except Exception as exc:
             main.due = float("inf")
@@ -99,9 +102,9 @@ class Checkpointer:
 
     def exit(self, main: Main, frame: FrameType, exhausted: bool) -> None:
         """After the last iteration: the state in which the code behind the loop goes on."""
-        self._trained += self._training_time(main)
+        self._count(main, self._training_time(main))
         try:
-            if main.prologue is not None and main.refused is None and main.iterations:
+            if main.prologue is not None and main.iterations:
                 main.frame = _frame_of(main, frame)
                 self._take(main, None, exhausted)
         except LookupError:
@@ -113,6 +116,18 @@ class Checkpointer:
         """Return when all checkpoints are written."""
         self._writer.close()
 
+    def _count_blocks(self, loops: Sequence[Main]) -> None:
+        """Nobody sees a loop of blocks end: what it trained counts when another loop begins, once for all beside it."""
+        open_ones = [main for main in loops if main.is_block and main.iterations]
+        times = [max(0.0, main.ended_at - main.started_at - main.stalled - main.counted) for main in open_ones]
+        self._trained += max(times, default=0.0)
+        for main, seconds in zip(open_ones, times, strict=True):
+            main.counted += seconds
+
+    def _count(self, main: Main, seconds: float) -> None:
+        self._trained += seconds
+        main.counted += seconds
+
     def _why_not(self, main: Main) -> str | None:
         if self._ranks.size > 1:
             return "multi-process run"
@@ -120,17 +135,25 @@ class Checkpointer:
             return "checkpoints are turned off (LOGQL_OVERHEAD)"
         from logql.state.iterables import iterable_refusal
 
-        if main.code is None:
+        if main.place is None:
             return "the frame that runs the loop was not found"
-        main.place = find_for_loop(main.code, main.instruction, self._location.project)
-        return main.place.reason or iterable_refusal(main.iterable)
+        if main.place.reason is not None or main.is_block:
+            return main.place.reason
+        return iterable_refusal(main.iterable)
 
-    def _collect(self, main: Main, **item: object) -> Roots:
-        from logql.state.roots import collect
+    def _collect(self, main: Main, *item: object) -> Roots:
+        from logql.state.roots import NO_ITEM, collect
 
         if main.frame is None:
             raise LookupError("the frame that runs the loop is gone")
-        return collect(main.frame, self._location.project, api.named_state, iterable=main.iterable, **item)
+        return collect(
+            main.frame,
+            self._location.project,
+            api.named_state,
+            iterable=main.iterable,
+            alongside=main.alongside,
+            item=item[0] if item else NO_ITEM,
+        )
 
     def _is_due(self, main: Main) -> bool:
         if self._every is not None:
@@ -155,7 +178,7 @@ class Checkpointer:
     @staticmethod
     def _training_time(main: Main) -> float:
         """Seconds that the loop has worked, checkpoints left out; called in the thread that runs it."""
-        return max(0.0, work_time() - main.started_at - main.stalled)
+        return max(0.0, work_time() - main.started_at - main.stalled - main.counted)
 
     def _schedule(self, main: Main) -> None:
         """Set when a boundary is of interest again: when the next checkpoint will have been earned."""
@@ -165,13 +188,20 @@ class Checkpointer:
             wait = (self._cost - self._earned(main)) / self._overhead
             main.due = time.monotonic() + max(wait, _LEAST_WAIT_S)
 
-    def _take(self, main: Main, index: int | None, exhausted: bool | None, *item: object) -> None:
+    def _take(
+        self,
+        main: Main,
+        index: int | None,
+        exhausted: bool | None,
+        notes: Mapping[str, object] | None = None,
+        *item: object,
+    ) -> None:
         from logql.state.save import Refused, save
 
         began, work_began = time.perf_counter(), work_time()
-        roots = self._collect(main, **({"item": item[0]} if item else {}))
+        roots = self._collect(main, *item)
         limit = None if self._every else self._longest_stall(main)
-        saved = save(roots, main.prologue, exhausted=exhausted, limit_s=limit)
+        saved = save(roots, main.prologue, exhausted=exhausted, notes=notes, limit_s=limit)
         del roots
         place = self._describe(main, index, self._flusher.next_seq())
         self._stall = time.perf_counter() - began
@@ -222,7 +252,7 @@ class Checkpointer:
 
 
 def _frame_of(main: Main, frame: FrameType) -> FrameType:
-    """The frame that runs the loop's `for`; raises LookupError where it is not among the callers."""
+    """The frame that runs the loop's statement; raises LookupError where it is not among the callers."""
     here: FrameType | None = frame
     while here is not None:
         if here.f_code is main.code and id(here) == main.frame_id:

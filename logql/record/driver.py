@@ -7,12 +7,15 @@ docs/architecture.md) and decides how main loops are iterated. Nothing touches t
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from logql.model import Path, Run, Step
 from logql.record import api
-from logql.record.blocks import Blocks
+from logql.record.blocks import Block, Blocks
 from logql.record.values import NoValueYetError, convert
 
 if TYPE_CHECKING:
@@ -23,6 +26,15 @@ T = TypeVar("T")
 _INDEX_MASK = (1 << api.INDEX_BITS) - 1
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """Which iteration a block is, and its item; `notes` are those of the checkpoint that was restored there, if any."""
+
+    index: int
+    item: object
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Driver(Protocol):
     """What a replay worker implements."""
 
@@ -31,6 +43,9 @@ class Driver(Protocol):
 
     def iterate(self, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
         """Yield the items of a main loop, after `enter(index, item)` for each whose body is to run."""
+
+    def enter_block(self, loop: str, entry: int, index: int, item: object, frame: FrameType) -> Arrival:
+        """A `with logql.iteration(...)` block outside of other loops begins in `frame`: as which iteration."""
 
     def entered(self, path: Path, item: object) -> None:
         """An iteration began, of whatever loop."""
@@ -110,16 +125,25 @@ class _Replaying:
         finally:
             api.end_entry(entry)
 
-    def enter_iteration(self, name: str, index: object, value: object) -> Entry | None:
-        block = self._blocks.enter(name, index, api.context())
-        here = (
-            block.entry[0] << api.INDEX_BITS | block.index,
-            block.entry,
-            api.plain_item(value if value is not None else index),
-        )
+    def enter_iteration(self, name: str, index: object, value: object) -> tuple[Entry | None, object]:
+        outer = api.context()
+        item = index if value is None else value
+        block = self._blocks.enter(name, index, outer)
+        if outer is api.RUN_CONTEXT:
+            arrival = self._driver.enter_block(name, block.entry[2], block.index, item, sys._getframe(2))
+            block, item = self._arrive(block, arrival)
+        here = (block.entry[0] << api.INDEX_BITS | block.index, block.entry, api.plain_item(item))
         api.set_context(here)
         api.put((here, api.ENTER, 0.0, 0.0))
-        return block.entry
+        return block.entry, item
+
+    def _arrive(self, block: Block, arrival: Arrival) -> tuple[Block, object]:
+        """Count loops on from where the run was, if the driver restored that."""
+        if arrival.notes:
+            api.set_main_loops(arrival.notes["loops"])
+            self._blocks.move(arrival.notes["blocks"])
+        block.index = arrival.index
+        return block, arrival.item
 
     def leave_iteration(self, entry: Entry | None) -> None:
         if entry is None:

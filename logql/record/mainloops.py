@@ -1,4 +1,4 @@
-"""Main loops: where their `for` statements stand, how often and how long they ran, and their boundaries."""
+"""Main loops: where their statements stand, how often and how long they ran, and their boundaries."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from time import monotonic
 from time import time as clock
 from types import CodeType, FrameType
@@ -15,14 +16,18 @@ from typing import TYPE_CHECKING, TypeVar
 from logql import settings
 from logql.model import MainLoop, Run
 from logql.record import api, guard, identity
+from logql.record.blockplaces import find_block
 from logql.record.checkpoints import Checkpointer
 from logql.record.clock import work_time
 from logql.record.flusher import Flusher
-from logql.record.forloops import ForLoop, find_for_loop
+from logql.record.forloops import find_for_loop
+from logql.record.framemark import FrameMark
+from logql.record.places import Place
 from logql.store.catalog import Catalog
 
 if TYPE_CHECKING:
     from logql.record.api import Entry
+    from logql.record.blocks import Block, Blocks
     from logql.state.prologue import Prologue
 
 T = TypeVar("T")
@@ -34,7 +39,8 @@ _PASSING = ("tqdm", "rich", "alive_progress", "progressbar", "fastprogress")
 class Main:
     """One execution of an outermost loop, as it goes."""
 
-    def __init__(self, entry: Entry, ordinal: int, since: float) -> None:
+    def __init__(self, entry: Entry, ordinal: int, since: float, *, is_block: bool) -> None:
+        self.is_block = is_block
         self.loop = entry[1]
         self.entry = entry[2]
         self.ordinal = ordinal
@@ -47,13 +53,19 @@ class Main:
         self.started_at = self.ended_at = work_time()
         self.stalled = 0.0
         self.saved: MainLoop | None = None
-        #: the `for` statement: its code, the instruction that asks for the next item, and the frame that runs it
-        self.place: ForLoop | None = None
+        #: what others of the same time have counted of it already (see `Checkpointer.begin`)
+        self.counted = 0.0
+        #: the `for` statement: its code, the instruction that asks for the next item, and the frame that runs it; or
+        #: the `with` statement of a block, how often it was reached, and what tells its frame from others
+        self.place: Place | None = None
         self.code: CodeType | None = None
         self.instruction = -1
         self.frame_id = 0
+        self.mark: FrameMark | None = None
+        self.reached = 0
         #: what checkpoints need, for as long as the loop runs; the frame only while one is taken
         self.iterable: object = None
+        self.alongside: tuple[object, ...] = ()
         self.prologue: Prologue | None = None
         self.frame: FrameType | None = None
         #: boundaries are of no interest before this time
@@ -64,6 +76,12 @@ class Main:
     def start(self) -> None:
         """The first iteration begins."""
         self.started_at = self.ended_at = work_time()
+
+    def forget(self) -> None:
+        """Take no more checkpoints, and keep nothing for them."""
+        self.due = float("inf")
+        self.prologue = self.iterable = None
+        self.alongside = ()
 
     def touch(self) -> None:
         """Note that the loop ran until now."""
@@ -100,7 +118,7 @@ class MainLoops:
         try:
             for item in iterable:
                 if monotonic() >= main.due:
-                    self._checkpointer.boundary(main, sys._getframe(1), item)
+                    self._checkpointer.boundary(main, sys._getframe(1), item, main.iterations)
                 main.iterations += 1
                 here = (key, entry, item if type(item) in api.PLAIN_ITEMS else api.plain_item(item))
                 api.set_context(here)
@@ -115,18 +133,27 @@ class MainLoops:
             if not main.finished:
                 main.touch()
             main.finished = True
-            main.prologue = main.iterable = None
+            main.forget()
             api.end_entry(entry)
 
     def leave_out(self, seconds: float) -> None:
         """Have what the recorder itself took before the next loop not count as the script's."""
         self._last_end += seconds
 
-    def begin_unreachable(self, entry: Entry) -> Main:
-        """A main loop made of `iteration` blocks: it cannot be entered anew, so it has no checkpoints."""
-        main = self._add(entry)
-        self._checkpointer.refuse(main, "its iterations are `logql.iteration` blocks, not a `for` over logql.loop")
-        return main
+    def enter_block(self, block: Block, blocks: Blocks, frame: FrameType, item: object) -> None:
+        """An iteration of a main loop that is made of blocks begins: `frame` runs the `with` statement."""
+        main = block.main
+        if main is None:
+            main = block.main = self._begin_block(block.entry, frame)
+        if main.mark is not None and frame.f_lasti == main.instruction:
+            if not main.mark.is_on(frame):
+                main.mark = None
+                self._checkpointer.refuse(main, "its iterations go on in another call of its function")
+            elif monotonic() >= main.due:
+                notes = {"reached": main.reached, "loops": api.count_main_loops(), "blocks": blocks.positions()}
+                self._checkpointer.boundary(main, frame, item, block.index, notes)
+            main.reached += 1
+        main.iterations += 1
 
     def save(self) -> None:
         """Bring the catalog's rows up to date with what changed."""
@@ -137,31 +164,45 @@ class MainLoops:
     def close(self) -> None:
         """Wait for checkpoints that are being written; loops still open end with the run."""
         for main in self._loops:
-            if not main.finished and main.code is not None:
+            if not main.finished and not main.is_block:
                 main.touch()
             main.finished = True
         self._checkpointer.close()
 
     def _begin(self, entry: Entry, iterable: object, frame: FrameType) -> Main:
         main = self._add(entry)
+        caller: FrameType | None = frame
+        while caller is not None and _is_passing(caller):
+            caller = caller.f_back
+        main.iterable = iterable
+        self._note(main, caller, find_for_loop)
+        return main
+
+    def _begin_block(self, entry: Entry, frame: FrameType) -> Main:
+        main = self._add(entry, is_block=True)
+        self._note(main, frame, find_block)
+        if main.prologue is not None:
+            main.mark = FrameMark(frame, main.forget)
+        return main
+
+    def _note(self, main: Main, frame: FrameType | None, find: Callable[..., Place]) -> None:
+        """Note the statement that runs a loop and what is there as it begins."""
         try:
-            caller: FrameType | None = frame
-            while caller is not None and _is_passing(caller):
-                caller = caller.f_back
-            if caller is not None:
-                main.code, main.instruction, main.frame_id = caller.f_code, caller.f_lasti, id(caller)
-            main.iterable, main.frame = iterable, caller
-            self._checkpointer.begin(main)
+            if frame is not None:
+                main.code, main.instruction, main.frame_id = frame.f_code, frame.f_lasti, id(frame)
+                place = find(frame.f_code, frame.f_lasti, self._project, frame)
+                main.place, main.alongside = replace(place, alongside=()), place.alongside
+                main.frame = frame
+            self._checkpointer.begin(main, self._loops)
         except Exception as exc:
             main.due = float("inf")
             guard.failed("checkpoint", "no checkpoints are taken in this loop", exc)
         main.frame = None
-        return main
 
-    def _add(self, entry: Entry) -> Main:
+    def _add(self, entry: Entry, *, is_block: bool = False) -> Main:
         if not self._loops:
             self._on_first()
-        main = Main(entry, len(self._loops), self._last_end)
+        main = Main(entry, len(self._loops), self._last_end, is_block=is_block)
         self._loops.append(main)
         return main
 
@@ -176,10 +217,8 @@ class MainLoops:
             guard.failed("checkpoint", f"the loop {main.loop!r} has no checkpoint at its exit", exc)
 
     def _save(self, main: Main) -> None:
-        if main.code is not None and main.place is None:
-            main.place = find_for_loop(main.code, main.instruction, self._project)
-        place = main.place or ForLoop(None, None, None, None)
-        ended = main.ended_at if main.finished or main.code is None else work_time(main.thread)
+        place = main.place or Place(None, None, None, None)
+        ended = main.ended_at if main.finished or main.is_block else work_time(main.thread)
         row = MainLoop(
             run=self._run.id,
             loop=main.loop,

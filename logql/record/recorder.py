@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -87,23 +88,22 @@ class Recorder:
             return api._iterate(name, iterable, api.RUN_CONTEXT)
         return run.main_loops.iterate(name, iterable)
 
-    def enter_iteration(self, name: str, index: object, value: object) -> Entry | None:
-        """Enter one iteration of a loop that is no iterable."""
+    def enter_iteration(self, name: str, index: object, value: object) -> tuple[Entry | None, object]:
+        """Enter one iteration of a loop that is no iterable; the second is what the block's `as` gets."""
+        item = index if value is None else value
         try:
             outer = api.context()
             run = self._opened() if outer is api.RUN_CONTEXT else None
             block = self._blocks.enter(name, index, outer)
             if run is not None:
-                block.main = block.main or run.main_loops.begin_unreachable(block.entry)
-                block.main.iterations += 1
-            item = api.plain_item(value if value is not None else index)
-            here = (block.entry[0] << api.INDEX_BITS | block.index, block.entry, item)
+                run.main_loops.enter_block(block, self._blocks, sys._getframe(2), item)
+            here = (block.entry[0] << api.INDEX_BITS | block.index, block.entry, api.plain_item(item))
             api.set_context(here)
             api.put((here, api.ENTER, 0.0, time.time()))
-            return block.entry
+            return block.entry, item
         except Exception as exc:
             guard.failed(f"iteration {name}", f"iterations of {name!r} are not recorded", exc)
-            return None
+            return None, item
 
     def leave_iteration(self, entry: Entry | None) -> None:
         """Go back to the context around an iteration."""

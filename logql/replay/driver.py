@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -45,13 +45,21 @@ class States(Protocol):
     on_exit: Callable[[FrameType], None]
 
     def install(self) -> None: ...
-    def begin_loop(self, frame: FrameType, iterable: object) -> None: ...
+    def begin_loop(self, place: Place, frame: FrameType, iterable: object) -> None: ...
+    def begin_block(self, loop: MainLoop, frame: FrameType) -> None: ...
+    def is_at(self, loop: MainLoop, frame: FrameType) -> bool: ...
+    def notes_of(self, checkpoint: Checkpoint) -> Mapping[str, Any]: ...
     def start_iterating(self, checkpoint: Checkpoint | None) -> None: ...
+    def drop(self, loop: MainLoop, count: int) -> bool: ...
     def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType, item: Any) -> Any: ...
     def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType) -> None: ...
     def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None: ...
     def offer(self, frame: FrameType, loop: MainLoop, index: int, seq: int, item: object) -> None: ...
     def digest(self, frame: FrameType) -> Callable[[], str | None] | None: ...
+
+
+#: Loop and entry.
+Place = tuple[str, int]
 
 
 class Jump(BaseException):
@@ -82,7 +90,9 @@ class ReplayDriver:
         self._left: tuple[MainLoop, int] | None = None
         #: the main-loop iteration that is a `with logql.iteration(...)` block, and main loops that are iterated
         self._block: tuple[MainLoop, int] | None = None
-        self._iterated: set[tuple[str, int]] = set()
+        self._iterated: set[Place] = set()
+        #: how often the statement of each main loop of blocks was reached
+        self._reached: dict[Place, int] = {}
         states.on_exit = self.behind_loop
         self._guard = Guard(states.digest, lambda path: send("impure", text=path), self.after_inserted)
 
@@ -116,7 +126,7 @@ class ReplayDriver:
         self._go_on()
         self._iterated.add((loop, entry))
         frame = _caller(sys._getframe(1))
-        self._states.begin_loop(frame, iterable)
+        self._states.begin_loop((loop, entry), frame, iterable)
         known = self._route.find(loop, entry)
         if known is not None and self._route.is_target(known):
             self._target_reached = True
@@ -127,6 +137,27 @@ class ReplayDriver:
             self._seq = passed.seq
             return iter(())
         return self._iterate_whole(known, loop, entry, iterable, enter)
+
+    def enter_block(self, loop: str, entry: int, index: int, item: object, frame: FrameType) -> recorder.Arrival:
+        """A block of a main loop begins: the one at hand, or one of a checkpoint nearer to the next wanted one."""
+        self._go_on()
+        known = self._route.find(loop, entry)
+        if known is None or known.line is None:
+            return recorder.Arrival(index, item)
+        if (loop, entry) not in self._reached:
+            self._reached[loop, entry] = 0
+            self._states.begin_block(known, frame)
+        elif not self._states.is_at(known, frame):
+            return recorder.Arrival(index, item)
+        jump = self._route.next_jump(index, cut=False) if self._route.is_target(known) else None
+        if jump is None or jump.index is None:
+            item = self._arrive(known, index, None, frame, item)
+            self._reached[loop, entry] += 1
+            return recorder.Arrival(index, item)
+        notes = self._states.notes_of(jump)
+        self._states.drop(known, notes["reached"] - self._reached[loop, entry])
+        self._reached[loop, entry] = notes["reached"] + 1
+        return recorder.Arrival(jump.index, self._arrive(known, jump.index, jump, frame, item), notes)
 
     def entered(self, path: Path, item: object) -> None:  # noqa: ARG002
         """An iteration began: it has a number in the record."""
@@ -217,7 +248,7 @@ class ReplayDriver:
         if index == self._route.last:
             self._send("covered", index=index)
             self._end()
-        if self._route.may_jump(loop, index):
+        if self._block is None and self._route.may_jump(loop, index):
             self._jumping = True
             raise Jump
 
@@ -237,7 +268,8 @@ class ReplayDriver:
         jump: Checkpoint | None = start
         while index <= self._route.last:
             if jump is not None and jump.index is not None:
-                index = _advance(items, index, jump.index, loop)
+                yield from self._pass_over(items, index, jump.index, loop)
+                index = jump.index
             frame = _caller(sys._getframe(1))
             try:
                 item = next(items)
@@ -257,6 +289,17 @@ class ReplayDriver:
             jump = self._route.next_jump(index, cut)
         self._check_beyond(loop, index, items, _caller(sys._getframe(1)))
         self._end()
+
+    def _pass_over(self, items: Iterator[T], index: int, target: int, loop: MainLoop) -> Iterator[T]:
+        """Move an iterator on without the loop's body; what stands around it in the header gets the items to drop."""
+        for at in range(index, target):
+            try:
+                item = next(items)
+            except StopIteration:
+                raise ReplayError(f"the loop {loop.loop!r} has only {at} iterations in the replay") from None
+            if self._states.drop(loop, 1):
+                yield item
+        self._states.drop(loop, 0)
 
     def _iterate_whole(
         self, known: MainLoop | None, loop: str, entry: int, iterable: Iterable[T], enter: Callable[[int, T], None]
@@ -300,7 +343,7 @@ class ReplayDriver:
         known = self._route.checkpoint_at(loop, index)
         if known is not None:
             self._states.compare(frame, known, f"{loop.loop}={index}", item)
-        elif index:
+        elif index and (loop.loop, loop.entry) not in self._reached:
             self._states.offer(frame, loop, index, self._seq, item)
         return item
 
@@ -375,17 +418,6 @@ class ReplayDriver:
     def _end(self) -> NoReturn:
         self._flush()
         self._leave()
-
-
-def _advance(items: Iterator[Any], index: int, target: int, loop: MainLoop) -> int:
-    """Move an iterator on without the loop's body."""
-    while index < target:
-        try:
-            next(items)
-        except StopIteration:
-            raise ReplayError(f"the loop {loop.loop!r} has only {index} iterations in the replay") from None
-        index += 1
-    return index
 
 
 def _caller(frame: FrameType | None) -> FrameType:

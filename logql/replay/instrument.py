@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 
 from logql.errors import ReplayError
-from logql.state.inject import inject
+from logql.state.inject import find_loop, inject
 
 #: Builtins that instrumented code refers to.
 GUARD = "__logql_inserted__"
@@ -102,22 +102,11 @@ def _header(tree: ast.AST, lines: LineMap, line: int, filename: str) -> int:
     return found
 
 
-def find_loop(tree: ast.AST, line: int) -> ast.For | None:
-    """The innermost `for` statement whose header spans `line`."""
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.For) and spans(node, line)]
-    return max(found, key=lambda node: node.lineno, default=None)
-
-
-def spans(node: ast.For, line: int) -> bool:
-    """Whether `line` lies in the header of a `for` statement."""
-    return node.lineno <= line <= (node.iter.end_lineno or node.lineno)
-
-
 def _cut_bodies(tree: ast.AST, lines: set[int]) -> None:
     """Put `try: body except JUMP: pass` into loops, so that an iteration can end after its last wanted statement."""
     for line in lines:
         loop = find_loop(tree, line)
-        if loop is None:
+        if not isinstance(loop, ast.For):
             continue
         caught = ast.Name(JUMP, ast.Load())
         handler = ast.ExceptHandler(type=caught, name=None, body=[ast.Pass()])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any
 
@@ -20,14 +20,13 @@ from logql.state.injected import Injected
 from logql.state.iterables import reachable_iterable
 from logql.state.prologue import Prologue
 from logql.state.restore import Loaded, load, restore
-from logql.state.roots import Roots, collect
+from logql.state.roots import NO_ITEM, Roots, collect
 from logql.state.save import Refused, Saved, save
 from logql.store.blobs import Blobs
 
 #: A checkpoint that a replay adds must have saved this many times its own cost since the last one.
 _WORTH = 20.0
 _LEAST_S = 1.0
-_NO_ITEM = object()
 
 
 class _Runtime(Injected):
@@ -42,6 +41,15 @@ class _Runtime(Injected):
         if place == "exit" and not found:
             self._states.on_exit(sys._getframe(1))
         return found
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What was there when a main loop began; for one of blocks, also the frame and instruction of its statement."""
+
+    prologue: Prologue
+    frame: FrameType | None = None
+    instruction: int = -1
 
 
 class ProgramStates:
@@ -59,7 +67,7 @@ class ProgramStates:
         #: told before a state is restored
         self.on_restore: Callable[[Checkpoint], None] = lambda _: None
         self._frame: FrameType | None = None
-        self._prologue: Prologue | None = None
+        self._begun: dict[tuple[str, int], _Begun] = {}
         self._iterable: object = None
         self._loaded: dict[str, Loaded] = {}
         self._offering = True
@@ -70,24 +78,49 @@ class ProgramStates:
         """Make restoring statements find us."""
         self._runtime.install()
 
-    def begin_loop(self, frame: FrameType, iterable: object) -> None:
-        """Note what is there before `iter()` of a main loop's iterable."""
+    def begin_loop(self, place: tuple[str, int], frame: FrameType, iterable: object) -> None:
+        """Note what is there before `iter()` of a main loop's iterable; the loop before it has ended."""
         self._frame = frame
         self._iterable = reachable_iterable(iterable)
-        self._prologue = Prologue(self._collect(frame), keep=True)
+        self._begun = {one: begun for one, begun in self._begun.items() if begun.frame is not None}
+        self._begun[place] = _Begun(Prologue(self._collect(frame), keep=True))
         self._since = time.monotonic()
+
+    def begin_block(self, loop: MainLoop, frame: FrameType) -> None:
+        """Note what is there before the first block of a main loop of blocks, whose end nobody sees."""
+        self._frame = frame
+        self._iterable = None
+        prologue = Prologue(self._collect(frame), keep=True)
+        self._begun[loop.loop, loop.entry] = _Begun(prologue, frame, frame.f_lasti)
+
+    def is_at(self, loop: MainLoop, frame: FrameType) -> bool:
+        """Whether the statement of a main loop of blocks is reached where it was at its first block."""
+        begun = self._begun[loop.loop, loop.entry]
+        return begun.frame is frame and begun.instruction == frame.f_lasti
+
+    def notes_of(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        """What the recorder noted with a checkpoint."""
+        with self._restoring():
+            return self._load(checkpoint).notes
+
+    def drop(self, loop: MainLoop, count: int) -> bool:
+        """Have the next `count` items left out that come to the `for` of a loop; False where they do not pass us."""
+        key = loop_key(loop)
+        if self._runtime.has_steps(key):
+            self._runtime.drop(key, count)
+        return self._runtime.has_steps(key)
 
     def start_iterating(self, checkpoint: Checkpoint | None) -> None:
         """Right before `iter()`: give the random generators the states that they had there."""
         if checkpoint is not None:
             with self._restoring():
-                self._load(checkpoint).set_random_states(self._here())
+                self._load(checkpoint).set_random_states(self._prologue_of(checkpoint))
 
     def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType, item: Any) -> Any:
         """Restore the state before the body of an iteration; returns the item that the loop is to yield."""
         self.on_restore(checkpoint)
         with self._restoring():
-            bindings = restore(self._load(checkpoint), self._collect(frame), self._here())
+            bindings = restore(self._load(checkpoint), self._collect(frame), self._prologue_of(checkpoint))
         self._runtime.arm(loop_key(loop), "body", bindings)
         self._since = time.monotonic()
         return bindings.item if bindings.has_item else item
@@ -97,7 +130,7 @@ class ProgramStates:
         self.on_restore(checkpoint)
         with self._restoring():
             loaded = self._load(checkpoint)
-            bindings = restore(loaded, self._collect(frame), self._here())
+            bindings = restore(loaded, self._collect(frame), self._prologue_of(checkpoint))
         self._runtime.arm(loop_key(loop), "exit", bindings, exhausted=loaded.exhausted)
 
     @contextlib.contextmanager
@@ -111,7 +144,7 @@ class ProgramStates:
 
     def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None:
         """Compare the state here with a recorded one, and tell."""
-        saved = self._save(frame, *item)
+        saved = self._save(checkpoint, frame, *item)
         if isinstance(saved, Refused):
             self._send("note", text=f"the state at {where} could not be compared: {saved.path}: {saved.reason}")
             return
@@ -125,7 +158,7 @@ class ProgramStates:
         if not self._offering or loop.line is None or waited < max(_LEAST_S, _WORTH * self._cost):
             return
         began = time.monotonic()
-        saved = self._save(frame, item)
+        saved = self._save(loop, frame, item)
         if isinstance(saved, Refused):
             self._offering = False
             return
@@ -166,21 +199,22 @@ class ProgramStates:
 
         return changed
 
-    def _save(self, frame: FrameType, *item: object) -> Saved | Refused:
-        return save(self._collect(frame, *item), self._here())
+    def _save(self, place: Checkpoint | MainLoop, frame: FrameType, *item: object) -> Saved | Refused:
+        return save(self._collect(frame, *item), self._prologue_of(place))
 
     def _collect(self, frame: FrameType, *item: object) -> Roots:
-        more = {"item": item[0]} if item else {}
-        roots = collect(frame, self._spec.project, api.named_state, iterable=self._iterable, **more)
+        given = item[0] if item else NO_ITEM
+        roots = collect(frame, self._spec.project, api.named_state, iterable=self._iterable, item=given)
         inserted = self._sources.inserted_names
         roots.roots = [root for root in roots.roots if root.variable not in inserted]
         roots.names = [name for name in roots.names if name not in inserted]
         return roots
 
-    def _here(self) -> Prologue:
-        if self._prologue is None:
-            raise ReplayError("no main loop has begun")
-        return self._prologue
+    def _prologue_of(self, place: Checkpoint | MainLoop) -> Prologue:
+        begun = self._begun.get((place.loop, place.entry))
+        if begun is None:
+            raise ReplayError(f"the loop {place.loop!r} has not begun")
+        return begun.prologue
 
     def _load(self, checkpoint: Checkpoint) -> Loaded:
         """The state of a checkpoint; only the latest is kept in memory."""

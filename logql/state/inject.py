@@ -1,4 +1,7 @@
-"""Puts restoring statements into a syntax tree: at the head of a main loop's body, and behind the loop. Pure."""
+"""Puts restoring statements into a syntax tree: at the head of a main loop's body, and behind the loop. Pure.
+
+A main loop is a `for` statement over `logql.loop`, or a block: a `with logql.iteration(...)` in some loop.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,50 @@ from collections.abc import Iterator, Mapping
 from logql.state.injected import NAME
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+MainLoopStatement = ast.For | ast.With
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
-def inject(tree: ast.Module, for_lines: Mapping[int, str]) -> ast.Module:
-    """A copy of `tree` whose `for` statements at the given lines restore variables when told to (see `injected`).
+def inject(tree: ast.Module, lines: Mapping[int, str]) -> ast.Module:
+    """A copy of `tree` whose main loops at the given lines restore variables when told to (see `injected`).
 
-    `for_lines` maps any line of a statement's header to the loop's key. Lines of all other nodes stay as they are, and
-    the new ones have that of the loop's header. A line without a `for` statement is left alone; `found_loops` tells.
+    `lines` maps any line of a statement's header to the loop's key. Lines of all other nodes stay as they are, and
+    the new ones have that of the header. A line without such a statement is left alone; `find_loop` tells.
     """
     tree = copy.deepcopy(tree)
-    keys = {id(loop): for_lines[line] for line, loop in _locate(tree, for_lines)}
-    _Injector(keys).visit(tree)
+    found = [(find_loop(tree, line), key) for line, key in lines.items()]
+    keys = {id(loop): key for loop, key in found if loop is not None}
+    stepped = {id(around): key for loop, key in found if (around := _counted(tree, loop)) is not None}
+    _Injector(keys, stepped).visit(tree)
     return tree
 
 
-def found_loops(tree: ast.Module, lines: Mapping[int, str]) -> set[int]:
-    """The lines at which a `for` statement stands."""
-    return {line for line, _ in _locate(tree, lines)}
+def find_loop(tree: ast.AST, line: int) -> MainLoopStatement | None:
+    """The innermost `for` or `with` statement whose header spans `line`."""
+    loops = [node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.With)) and _spans(node, line)]
+    return max(loops, key=lambda loop: (loop.lineno, loop.col_offset), default=None)
 
 
-def _locate(tree: ast.Module, lines: Mapping[int, str]) -> Iterator[tuple[int, ast.For]]:
-    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For)]
-    for line in lines:
-        spanning = [loop for loop in loops if loop.lineno <= line <= (loop.iter.end_lineno or loop.iter.lineno)]
-        if spanning:
-            yield line, max(spanning, key=lambda loop: (loop.lineno, loop.col_offset))
+def _spans(node: MainLoopStatement, line: int) -> bool:
+    last = node.iter if isinstance(node, ast.For) else node.items[-1].context_expr
+    return node.lineno <= line <= (last.end_lineno or last.lineno)
+
+
+def _counted(tree: ast.AST, loop: MainLoopStatement | None) -> ast.For | None:
+    """The `for` statement whose items are to be counted: one that does not run over the loop alone."""
+    if isinstance(loop, ast.With):
+        return next((node for node in ast.walk(tree) if isinstance(node, ast.For) and loop in node.body), None)
+    if loop is None or (isinstance(loop.iter, ast.Call) and ast.unparse(loop.iter.func).endswith("loop")):
+        return None
+    return loop
 
 
 class _Injector(ast.NodeTransformer):
     """Adds statements to the chosen loops; `_names` are the variables of the function at hand."""
 
-    def __init__(self, keys: Mapping[int, str]) -> None:
+    def __init__(self, keys: Mapping[int, str], stepped: Mapping[int, str]) -> None:
         self._keys = keys
+        self._stepped = stepped
         self._names: tuple[str, ...] = ()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
@@ -65,10 +79,11 @@ class _Injector(ast.NodeTransformer):
     def visit_For(self, node: ast.For) -> ast.AST | list[ast.stmt]:
         key = self._keys.get(id(node))
         self.generic_visit(node)
+        if id(node) in self._stepped:
+            node.iter = _stepping(node, self._stepped[id(node)])
         if key is None:
             return node
-        targets = {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
-        node.body.insert(0, _restoring(node, key, "body", [name for name in self._names if name not in targets]))
+        node.body.insert(0, _restoring(node, key, "body", self._names_without(node.target)))
         leaving = _restoring(node, key, "exit", self._names)
         if node.orelse:
             complete = _at(node, f"if {NAME}.completes({key!r}): pass")
@@ -77,8 +92,34 @@ class _Injector(ast.NodeTransformer):
             node.orelse = [complete]
         return [node, leaving]
 
+    def visit_With(self, node: ast.With) -> ast.AST:
+        key = self._keys.get(id(node))
+        self.generic_visit(node)
+        if key is None:
+            return node
+        names = self._names_without(node.items[0].optional_vars)
+        if node.items[1:]:
+            inner = ast.With(items=node.items[1:], body=node.body)
+            node.items, node.body = node.items[:1], [ast.copy_location(inner, node)]
+        node.body.insert(0, _restoring(node, key, "body", names))
+        return node
 
-def _restoring(loop: ast.For, key: str, place: str, names: object) -> ast.stmt:
+    def _names_without(self, target: ast.expr | None) -> list[str]:
+        """The variables of the function but those that the statement itself binds."""
+        bound = {name.id for name in ast.walk(target) if isinstance(name, ast.Name)} if target is not None else ()
+        return [name for name in self._names if name not in bound]
+
+
+def _stepping(loop: ast.For, key: str) -> ast.expr:
+    """What the loop runs over, with its items going through `Injected.steps`."""
+    statement = _at(loop, f"{NAME}.steps({key!r}, None)")
+    assert isinstance(statement, ast.Expr)
+    assert isinstance(statement.value, ast.Call)
+    statement.value.args[1] = loop.iter
+    return statement.value
+
+
+def _restoring(loop: MainLoopStatement, key: str, place: str, names: object) -> ast.stmt:
     lines = [f"if {NAME}.pending({key!r}, {place!r}):"]
     for name in names if isinstance(names, (list, tuple)) else ():
         lines += [
@@ -90,7 +131,7 @@ def _restoring(loop: ast.For, key: str, place: str, names: object) -> ast.stmt:
     return _at(loop, "\n".join([*lines, f"    {NAME}.done()"]))
 
 
-def _at(loop: ast.For, source: str) -> ast.stmt:
+def _at(loop: MainLoopStatement, source: str) -> ast.stmt:
     """A statement with the location of the loop's header."""
     statement = ast.parse(source).body[0]
     for node in ast.walk(statement):

@@ -8,17 +8,40 @@ How a replay enters a main loop at iteration k (all in the generator that stands
    `for` binds its targets, then the statements at the head of the body bind all other variables of the function.
 A skipped loop: the same with the exit's state and `arm(key, "exit", bindings, exhausted=loaded.exhausted)`, then return
 from the generator: the statements right after the loop (or at the head of its `else`) bind the variables.
+A `for` statement that does not run over `logql.loop` alone (`enumerate` around it, or a `range` with blocks in its
+body) has `steps` around all that it runs over: what came so far is taken again and dropped.
+A block, `with logql.iteration(...)`, restores at the head of its body. A restore where it begins writes all that the
+loop around it has: the code on the way there ran for nothing.
 """
 
 from __future__ import annotations
 
 import builtins
+from collections.abc import Iterable
 from typing import Literal
 
 from logql.state.restore import Bindings
 
 NAME = "__logql_state__"
 Place = Literal["body", "exit"]
+
+
+class Steps:
+    """The items of a `for` statement's iterable, without those that are to be dropped on the way to an iteration."""
+
+    def __init__(self, runtime: Injected, key: str, iterable: Iterable[object]) -> None:
+        self._runtime = runtime
+        self._key = key
+        self._items = iter(iterable)
+
+    def __iter__(self) -> Steps:
+        return self
+
+    def __next__(self) -> object:
+        item = next(self._items)
+        while self._runtime.drops(self._key):
+            item = next(self._items)
+        return item
 
 
 class Injected:
@@ -30,6 +53,7 @@ class Injected:
         self._bindings = Bindings()
         self._unbound: frozenset[str] = frozenset()
         self._exhausted = True
+        self._drop: dict[str, int] = {}
 
     def install(self) -> None:
         """Make this the object that injected statements find."""
@@ -40,6 +64,25 @@ class Injected:
         self._key, self._place, self._bindings = key, place, bindings
         self._unbound = frozenset(bindings.unbound)
         self._exhausted = exhausted is not False
+
+    def steps(self, key: str, iterable: Iterable[object]) -> Steps:
+        """What a `for` statement runs over whose items `drop` can leave out."""
+        self._drop[key] = 0
+        return Steps(self, key, iterable)
+
+    def has_steps(self, key: str) -> bool:
+        """Whether the items of the loop `key` go through `steps`."""
+        return key in self._drop
+
+    def drop(self, key: str, count: int) -> None:
+        """Leave out the next `count` items that come to the loop `key`."""
+        self._drop[key] = count
+
+    def drops(self, key: str) -> bool:
+        """Whether the item that just came is to be left out; counts it."""
+        left = self._drop[key]
+        self._drop[key] = max(left - 1, 0)
+        return left > 0
 
     def pending(self, key: str, place: str) -> bool:
         """Whether the statements at this place have something to do."""

@@ -48,20 +48,21 @@ def reachable_iterable(iterable: object) -> object | None:
 
 
 class Progress:
-    """What a container looks like now, as far as it decides which items a loop over it meets."""
+    """What containers look like now, as far as that decides which items a loop over them meets."""
 
-    def __init__(self, iterable: object) -> None:
-        container: Any = reachable_iterable(iterable)
-        self._is: object = None
-        if type(container) in (dict, set):
-            self._is = [id(key) for key in container]
-        elif type(container) is list:
-            self._is = len(container)
+    def __init__(self, *iterables: object) -> None:
+        self._are = [_shape(reachable_iterable(iterable)) for iterable in iterables]
 
     def changed(self, begun: Progress) -> str | None:
         """Why a loop that began so cannot be entered in the middle now, or None."""
-        changed = self._is != begun._is
+        changed = self._are != begun._are
         return "the body changes the length or the keys of what the loop runs over" if changed else None
+
+
+def _shape(container: Any) -> object:
+    if type(container) in (dict, set):
+        return [id(key) for key in container]
+    return len(container) if type(container) is list else None
 
 
 def _first_refusal(iterator: Any) -> str | None:

@@ -27,6 +27,12 @@ class Loaded:
         found: bool | None = self.graph.meta["exhausted"]
         return found
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the recorder noted with the state."""
+        found: dict[str, Any] = self.graph.meta.get("notes", {})
+        return found
+
     def set_random_states(self, prologue: Prologue) -> None:
         """Give all random generators the states as of the loop's `iter()`; call it right before `iter(iterable)`."""
         set_random_states(self.graph.entry, prologue.find(self.graph.anchors))

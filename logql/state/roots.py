@@ -54,13 +54,20 @@ class Roots:
 
 
 def collect(
-    frame: FrameType, project: str, named: Mapping[str, object], *, iterable: object = None, item: object = NO_ITEM
+    frame: FrameType,
+    project: str,
+    named: Mapping[str, object],
+    *,
+    iterable: object = None,
+    alongside: tuple[object, ...] = (),
+    item: object = NO_ITEM,
 ) -> Roots:
     """Roots of the state at a boundary of the main loop that `frame` runs (the frame of the `for` statement).
 
-    Give `iterable` (what the loop runs over) and, where the body comes next, `item` (the one about to be yielded): they
-    are part of the same graph, and what the body overwrites unread need not be saved. Cheap: it lists variables and
-    copies nothing. `Roots.reason` says why no state of such a loop can be saved, if so; `save` then refuses.
+    Give `iterable` (what the loop runs over), what it takes items from `alongside`, and, where the body comes next,
+    `item` (the one about to be yielded): they are part of the same graph, and what the body overwrites unread need not
+    be saved. Cheap: it lists variables and copies nothing. `Roots.reason` says why no state of such a loop can be saved,
+    if so; `save` then refuses.
     """
     selection = _selection(project)
     roots = Roots(selection, [], {}, [], _refuse_frame(frame))
@@ -71,7 +78,7 @@ def collect(
     roots.roots += [Root(f"checkpointing.{name}", "named", value) for name, value in named.items()]
     if iterable is not None:
         roots.reason = roots.reason or iterable_refusal(iterable)
-        roots.progress = Progress(iterable)
+        roots.progress = Progress(iterable, *alongside)
         iterable = reachable_iterable(iterable)
     if iterable is not None:
         roots.roots.append(Root("<iterable>", "iterable", iterable))
@@ -80,6 +87,7 @@ def collect(
     roots.roots += random_roots()
     order = {"needed": 0, "kept": 1, "dead": 2}
     roots.roots.sort(key=lambda root: order[root.use])
+    roots.roots += [Root(f"<alongside {i}>", "iterable", other) for i, other in enumerate(alongside)]
     return roots
 
 
@@ -126,6 +134,11 @@ def read_locals(frame: FrameType) -> dict[str, object]:
     if sys.version_info < (3, 13):
         seen.clear()
     return found
+
+
+def frame_variables(frame: FrameType) -> dict[str, object]:
+    """The variables of the code that a frame runs: a function's own, or its module's."""
+    return read_locals(frame) if _is_function(frame) else frame.f_locals
 
 
 def _frame_roots(frame: FrameType, roots: Roots, to_body: bool) -> Iterator[Root]:

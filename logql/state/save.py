@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,20 +63,26 @@ class Saved:
 
 
 def save(
-    roots: Roots, prologue: Prologue | None, *, exhausted: bool | None = None, limit_s: float | None = None
+    roots: Roots,
+    prologue: Prologue | None,
+    *,
+    exhausted: bool | None = None,
+    notes: Mapping[str, Any] | None = None,
+    limit_s: float | None = None,
 ) -> Saved | Refused:
     """Copy the state that `roots` reach, on the calling thread; raises nothing.
 
     `prologue` is that of the loop; None where the loop is about to begin. `exhausted` notes, for the state at a loop's
     exit, whether the iterable was at its end (else the loop was left, and there is a state only for `break`).
-    What takes more than `limit_s` of CPU time to look at is refused, too.
+    `notes` come back with it (`Loaded.notes`); they are JSON. What takes more than `limit_s` of CPU time to look at is
+    refused, too.
     """
     if roots.reason is not None:
         return Refused(roots.reason, "")
     if exhausted is False and not roots.broken:
         return Refused("the loop was left by `return` or an exception, so the code behind it did not run", "")
     try:
-        return _save(roots, prologue or Prologue(roots), exhausted, limit_s)
+        return _save(roots, prologue or Prologue(roots), {"exhausted": exhausted, "notes": dict(notes or {})}, limit_s)
     except Refusal as refusal:
         return Refused(refusal.reason, refusal.path)
     except Overlong as overlong:
@@ -84,7 +91,7 @@ def save(
         return Refused(f"{type(error).__name__}: {error}", "")
 
 
-def _save(roots: Roots, prologue: Prologue, exhausted: bool | None, limit_s: float | None) -> Saved:
+def _save(roots: Roots, prologue: Prologue, meta: dict[str, Any], limit_s: float | None) -> Saved:
     if roots.progress is not None and prologue.progress is not None:
         changed = roots.progress.changed(prologue.progress)
         if changed is not None:
@@ -112,7 +119,7 @@ def _save(roots: Roots, prologue: Prologue, exhausted: bool | None, limit_s: flo
     _refuse_hidden_sharing(walker)
     prologue.copies.end()
     anchors = _places(walker, prologue)
-    meta: dict[str, Any] = {"exhausted": exhausted, "globals": prologue.globals}
+    meta = {**meta, "globals": prologue.globals}
     graph = Graph(walker.nodes, saved, anchors, roots.names, left, prologue.entry, meta)
     return Saved(graph, prologue.copies.copied)
 

@@ -42,6 +42,8 @@ REPLAY = """
             for index, item in enumerate(iterable):
                 enter(index, item)
                 yield item
+        def enter_block(self, loop, entry, index, item, frame):
+            return driver.Arrival(index, item)
         def entered(self, path, item):
             self.events.append(["enter", path, item])
         def left(self, path):

@@ -137,9 +137,13 @@ def test_every_third(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("for i, x in enumerate(logql.loop('i', range(2))):\n    pass", "alone"),
+        ("for x in map(str, logql.loop('i', range(2))):\n    pass", "alone"),
+        ("for i, x in zip(logql.loop('i', range(2)), (x for x in 'ab')):\n    pass", "plain container"),
         ("x = [i for i in logql.loop('i', range(2))]", "`for` statement"),
-        ("for i in range(2):\n    with logql.iteration('i', i):\n        pass", "logql.iteration"),
+        ("for i in [0, 1]:\n    with logql.iteration('i', i):\n        pass", "run over a range"),
+        ("for _ in 'a':\n  for i in range(2):\n    with logql.iteration('i', i):\n        pass", "another loop"),
+        ("for i in range(2):\n  if i < 2:\n    with logql.iteration('i', i):\n        pass", "every iteration"),
+        ("with logql.iteration('i', 0): pass\nwith logql.iteration('i', 1): pass", "in no loop"),
         ("for i in logql.loop('i', map(str, [1, 2])):\n    pass", "runs over a map"),
         ("for i in logql.loop('i', (x for x in [1, 2])):\n    pass", "runs over a generator"),
         ("for i in logql.loop('i', enumerate(x for x in [1, 2])):\n    pass", "runs over a generator"),
