@@ -51,7 +51,7 @@ def fills_told(done: Sequence[Filled]) -> Iterator[str]:
         for fill in filled.fills:
             if fill.state == "failed":
                 failed.setdefault(fill.error or "the replay failed", []).append(fill)
-            elif fill.fidelity in (*_DOUBTFUL, "unchecked"):
+            elif fill.fidelity in _DOUBTFUL or (fill.fidelity == "unchecked" and any(fill.levels.values())):
                 doubtful.setdefault((_names(fill.names), fill.fidelity), []).append(fill)
     for (names, fidelity), fills in doubtful.items():
         runs = {fill.run for fill in fills}
