@@ -119,7 +119,8 @@ def _sparse_that_hold(metadata: pq.FileMetaData) -> set[str]:
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
             name, known = column.path_in_schema.split(".")[0], column.statistics
-            if name in SPARSE and (known is None or not known.has_null_count or known.null_count < column.num_values):
+            nulls = known.null_count if known is not None and known.has_null_count else 0
+            if name in SPARSE and nulls < column.num_values:
                 found.add(name)
     return found
 
