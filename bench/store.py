@@ -4,8 +4,9 @@
                           [--peers-python PATH]
 
 Queries are asked in turns (medians of `--times`); the bound is 1.2 times the SQL by hand plus 10 ms. Opening and
-planning is what a process that knows nothing of the store does before its first query runs. The last part asks again
-while `--live` runs are going on and `--ended` have just ended. With an interpreter that has MLflow and FlorDB the same
+planning (bound 100 ms) is what a process that knows nothing of the store does before its first query runs, imports
+apart. The last part asks again while `--live` runs are going on and `--ended` have just ended: 0.2 ms more for each of
+these, whose rows are in no compacted file. With an interpreter that has MLflow and FlorDB the same
 is asked of these, at the smallest number of runs. 10,000 runs of 100 epochs of 100 steps are 100 million rows.
 """
 
@@ -61,6 +62,7 @@ QUERIES = (
     ("count steps", "SELECT count(*) FROM step", "SELECT count(*) FROM {epoch.step}"),
 )
 ENDED_EPOCHS, LIVE_EPOCHS = 100, 2_000
+OPEN_AND_PLAN_MS, PER_STREAM_MS = 100.0, 0.2
 
 
 def bench_opening(store: str, times: int) -> None:
@@ -83,8 +85,9 @@ def bench_opening(store: str, times: int) -> None:
     print(f"  open: cold {_median(cold, times):.1f} ms, after a change {_median(changed, times):.2f} ms, "
           f"unchanged {_median(read, times):.3f} ms ({len(kept[0].runs)} runs)")  # fmt: skip
     kept.clear()
-    found = [_open_and_plan(store) for _ in range(times)]
-    print(f"  open and plan the first query: {statistics.median(found):.1f} ms")
+    found = statistics.median(_open_and_plan(store) for _ in range(times))
+    verdict = "" if found <= OPEN_AND_PLAN_MS else " over the bound"
+    print(f"  open and plan the first query: {found:.1f} ms{verdict}")
 
 
 def _open_and_plan(store: str) -> float:
@@ -98,12 +101,13 @@ def _median(action: Callable[[], object], times: int) -> float:
     return statistics.median(milliseconds(action) for _ in range(times))
 
 
-def bench_queries(store: str, plain: str, runs: int, times: int) -> None:
-    """Each query through logql and by hand."""
+def bench_queries(store: str, plain: str, runs: int, times: int, allowed: float = 0.0) -> None:
+    """Each query through logql and by hand; `allowed` are milliseconds on top of the bound."""
     run = run_id(runs // 2)
     with dbapi.connect(store) as connection, duckdb.connect() as db:
         for title, asked, by_hand in QUERIES:
-            compare(connection, db, title, asked.replace("{RUN}", run), written_out(by_hand, plain, run), times)
+            compare(connection, db, title, asked.replace("{RUN}", run), written_out(by_hand, plain, run), times,
+                    allowed)  # fmt: skip
 
 
 def add_streams(store: str, count: int, total: int, steps: int, *, live: bool) -> list[Lock]:
@@ -145,7 +149,7 @@ def bench_live(store: str, plain: str, runs: int, arguments: argparse.Namespace)
     print(f"  with {arguments.live} live runs of {LIVE_EPOCHS} epochs and {arguments.ended} that just ended: open "
           f"{first:.1f} ms, again {milliseconds(lambda: snapshot.read_snapshot(store)):.1f} ms")  # fmt: skip
     del kept
-    bench_queries(store, plain, runs, arguments.times)
+    bench_queries(store, plain, runs, arguments.times, PER_STREAM_MS * (arguments.live + arguments.ended))
     for lock in locks:
         lock.release()
 
