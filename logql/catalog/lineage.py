@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from logql.propagate.imports import reachable
 
 #: As git has it, a file with half of another's text is that file renamed, if none other comes near.
 _SURE = 0.5
 _MARGIN = 0.15
 #: Below this, two files have nothing to do with each other.
 _LEAST = 0.2
+#: Of so many candidates, those most alike by themselves, what they import is looked at, too.
+_FOLLOWED = 20
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,31 @@ class Successor:
     sure: bool
 
 
-def find_successor(text: str, candidates: Mapping[str, str]) -> Successor | None:
-    """The candidate that has most of a script's text; `sure` where it has half of it and no other comes near."""
-    lines = _lines(text)
-    ranked = sorted(((_likeness(lines, _lines(other)), path) for path, other in candidates.items()), reverse=True)
+def find_successor(
+    script: str, before: Mapping[str, str], candidates: Iterable[str], after: Mapping[str, str]
+) -> Successor | None:
+    """The candidate of a later tree that has most of a script's text; `sure` where it has half and no other comes near.
+
+    The text is the script's own, or with it that of the imported files that the other tree lacks: one that was split
+    into modules while it moved still has its text.
+    """
+    lines, tree = _lines(before[script]), _lines(_gone(before, script, after))
+    alike = sorted(((_likeness(lines, _lines(after[path])), path) for path in candidates), reverse=True)
+    ranked = [
+        (max(own, _likeness(tree, _lines(_gone(after, path, before)))) if place < _FOLLOWED else own, path)
+        for place, (own, path) in enumerate(alike)
+    ]
+    ranked.sort(reverse=True)
     if not ranked or ranked[0][0] < _LEAST:
         return None
     best, path = ranked[0]
     second = ranked[1][0] if len(ranked) > 1 else 0.0
     return Successor(path, best, best >= _SURE and best - second >= _MARGIN)
+
+
+def _gone(files: Mapping[str, str], script: str, others: Mapping[str, str]) -> str:
+    """The text of a script and of what it imports, as far as another tree has no such paths."""
+    return "\n".join(text for path, text in reachable(files, script).items() if path not in others)
 
 
 def _lines(text: str) -> Counter[str]:

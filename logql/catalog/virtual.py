@@ -296,12 +296,14 @@ class ProjectSources:
         before = self._read(last)
         if script not in before:
             return None
-        candidates = {path: text for path, text in read_worktree(self._project).items() if path not in before}
+        after = dict(read_worktree(self._project))
+        candidates = [path for path in after if path not in before]
         for other, versions in self._scripts.items():
             later = [version for version in versions if version.ordinal > last.ordinal]
-            if other not in before and later:
-                candidates[other] = self._read(later[-1]).get(other, "")
-        return find_successor(before[script], candidates)
+            if other not in before and other not in after and later:
+                after |= {path: text for path, text in self._read(later[-1]).items() if path not in after}
+                candidates.append(other)
+        return find_successor(script, before, [path for path in candidates if path in after], after)
 
     def lineage(self, script: str) -> Sequence[Target]:
         """The versions that ran the script, under whatever path, the newest first."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import logql
-from logql.catalog.lineage import find_successor
+from logql.catalog.lineage import Successor, find_successor
 from logql.errors import BindError
 from logql.patching import keep_pin, place_in_version
 from logql.session import Session
@@ -95,11 +95,25 @@ def test_another_script_is_no_successor(move: Move) -> None:
 
 
 def test_likeness_decides_and_rivals_do_not() -> None:
-    assert find_successor(OLD, {}) is None
-    assert find_successor(OLD, {"x.py": "print('something else')\n"}) is None
-    one = find_successor(OLD, {"pkg/train.py": NEW, "x.py": "import logql\n"})
+    assert successor({"train.py": OLD}, {}) is None
+    assert successor({"train.py": OLD}, {"x.py": "print('something else')\n"}) is None
+    one = successor({"train.py": OLD}, {"pkg/train.py": NEW, "x.py": "import logql\n"})
     assert one is not None
     assert (one.path, one.sure) == ("pkg/train.py", True)
-    two = find_successor(OLD, {"a.py": NEW, "b.py": NEW})
+    two = successor({"train.py": OLD}, {"a.py": NEW, "b.py": NEW})
     assert two is not None
     assert not two.sure
+
+
+def test_a_script_that_was_split_while_it_moved_is_known_by_what_it_imports() -> None:
+    model = "class Model:\n    def __init__(self, width):\n        self.width = width\n\n    def step(self, x):\n"
+    model += "        return x * self.width + self.width\n"
+    before = {"old.py": f"{model}\n{OLD}", "data.py": "rows = [1, 2, 3]\n"}
+    after = {"data.py": before["data.py"], "pkg/model.py": model * 2, "train.py": f"from pkg.model import Model\n{OLD}"}
+    found = successor({**before, "old.py": model * 2 + OLD}, after)
+    assert found is not None
+    assert (found.path, found.sure) == ("train.py", True)
+
+
+def successor(before: dict[str, str], after: dict[str, str]) -> Successor | None:
+    return find_successor(next(iter(before)), before, [path for path in after if path not in before], after)
