@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.propagate.histories import History, Place, Version, draw_fork, histories
+from bench.propagate.histories import History, Place, Version, draw_fork, histories, normal_form
 from bench.propagate.oracle import commute, is_pure, is_standard
 
 STRATA = ("identical", "edited", "moved", "renamed", "split", "carried", "absent")
@@ -71,6 +71,12 @@ class Found:
     statement: Place
     old: str
     expected: str | None
+    #: whether a statement next to it stands next to it in the older version, too
+    company: bool = True
+
+    @property
+    def moved(self) -> bool:
+        return self.stratum == "moved"
 
 
 def gather(repositories: Sequence[str], cases: int, half: str, seed: int) -> list[Case]:
@@ -127,7 +133,8 @@ def _of_pair(
     history: History, new: Version, old: Version, wanted: str, random_: random.Random, *, forked: bool
 ) -> Iterator[Case]:
     finder = _FINDERS.get(wanted, _placed)
-    for number, found in enumerate(finder(new, old, random_, wanted)):
+    sure = (found for found in finder(new, old, random_, wanted) if found.company or not (forked or found.moved))
+    for number, found in enumerate(sure):
         if number == (1 if wanted == "any" else _FROM_PAIR):
             return
         yield Case(
@@ -167,7 +174,7 @@ def _placed(new: Version, old: Version, random_: random.Random, wanted: str) -> 
             continue
         text = take_out(old.source, theirs)
         if text is not None:
-            yield Found(stratum, ours, text, old.source)
+            yield Found(stratum, ours, text, old.source, _company(ours, theirs))
 
 
 def take_out(source: str, *places: Place) -> str | None:
@@ -199,6 +206,19 @@ def _neighbours(place: Place) -> tuple[str, str]:
     around = (place.block[at - 1] if at else None, place.block[at + 1] if at + 1 < len(place.block) else None)
     before, after = (ast.dump(node) if node is not None else "" for node in around)
     return before, after
+
+
+def _company(ours: Place, theirs: Place, *made: Place) -> bool:
+    """Whether the statement just before, or just behind, is the same but for names; those taken along do not count."""
+    gone = [place.node for place in made]
+
+    def beside(place: Place) -> Iterator[str | None]:
+        block = [node for node in place.block if not any(node is other for other in gone)]
+        at = next(number for number, node in enumerate(block) if node is place.node)
+        for number in (at - 1, at + 1):
+            yield shape_of(block[number]) if 0 <= number < len(block) else None
+
+    return any(mine is not None and mine == other for mine, other in zip(beside(ours), beside(theirs), strict=True))
 
 
 def counterpart(ours: Place, new: Version, old: Version) -> Place | None:
@@ -233,17 +253,13 @@ def _order_changed(ours: Place, mine: list[str], other: list[str]) -> bool:
 
 def _renamed(new: Version, old: Version, random_: random.Random, _: str) -> Iterator[Found]:
     """Statements that differ from the old ones by names alone, where others of their scope show the same renaming."""
-    shapes: dict[tuple[str, str], list[Place]] = defaultdict(list)
-    for place in old.places:
-        if isinstance(place.node, KINDS) and place.dump not in new.by_dump and len(place.dump) > _SHORTEST:
-            shapes[place.scope, shape_of(place.node)].append(place)
+    here, there = _by_shape(new, old), _by_shape(old, new)
     pairs: list[tuple[Place, Place, dict[str, str]]] = []
-    for ours in new.places:
-        if isinstance(ours.node, KINDS) and ours.dump not in old.by_dump:
-            found = shapes.get((ours.scope, shape_of(ours.node)), [])
-            renaming = renaming_of(ours.node, found[0].node) if len(found) == 1 else None
-            if renaming:
-                pairs.append((ours, found[0], renaming))
+    for shape, found in here.items():
+        others = there.get(shape, [])
+        renaming = renaming_of(found[0].node, others[0].node) if len(found) == len(others) == 1 else None
+        if renaming:
+            pairs.append((found[0], others[0], renaming))
     random_.shuffle(pairs)
     words_new, words_old = (frozenset(re.findall(r"[^\W\d]\w*", version.source)) for version in (new, old))
     for ours, theirs, renaming in pairs:
@@ -251,11 +267,21 @@ def _renamed(new: Version, old: Version, random_: random.Random, _: str) -> Iter
         shown = all(any(other.get(a) == b for o, _, other in pairs if o is not ours) for a, b in renaming.items())
         text = take_out(old.source, theirs) if clean and shown else None
         if text is not None:
-            yield Found("renamed", ours, text, old.source)
+            yield Found("renamed", ours, text, old.source, _company(ours, theirs))
+
+
+def _by_shape(version: Version, other: Version) -> dict[tuple[str, str], list[Place]]:
+    """Statements that the other version lacks, by scope and by what they say apart from names."""
+    shapes: dict[tuple[str, str], list[Place]] = defaultdict(list)
+    for place in version.places:
+        if isinstance(place.node, KINDS) and place.dump not in other.by_dump and len(place.dump) > _SHORTEST:
+            shapes[place.scope, shape_of(place.node)].append(place)
+    return shapes
 
 
 def shape_of(node: ast.stmt) -> str:
-    return re.sub(r"(id|attr)='[^']*'", r"\1", ast.dump(node))
+    """What a statement, or the header of a compound one, says apart from names."""
+    return re.sub(r"(id|attr)='[^']*'", r"\1", normal_form(node))
 
 
 def renaming_of(ours: ast.stmt, theirs: ast.stmt) -> dict[str, str] | None:
@@ -283,7 +309,7 @@ def _carried(new: Version, old: Version, random_: random.Random, _: str) -> Iter
                 continue
             text = take_out(old.source, theirs, other)
             if text is not None:
-                yield Found("carried", ours, text, old.source)
+                yield Found("carried", ours, text, old.source, _company(ours, theirs, mine, other))
                 break
 
 

@@ -90,6 +90,9 @@ def _same_order(one: list[ast.stmt], other: list[ast.stmt]) -> bool:
 
 def commute(one: ast.stmt, other: ast.stmt) -> bool:
     """Neither binds what the other reads or binds, and at most one of them acts on the world."""
+    options = [_options(node) for node in (one, other)]
+    if all(options):
+        return not options[0] & options[1]
     reads_one, writes_one, acts_one = effects(one)
     reads_other, writes_other, acts_other = effects(other)
     if writes_one & (reads_other | writes_other) or writes_other & reads_one:
@@ -97,10 +100,23 @@ def commute(one: ast.stmt, other: ast.stmt) -> bool:
     return not (acts_one and acts_other)
 
 
+def _options(node: ast.stmt) -> set[str]:
+    """The options that `parser.add_argument("--lr", ...)` declares: their order shows in the help alone."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr != "add_argument":
+        return set()
+    names = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    found = {name for name in names if isinstance(name, str) and name.startswith("-")}
+    plain = len(found) == len(call.args) and all(keyword.arg not in ("dest", None) for keyword in call.keywords)
+    return found if plain and all(is_pure(keyword.value) for keyword in call.keywords) else set()
+
+
 def effects(node: ast.stmt) -> tuple[set[str], set[str], bool]:
     """Names read, names (or roots of what is assigned to) bound, and whether it may do anything else."""
     reads = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    writes = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    inner = {id(n) for each in ast.walk(node) if isinstance(each, ast.comprehension) for n in ast.walk(each.target)}
+    stored = (n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    writes = {n.id for n in stored if id(n) not in inner}
     jumps = ast.Await | ast.Yield | ast.YieldFrom | ast.Return | ast.Raise | ast.Break | ast.Continue
     acts = any(isinstance(n, jumps) for n in ast.walk(node)) or not all(_pure_call(call) for call in _calls(node))
     for inside in ast.walk(node):

@@ -25,7 +25,8 @@ class Knowledge:
         return frozenset().union(*(attributes_defined(outline) for outline in self._outlines(self.new_files, self.new)))
 
     @cached_property
-    def _old_words(self) -> frozenset[str]:
+    def old_words(self) -> frozenset[str]:
+        """Words of all files of the old version."""
         return frozenset().union(*(outline.words for outline in self._outlines(self.old_files, self.old)))
 
     @cached_property
@@ -49,7 +50,7 @@ class Knowledge:
             return self._module_lacks(path, spot)
         if name in self.old.words:
             return False
-        return name in self._new_attributes and name not in self._old_words
+        return name in self._new_attributes and name not in self.old_words
 
     def _module_lacks(self, path: tuple[str, ...], spot: Spot) -> bool:
         for item in spot.unit.outline.units[0].items + spot.unit.items:

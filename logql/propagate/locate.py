@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
     after, skipped_after = _nearest(behind, matched, {item: first for item, (first, _) in spans.items()})
     target = _target_block(statement, matched, host, spans)
     if target is None:
-        return Nowhere("no statement of its block exists here")
+        return Nowhere(_why_no_block(statement, matched))
     if skipped_before == skipped_after == 0 and _torn(statement, before, after):
         return Nowhere("the statements before and after it stand in different blocks here")
     low, high = _lift(before, target), _lift(after, target)
@@ -80,8 +81,21 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
         defined,
         bool(ahead),
         bool(behind),
+        _sides(statement, target.items[first:last], matched),
     )
     return _choose(target, first, gap)
+
+
+def _sides(statement: Item, gap: list[Item], matched: Mapping[Item, Item]) -> dict[Item, bool]:
+    """For old statements of a gap that the new block has out of order, once each: whether it has them ahead."""
+    if not gap:
+        return {}
+    taken = set(matched.values())
+    ours = [item for item in statement.block if item not in matched and len(item.tokens) > 2]
+    theirs = Counter(item.key for item in gap[0].unit.items if item not in taken)
+    times = Counter(item.key for item in ours)
+    where = {item.key: item.index < statement.index for item in ours if times[item.key] == theirs[item.key] == 1}
+    return {item: where[item.key] for item in gap if item.key in where and item not in taken}
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,14 @@ class _Block:
     parent: Item | None
     slot: str
     items: list[Item]
+
+
+def _why_no_block(statement: Item, matched: Mapping[Item, Item]) -> str:
+    parent = statement.parent
+    if parent is None or parent is statement.unit.header or parent in matched:
+        return "no statement of its block exists here"
+    header = parent.unit.outline.text(parent.node).split("\n", 1)[0].strip()
+    return f"`{header}`, which decides whether and how often it runs, does not exist here"
 
 
 def _torn(statement: Item, before: Item | None, after: Item | None) -> bool:
@@ -244,6 +266,8 @@ class _Gap:
     defined: frozenset[str]
     has_before: bool
     has_after: bool
+    #: statements of the gap that stand elsewhere in the new block, and whether that is ahead of the statement
+    ahead: Mapping[Item, bool]
 
     @property
     def follows(self) -> bool:
@@ -285,6 +309,8 @@ _MARGIN_ALONE = 0.6
 _MARGIN_QUIET = 0.3
 #: What it weighs that the statement reads what the one before it binds.
 _DEFINES = 0.3
+#: What it weighs that a statement of the gap stands on one side of it in the new block, too.
+_MOVED = 0.8
 #: What comes behind these in a block never runs.
 _LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 #: With this many new statements between it and what both versions have, a statement belongs to the new code.
@@ -305,6 +331,7 @@ def _gap_score(gap: _Gap, cut: int) -> float:
     if isinstance(gap.statement.node, _LEAVING):
         score -= 1.0 * (len(gap.items) - cut)
     for number, item in enumerate(gap.items):
+        score -= _MOVED * (gap.ahead.get(item, number < cut) is not (number < cut))
         theirs = uses_of(item.node)
         distance = abs(cut - number) - (number < cut)
         rebound = theirs.writes & uses.reads

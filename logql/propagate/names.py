@@ -195,6 +195,12 @@ def dotted(node: ast.AST) -> tuple[str, ...] | None:
     return tuple(reversed(parts))
 
 
+def stored_paths(node: ast.AST) -> set[tuple[str, ...]]:
+    """Attributes that a statement sets, as dotted paths."""
+    stored = (n for n in ast.walk(node) if isinstance(n, ast.Attribute) and not isinstance(n.ctx, ast.Load))
+    return {path for path in map(dotted, stored) if path is not None}
+
+
 def uses_of(node: ast.AST) -> Uses:
     """Uses of a whole statement or expression, bodies included; kept with the node."""
     known: Uses | None = getattr(node, "_uses", None)

@@ -188,8 +188,9 @@ def find_spot(subject: Subject, outlines: Sequence[Outline]) -> Found | Nowhere:
 
 
 def _closer(statement: Item, host: Host, likeliest: Host) -> bool:
-    """Whether a scope of the old version alone has more of the statements next to one than the likeliest scope has."""
-    if host is likeliest or host.unit.name in {unit.name for unit in statement.unit.outline.units}:
+    """Whether a scope has more of the statements next to one than the likeliest has, one of them being new or gone."""
+    kept = {unit.name for unit in statement.unit.outline.units}
+    if host is likeliest or (host.unit.name in kept and likeliest.unit.name in kept):
         return False
     beside = statement.block[max(0, statement.position - 1) : statement.position + 2]
     wanted = {item.key for item in beside if item is not statement}

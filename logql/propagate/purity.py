@@ -129,6 +129,8 @@ def may_swap(one: ast.AST, other: ast.AST) -> bool:
         return False
     if _leaves(one) or _leaves(other):
         return False
+    if options_of(one) and options_of(other):
+        return not set(options_of(one)) & set(options_of(other))
     if is_report(one) and is_report(other) and "log" in (_callee(one), _callee(other)):
         return _callee(one) != _callee(other) or _first_argument(one) != _first_argument(other)
     if (is_log(one) and _fills_other(other, mine.reads)) or (is_log(other) and _fills_other(one, theirs.reads)):
@@ -150,6 +152,17 @@ def _fills_other(node: ast.AST, reads: Set[str]) -> bool:
         return False
     owner = call.func.value
     return call.func.attr in _FILLING and isinstance(owner, ast.Name) and owner.id not in reads
+
+
+def options_of(node: ast.AST) -> list[str]:
+    """The options that `parser.add_argument("--lr", "-l", ...)` declares: their order matters in the help alone."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    if not isinstance(call, ast.Call) or _callee(node) != "add_argument" or not _quiet_arguments(call):
+        return []
+    names = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    kept = [name for name in names if isinstance(name, str) and name.startswith("-")]
+    given = any(keyword.arg in ("dest", None) for keyword in call.keywords)
+    return kept if len(kept) == len(call.args) and not given else []
 
 
 _REPORTS = frozenset(("log", "print", "info", "debug", "warning", "add_scalar", "log_metric"))

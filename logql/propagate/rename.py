@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from logql.propagate.align import align
 from logql.propagate.names import all_arguments, dotted
-from logql.propagate.outline import Item, Unit, child_blocks
+from logql.propagate.outline import Item, Outline, Unit, child_blocks
 from logql.propagate.paths import member, spelled
 
 Path = tuple[str, ...]
@@ -29,6 +29,8 @@ class Votes:
     defined: dict[Path, Counter[Path]] = field(default_factory=lambda: defaultdict(Counter))
     certain: dict[Path, Counter[Path]] = field(default_factory=lambda: defaultdict(Counter))
     kept: Counter[Path] = field(default_factory=Counter)
+    #: parameters of which each stands at the other's position, while only one of the functions has it
+    placed: set[tuple[Path, Path]] = field(default_factory=set)
 
     def sole(self, path: Path) -> Path | None:
         """What alone stands in the place of a name in statements that are alike otherwise, however few they are."""
@@ -51,6 +53,8 @@ class Votes:
         rivals = sum(other[best] for name, other in self.used.items() if name != path)
         if rivals and len(best) == 1:
             return None
+        if (path, best) in self.placed and self.used.get(path, Counter())[best]:
+            return best
         if self.defined.get(path, Counter())[best] or self.certain.get(path, Counter())[best] >= 2:
             return best
         alike = member(path[-1]) == member(best[-1])
@@ -178,6 +182,9 @@ class _Walker:
             self.same_shape = sum(a == b for a, b in zip(mine, other, strict=True)) * 2 >= len(mine)
             return
         self.same_shape = False
+        for a, b in zip(mine, other, strict=False):
+            if a not in other and b not in mine:
+                self.votes.placed.add(((a,), (b,)))
         if self.keeps_parameters:
             self.found += [((name,), (name,), True) for name in set(mine) & set(other)]
 
@@ -209,10 +216,18 @@ def own_pairs(unit: Unit, host: Unit, matched: Mapping[Item, Item]) -> dict[Item
 def match_scopes(unit: Unit, host: Unit, matched: Mapping[Item, Item]) -> dict[Item, Item]:
     """All pairs that may tell of names: the scope's own, those around it, and scopes of equal name in both files."""
     pairs = own_pairs(unit, host, matched)
-    by_name = {other.name: other for other in host.outline.units}
-    for scope in unit.outline.units:
+    for mine, theirs in match_outlines(unit.outline, host.outline, unit, host).items():
+        pairs.setdefault(mine, theirs)
+    return pairs
+
+
+def match_outlines(new: Outline, old: Outline, *apart: Unit) -> dict[Item, Item]:
+    """The pairs of all scopes that have equal names in both files, but for some."""
+    pairs: dict[Item, Item] = {}
+    by_name = {other.name: other for other in old.units}
+    for scope in new.units:
         other = by_name.get(scope.name)
-        if scope is unit or other is None or other is host:
+        if other is None or scope in apart or other in apart:
             continue
         if scope.header is not None and other.header is not None:
             pairs.setdefault(scope.header, other.header)

@@ -19,19 +19,21 @@ from logql.propagate.names import (
     bound_before,
     header_uses,
     is_bound,
-    item_names,
-    parameters,
     scope_chain,
     star_imports,
+    stored_paths,
     unit_bindings,
     uses_of,
 )
 from logql.propagate.outline import Item
 from logql.propagate.paths import member, paths_from
-from logql.propagate.rename import Path, Votes, collect_votes, match_scopes, own_pairs
+from logql.propagate.rename import Path, Votes, collect_votes, match_outlines, match_scopes, own_pairs
 from logql.propagate.result import Refusal
+from logql.propagate.statements import read_outlines
+from logql.propagate.values import Values, inner_loop
 
-_IMPORTS = (ast.Import, ast.ImportFrom)
+#: Values that are hardly the same by chance.
+_COMPOSED = (ast.Dict, ast.List, ast.Tuple, ast.Set)
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Settler:
         self.new_files, self.old_files = new_files, old_files
         self.knowledge = Knowledge(self.new, self.old, new_files, old_files)
         self.settled = Settled()
+        self.values = Values(statement, spot, matched)
         self.feeders = Feeders(statement, guards)
         self._done: set[str] = set()
         #: names of which every use is a part of a path that is renamed
@@ -88,7 +91,7 @@ class Settler:
             own |= header_uses(guard).writes
         self._settle_node(node, own)
         self._rename_targets(node)
-        self._check_values(node)
+        self.values.check(node, self.settled.renames)
         self.settled.feeders.sort(key=lambda item: item.index)
         return self.settled
 
@@ -111,10 +114,12 @@ class Settler:
             return
         if self._is_bound(name):
             self._check_kind(name)
+            if self.values.differs(name) and not self._feed(name):
+                raise Refusal(f"`{name}` has another value at this place")
             return
         if self._rename((name,)) or self._rename_paths(name, node):
             return
-        if self._import(name) or self._feed(name) or self._help(name):
+        if self._import(name) or self._feed(name) or self._equal_constant(name) or self._help(name):
             return
         raise Refusal(self._not_defined(name))
 
@@ -135,18 +140,13 @@ class Settler:
             return True
         mine = self.statement.unit
         if name in unit_bindings(unit) and name in unit_bindings(mine):
-            return name not in bound_before(mine, self.statement.index) and self._in_loop()
+            return (
+                name not in bound_before(mine, self.statement.index)
+                and inner_loop(self.spot.parent, or_try=True) is not None
+            )
         if binding_kind(name, mine) is None and star_imports(self.old) & star_imports(self.new):
             return True
         return name in self.knowledge.starred
-
-    def _in_loop(self) -> bool:
-        item = self.spot.parent
-        while item is not None:
-            if isinstance(item.node, ast.For | ast.AsyncFor | ast.While | ast.Try):
-                return True
-            item = item.parent
-        return False
 
     def _check_kind(self, name: str) -> None:
         mine, theirs = binding_kind(name, self.statement.unit), binding_kind(name, self.spot.unit)
@@ -156,7 +156,7 @@ class Settler:
             raise Refusal(f"`{name}` is a {theirs} at this place, and a {mine} in the newer version")
 
     def _rename(self, path: Path) -> bool:
-        other = self._renamed(path) or self._of_object(path)
+        other = self._renamed(path) or self._of_object(path) or self._of_class(path)
         if other is None or not self._readable(other):
             return False
         mine = binding_kind(path[0], self.statement.unit)
@@ -177,9 +177,31 @@ class Settler:
         told = {*self._all_votes.used.get(path, ()), *self._all_votes.defined.get(path, ())}
         return other if told <= {other} else None
 
+    def _of_class(self, path: Path) -> Path | None:
+        """`net.weight` was `net.w` where the methods of the one class that has it called it `self.w`."""
+        if len(path) < 2 or not self.knowledge.lacks(path, self.spot):
+            return None
+        wanted = ("self", path[-1])
+        told = (votes.renamed(wanted) for votes in (self._all_votes, *self._votes_elsewhere))
+        found = {other for other in told if other is not None}
+        other = next(iter(found), None)
+        return (*path[:-1], other[-1]) if other is not None and len(found) == 1 and other[0] == "self" else None
+
+    @cached_property
+    def _votes_elsewhere(self) -> list[Votes]:
+        """What the project's other files tell, each that both versions have under one path."""
+        shared = [path for path in self.new_files if path in self.old_files and path != self.old.path]
+        pairs = [read_outlines({path: files[path] for path in shared}) for files in (self.new_files, self.old_files)]
+        olds = {outline.path: outline for outline in pairs[1]}
+        return [
+            collect_votes(match_outlines(new, olds[new.path]))
+            for new in pairs[0]
+            if new.path in olds and new.source != olds[new.path].source
+        ]
+
     def _readable(self, path: Path) -> bool:
         return is_bound(path[0], self.spot.unit, self.spot.index) and all(
-            member(part) in self.old.words or member(part) not in self.new.words for part in path[1:]
+            member(part) in self.knowledge.old_words or member(part) not in self.new.words for part in path[1:]
         )
 
     def _import(self, name: str) -> bool:
@@ -215,6 +237,21 @@ class Settler:
             return False
         return self._carry_helper(find_helper(name, self.new.path, self.new_files))
 
+    def _equal_constant(self, name: str) -> bool:
+        """A constant of the module that the old version has, value for value, under one name that the new one lacks."""
+        helper = find_helper(name, self.new.path, self.new_files)
+        if helper is None or not isinstance(helper.node, ast.Assign) or not isinstance(helper.node.value, _COMPOSED):
+            return False
+        wanted, found = ast.dump(helper.node.value), set[str]()
+        for item in self.old.units[0].body:
+            if isinstance(item.node, ast.Assign) and ast.dump(item.node.value) == wanted:
+                found |= header_uses(item.node).writes
+        other = next(iter(found), "")
+        if len(found) != 1 or other in self.new.words or not is_bound(other, self.spot.unit, self.spot.index):
+            return False
+        self.settled.renames[(name,)] = (other,)
+        return True
+
     def _carry_helper(self, helper: Item | None) -> bool:
         if helper is None:
             return False
@@ -246,20 +283,20 @@ class Settler:
             if line not in self.settled.feeders:
                 self.settled.feeders.append(line)
         own = {written for line in lines for written in uses_of(line.node).writes}
-        taken = own & self._names_here()
-        if taken:
-            raise Refusal(f"`{name}` would have to come along, and `{min(taken)}` is something else at this place")
+        for taken in sorted(own & self.values.names_here):
+            self._call_otherwise(taken, lines)
         for line in lines:
             self._settle_node(line.node, own)
         return True
 
-    def _names_here(self) -> set[str]:
-        """Names that the old scope (at module level: the old file) already uses, so that nothing may bind them anew."""
-        unit = self.spot.unit
-        if unit.header is None:
-            return set(self.old.words)
-        inside = self.old.items[unit.header.index : unit.header.end]
-        return parameters(unit).union(*(item_names(item) for item in inside))
+    def _call_otherwise(self, name: str, lines: Sequence[Item]) -> None:
+        """Let the lines that come along bind another name than one that is something else at the place."""
+        if (name,) in self.settled.renames or uses_of(lines[0].node).reads & {name}:
+            raise Refusal(f"`{name}` would have to come along, and is something else at this place")
+        fresh = f"{name}_logged"
+        while fresh in self.old.words | self.new.words:
+            fresh += "_"
+        self.settled.renames[(name,)] = (fresh,)
 
     def _path(self, path: Path) -> None:
         for length in range(2, len(path) + 1):
@@ -277,49 +314,32 @@ class Settler:
         for name in sorted(uses_of(node).writes):
             if (
                 (name,) in self.settled.renames
-                or name in self._names_here()
+                or name in self.values.names_here
                 or name not in unit_bindings(self.statement.unit)
             ):
                 continue
             other = self._renamed((name,)) or self._without_definition(name)
             if other is not None and len(other) == 1:
                 self.settled.renames[(name,)] = other
+        for path in sorted(stored_paths(node)):
+            if not self.settled.renames.keys() & {path[:length] for length in range(1, len(path) + 1)}:
+                self._rename_stored(path)
+
+    def _rename_stored(self, path: Path) -> None:
+        """An attribute that the statement sets takes the old name where the old code knows it by that name alone."""
+        if path[-1] in self.old.words or not is_bound(path[0], self.spot.unit, self.spot.index):
+            return
+        other = self._all_votes.renamed(path) or self._all_votes.sole(path)
+        if other is not None and len(other) > 1:
+            self.settled.renames[path] = other
 
     def _without_definition(self, name: str) -> Path | None:
         """The one name that the old code reads in place of `name` and that nothing there binds."""
-        other = self._own_votes.sole((name,))
+        votes = self._all_votes if self.statement.unit.header is None else self._own_votes
+        other = votes.sole((name,))
         if other is None or len(other) > 1 or is_bound(other[0], self.spot.unit, len(self.old.items)):
             return None
         return other
-
-    def _check_values(self, node: ast.AST) -> None:
-        """Refuse a place where a name would be bound too late, or has another value than beside the new statement."""
-        uses = uses_of(node)
-        for name in sorted(uses.writes - uses.reads):
-            old_name = self.settled.renames.get((name,), (name,))[0]
-            if self._read_unbound(old_name):
-                raise Refusal(f"`{old_name}` is read here before the place that the code around it tells")
-        for name in sorted(uses.reads):
-            old_name = self.settled.renames.get((name,), (name,))[0]
-            other = self._counterpart_of_definition(old_name)
-            if other is not None and name not in header_uses(other.node).writes and other.index < self.statement.index:
-                raise Refusal(f"`{old_name}` has another value at this place")
-
-    def _read_unbound(self, name: str) -> bool:
-        """Whether the old scope reads a name before the place with nothing binding it earlier."""
-        unit = self.spot.unit
-        early = next((i for i in unit.items if i.index < self.spot.index and name in header_uses(i.node).reads), None)
-        if early is None or name in bound_before(unit, early.index) | parameters(unit):
-            return False
-        return unit.header is None or name not in unit_bindings(unit.outline.units[0])
-
-    def _counterpart_of_definition(self, name: str) -> Item | None:
-        """The new statement that matches what last binds a name before the place (imports left out)."""
-        unit = self.spot.unit
-        writers = [i for i in unit.items if i.index < self.spot.index and name in header_uses(i.node).writes]
-        if not writers or isinstance(writers[-1].node, _IMPORTS):
-            return None
-        return next((new for new, old in self.matched.items() if old is writers[-1]), None)
 
     def _not_defined(self, name: str) -> str:
         here: set[str] = set()

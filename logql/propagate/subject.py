@@ -23,9 +23,13 @@ class Subject:
 
     @property
     def plain(self) -> bool:
-        """Whether the log call is the whole statement (or there is none)."""
-        node = self.statement.node
-        return self.call is None or (isinstance(node, ast.Expr) and node.value is self.call)
+        """Whether the log call is the whole statement, or all of a comprehension that is (or there is none)."""
+        if self.call is None:
+            return True
+        value = self.statement.node.value if isinstance(self.statement.node, ast.Expr) else None
+        if isinstance(value, ast.ListComp | ast.SetComp) and all(is_quiet(part) for part in value.generators):
+            value = value.elt
+        return value is self.call
 
 
 def read_subject(statement: Item, wrappers: Mapping[str, Wrapper]) -> Subject:

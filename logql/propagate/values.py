@@ -1,0 +1,98 @@
+"""Whether the names that a statement reads and binds mean at its place what they mean beside the new statement."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from functools import cached_property
+
+from logql.propagate.locate import Spot
+from logql.propagate.names import bound_before, header_uses, item_names, parameters, unit_bindings, uses_of
+from logql.propagate.outline import Item
+from logql.propagate.rename import Path
+from logql.propagate.result import Refusal
+
+_IMPORTS = (ast.Import, ast.ImportFrom)
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
+
+
+class Values:
+    """Compares where the values around a statement come from in two versions."""
+
+    def __init__(self, statement: Item, spot: Spot, matched: Mapping[Item, Item]) -> None:
+        self.statement, self.spot, self.matched = statement, spot, matched
+        self.mine, self.theirs = statement.unit, spot.unit
+
+    @cached_property
+    def names_here(self) -> set[str]:
+        """Names that the old scope (at module level: the old file) already uses, so that nothing may bind them anew."""
+        items = self.theirs.outline.items
+        if self.theirs.header is not None:
+            items = items[self.theirs.header.index : self.theirs.header.end]
+        return parameters(self.theirs).union(*(item_names(item) for item in items))
+
+    def differs(self, name: str) -> bool:
+        """Whether the new loop binds a name in a way of its own, while the old one has it from outside of the loop."""
+        new_loop, loop = inner_loop(self.statement.parent), inner_loop(self.spot.parent)
+        writers = [i for i in self.mine.items if i.index < self.statement.index and name in header_uses(i.node).writes]
+        if new_loop is None or loop is None or not writers or writers[-1] in self.matched:
+            return False
+        if not new_loop.index < writers[-1].index < new_loop.end:
+            return False
+        inside = self.theirs.outline.items[loop.index : loop.end]
+        return name in unit_bindings(self.theirs) and not any(name in header_uses(i.node).writes for i in inside)
+
+    def check(self, node: ast.AST, renames: Mapping[Path, Path]) -> None:
+        """Refuse a place where a name would be bound too late or in vain, or has another value; raises Refusal."""
+        uses = uses_of(node)
+        names = {name: renames.get((name,), (name,))[0] for name in uses.writes | uses.reads}
+        for name in sorted(uses.writes - uses.reads):
+            if self._read_unbound(names[name]):
+                raise Refusal(f"`{names[name]}` is read here before the place that the code around it tells")
+            if names[name] in parameters(self.theirs) and name not in parameters(self.mine):
+                raise Refusal(f"`{names[name]}` is an argument of `{self.theirs.name}` in this version")
+        for name in sorted(uses.reads & uses.writes):
+            if self._belongs_outside(names[name]):
+                raise Refusal(f"`{names[name]}` is a variable of an outer scope in this version")
+        for name in sorted(uses.reads):
+            other = self._counterpart_of_definition(names[name])
+            if other is not None and name not in header_uses(other.node).writes and other.index < self.statement.index:
+                raise Refusal(f"`{names[name]}` has another value at this place")
+        bound = {names[name] for name in uses.writes}
+        if bound and self._read_beside(uses.writes) and not self.names_here & bound:
+            raise Refusal(f"nothing reads `{min(bound)}` at this place")
+
+    def _belongs_outside(self, name: str) -> bool:
+        """Whether binding a name would make it a new variable of the old scope."""
+        declared = set[str]().union(*(header_uses(item.node).globals for item in self.theirs.items))
+        return self.theirs.header is not None and name not in unit_bindings(self.theirs) | declared
+
+    def _read_beside(self, names: set[str]) -> bool:
+        """Whether other statements of the new scope, or of scopes in it, read one of the names."""
+        items, header = self.mine.outline.items, self.mine.header
+        inside = items if header is None else items[header.index + 1 : header.end]
+        others = (item for item in inside if not self.statement.index <= item.index < self.statement.end)
+        return any(names & (header_uses(item.node).reads | header_uses(item.node).late) for item in others)
+
+    def _read_unbound(self, name: str) -> bool:
+        """Whether the old scope reads a name before the place with nothing binding it earlier."""
+        unit = self.theirs
+        early = next((i for i in unit.items if i.index < self.spot.index and name in header_uses(i.node).reads), None)
+        if early is None or name in bound_before(unit, early.index) | parameters(unit):
+            return False
+        return unit.header is None or name not in unit_bindings(unit.outline.units[0])
+
+    def _counterpart_of_definition(self, name: str) -> Item | None:
+        """The new statement that matches what last binds a name before the place (imports left out)."""
+        writers = [i for i in self.theirs.items if i.index < self.spot.index and name in header_uses(i.node).writes]
+        if not writers or isinstance(writers[-1].node, _IMPORTS):
+            return None
+        return next((new for new, old in self.matched.items() if old is writers[-1]), None)
+
+
+def inner_loop(item: Item | None, *, or_try: bool = False) -> Item | None:
+    """The innermost loop (or `try`), beginning with this statement and going outwards."""
+    kinds = (*_LOOPS, ast.Try) if or_try else _LOOPS
+    while item is not None and not isinstance(item.node, kinds):
+        item = item.parent
+    return item
