@@ -28,13 +28,10 @@ _NUMERIC = ("jax", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow", "to
 _DROPPED = ("LOGQL_ARGS", "LOGQL_CAPTURE", "LOGQL_CHECKPOINT_EVERY", "LOGQL_STORE", "PYTHONSTARTUP", "PYTHONINSPECT")
 
 
-def worker_environment(
-    run: Run, threads: int | None = None, scratch: str | None = None, gpu: str | None = None
-) -> dict[str, str]:
-    """Environment variables of a worker: ours, over them those recorded with the run, then thread counts.
+def worker_environment(run: Run, threads: int | None = None) -> dict[str, str]:
+    """Environment variables of a run's workers: ours, over them those recorded, then thread counts.
 
-    `threads` forces a count; `scratch` is where temporary files go where there is no private view; `gpu` is the one
-    that the worker may use.
+    `threads` forces a count.
     """
     recorded = recorded_variables(run)
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
@@ -47,11 +44,13 @@ def worker_environment(
     environment.update({name: str(count) for name, count in counts.items() if count})
     environment.update(SILENCED)
     environment["LOGQL_REPLAY"] = "1"
-    if gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = gpu
-    if scratch is not None:
-        environment["TMPDIR"] = os.path.join(scratch, "tmp")
     return {name: value for name, value in environment.items() if value != ""}
+
+
+def own_variables(scratch: str | None, gpu: str | None) -> dict[str, str]:
+    """Variables of one worker alone: `scratch` is where its temporary files go, `gpu` the one that it may use."""
+    own = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+    return own if scratch is None else own | {"TMPDIR": os.path.join(scratch, "tmp")}
 
 
 def absolute_paths(paths: str, cwd: str) -> str:

@@ -79,7 +79,8 @@ class Progress:
 class Options:
     """How a pool replays. Limits are per segment; `threads` forces a thread count other than the recorded one.
 
-    `max_tasks` bounds processes and threads where the kernel counts them per namespace.
+    `max_tasks` bounds processes and threads where the kernel counts them per namespace. `share_imports` lets replays
+    start as forks of one process that has imported what their scripts import first.
     """
 
     workers: int | None = None
@@ -91,6 +92,7 @@ class Options:
     timeout_floor_s: float = 60.0
     rtol: float = 1e-3
     atol: float = 1e-5
+    share_imports: bool = True
 
 
 def new_id() -> str:

@@ -15,8 +15,9 @@ from logql.model import Version
 from logql.replay import claims, gpus, judge
 from logql.replay.artifacts import Artifacts
 from logql.replay.checkout import Tree, hide, prepare_tree
-from logql.replay.job import Job, Options, Progress, Result
+from logql.replay.job import Isolation, Job, Options, Progress, Result
 from logql.replay.process import PATIENCE, Outcome, WorkerProcess, sweep_scratch
+from logql.replay.servers import Servers
 from logql.threads import replays_beside
 from logql.versions.history import noted_files
 
@@ -61,6 +62,7 @@ class LocalPool:
         self._artifacts: dict[str, Artifacts] = {}
         self._judge = judge.Judge(self.store, self.options)
         self._claims = claims.Claims(self.store)
+        self._servers = Servers(self.store, self.options)
         self._gpus: dict[str, bool] | None = None
         #: why a job's checkpoints are not used, by its id
         self._unrestorable: dict[str, str] = {}
@@ -78,6 +80,7 @@ class LocalPool:
         """Run what was submitted. Leaving the iteration early, or an exception in it, cancels the rest."""
         sweep_scratch(self.store)
         self._queue.sort(key=lambda job: job.segment.estimated_s)
+        self._servers.expect(self._queue)
         self._started_at = last = time.monotonic()
         try:
             while self._queue or self._running or self._waiting or self._finished:
@@ -103,6 +106,7 @@ class LocalPool:
         for process in self._leaving:
             process.finish()
             process.clean()
+        self._servers.close()
         self._running.clear()
         self._leaving.clear()
         self._queue.clear()
@@ -148,11 +152,13 @@ class LocalPool:
             return len(self._gpus)
         return replays_beside(job.run, self.options.threads)
 
-    def _start(self, job: Job, gpu: str | None) -> WorkerProcess:
+    def _start(self, job: Job, gpu: str | None, afresh: bool = False) -> WorkerProcess:
         project = job.run.project if os.path.isdir(job.run.project) else self.project
         tree = self._hide_later(self._tree(project, job.version, job.run.script), project, job)
         weak = self.options.isolation == "weak" or self.weak_reason is not None
-        return WorkerProcess(self.store, project, tree, job, self.options, "weak" if weak else "strong", gpu)
+        starter, own = (None, frozenset[str]()) if afresh else self._servers.starter(job, tree, project, not weak)
+        mode: Isolation = "weak" if weak else "strong"
+        return WorkerProcess(self.store, project, tree, job, self.options, mode, gpu, starter, own)
 
     def _hide_later(self, tree: Tree, project: str, job: Job) -> Tree:
         """The tree without what the job's run did not find at its start, because trainings wrote it."""
@@ -202,6 +208,10 @@ class LocalPool:
     def _take(self, process: WorkerProcess, outcome: Outcome) -> None:
         """Turn an ended process into a result, or start it anew without a private view where that cannot be had."""
         job = process.job
+        if outcome.unserved and outcome.stopped is None:
+            process.clean()
+            self._running.append(self._start(job, process.gpu, afresh=True))
+            return
         if outcome.no_namespaces and self.options.isolation != "strong":
             self.weak_reason = outcome.text or "namespaces are not allowed here"
             process.clean()

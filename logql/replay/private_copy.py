@@ -23,7 +23,8 @@ from logql.replay.checkout import Tree, copy_file, write_source
 COPY_LIMIT = 256 << 20
 COPY_FILES = 5_000
 _SKIPPED = frozenset((".git", "__pycache__", ".venv", "venv", "node_modules"))
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+#: Flags of `open` that tell of a file that may be changed.
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def build(origin: str, store: str, tree: Tree, patched: Mapping[str, str], into: str) -> None:
@@ -129,10 +130,10 @@ def refuse_writes_outside(allowed: list[str]) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if isinstance(flags, int) and flags & _WRITING:
+            if isinstance(flags, int) and flags & WRITING:
                 check(path)
-        elif event in _PATH_EVENTS:
-            for position in _PATH_EVENTS[event]:
+        elif event in CHANGING:
+            for position in CHANGING[event]:
                 check(arguments[position])
         elif event == "sqlite3.connect" and ":memory:" not in str(arguments[0]) and "mode=ro" not in str(arguments[0]):
             check(str(arguments[0]).removeprefix("file:").partition("?")[0] or tempfile.gettempdir())
@@ -141,7 +142,7 @@ def refuse_writes_outside(allowed: list[str]) -> None:
 
 
 #: Audit events of calls that change files, with the positions of the paths that they change.
-_PATH_EVENTS = {
+CHANGING = {
     "os.chmod": (0,),
     "os.chown": (0,),
     "os.link": (1,),

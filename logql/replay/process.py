@@ -17,14 +17,13 @@ from logql.replay import checkout, environment, guard, isolation, private_copy, 
 from logql.replay.inputs import OWN
 from logql.replay.job import Isolation, Job, Options
 from logql.replay.spec import WorkerSpec
+from logql.replay.start import UNSERVED, Fresh, Launch, Started, Starter
 from logql.replay.wire import Frame, FrameReader
 from logql.store import layout
 from logql.store.liveness import Lock, is_held
 
 LOGS = os.path.join(layout.SCRATCH, "logs")
 _PREFIX = "replay-"
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_START = f"import sys; sys.path.insert(0, {_ROOT!r}); from logql.replay.supervise import main; main()"
 #: A segment may take this many times its estimate, beyond the floor.
 PATIENCE = 10.0
 
@@ -49,6 +48,11 @@ class Outcome:
         return self.code == supervise.NO_NAMESPACES
 
     @property
+    def unserved(self) -> bool:
+        """Whether the process was never there, for its server could not fork it."""
+        return self.code == UNSERVED
+
+    @property
     def unrestorable(self) -> str | None:
         """Why a checkpoint could not be restored, if that is what ended it."""
         return next((frame["text"] for frame in self.frames if frame["kind"] == "unrestorable"), None)
@@ -66,6 +70,8 @@ class WorkerProcess:
         options: Options,
         mode: Isolation,
         gpu: str | None = None,
+        starter: Starter | None = None,
+        own: frozenset[str] = frozenset(),
     ) -> None:
         self.job = job
         self.gpu = gpu
@@ -86,7 +92,8 @@ class WorkerProcess:
             self._prepare(spec, tree, job)
             self.started_at = time.time()
             self._clock = time.monotonic()
-            self._process, self.pipe, self._lifeline = self._spawn(spec, job, options)
+            launch = self._launch(spec, job, options, own)
+            self._process, self.pipe, self._lifeline = self._spawn(launch, starter or Fresh())
         except BaseException:
             self.clean()
             raise
@@ -138,33 +145,25 @@ class WorkerProcess:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.link(os.path.join(origin, path), target, follow_symlinks=False)
 
-    def _spawn(self, spec: WorkerSpec, job: Job, options: Options) -> tuple[subprocess.Popen[bytes], int, int]:
-        self.log = f"{LOGS}/{job.id}.log"
+    def _launch(self, spec: WorkerSpec, job: Job, options: Options, own: frozenset[str]) -> Launch:
+        temporary = self.scratch if spec.isolation == "weak" else None
+        return Launch(
+            command=(environment.interpreter(job.run), *environment.interpreter_flags(job.run)),
+            environment=environment.worker_environment(job.run, options.threads),
+            variables=environment.own_variables(temporary, self.gpu),
+            spec=os.path.join(self.scratch, "spec.json"),
+            directory=self.scratch,
+            own=own,
+        )
+
+    def _spawn(self, launch: Launch, starter: Starter) -> tuple[Started, int, int]:
+        self.log = f"{LOGS}/{self.job.id}.log"
         os.makedirs(os.path.join(self._store, LOGS), exist_ok=True)
         results, results_end = os.pipe()
         lifeline_end, lifeline = os.pipe()
-        threads, temporary = options.threads, self.scratch if spec.isolation == "weak" else None
         try:
             with open(os.path.join(self._store, self.log), "wb") as log:
-                process = subprocess.Popen(
-                    [
-                        environment.interpreter(job.run),
-                        *environment.interpreter_flags(job.run),
-                        "-c",
-                        _START,
-                        os.path.join(self.scratch, "spec.json"),
-                        str(lifeline_end),
-                        str(results_end),
-                        str(os.getpid()),
-                    ],
-                    env=environment.worker_environment(job.run, threads, temporary, self.gpu),
-                    cwd=self.scratch,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(lifeline_end, results_end),
-                    start_new_session=True,
-                )
+                process = starter.start(launch, lifeline_end, results_end, log.fileno())
         except BaseException:
             os.close(results)
             os.close(lifeline)
@@ -180,13 +179,13 @@ class WorkerProcess:
         self._read()
         if self._stopped is None and time.monotonic() - self._clock > self.patience():
             self.stop(f"it took longer than {self.patience():.0f} s")
-        if self._process.poll() is not None or self._is_done():
+        if self.has_ended() or self._is_done():
             return self._outcome()
         return None
 
     def has_ended(self) -> bool:
-        """Whether nothing of it is left; its outcome may have been there before."""
-        return self._process.poll() is not None
+        """Whether nothing of it is left, or ever was; its outcome may have been there before."""
+        return self._process.poll() is not None or (self._stopped is not None and self._process.pid is None)
 
     def _is_done(self) -> bool:
         """Whether the worker did all that was wanted: its end need not be waited for, unless it holds a GPU."""
@@ -201,12 +200,19 @@ class WorkerProcess:
 
     def finish(self) -> None:
         """Wait for the end of a stopped process; kill the supervisor, and with it the rest, where it hangs."""
+        if self.has_ended():
+            return
         try:
             self._process.wait(timeout=15)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._kill()
+
+    def _kill(self) -> None:
+        pid = self._process.pid
+        with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+            if pid is not None:
+                os.killpg(pid, signal.SIGKILL)
+            self._process.wait(timeout=15)
 
     def clean(self) -> None:
         """Close pipes and remove the scratch directory."""

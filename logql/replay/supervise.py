@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from logql.replay import guard, isolation, namespaces
 from logql.replay.spec import WorkerSpec
@@ -30,7 +31,11 @@ _cpu_before = 0.0
 
 def main() -> None:
     """Entry of the process; never returns."""
-    path, lifeline, results, parent = sys.argv[1], *(int(text) for text in sys.argv[2:5])
+    oversee(sys.argv[1], *(int(text) for text in sys.argv[2:5]))
+
+
+def oversee(path: str, lifeline: int, results: int, parent: int) -> NoReturn:
+    """Have the order at `path` carried out; `results` is where the worker writes to."""
     if os.getppid() != parent:
         os._exit(137)
     with open(path, encoding="utf-8") as file:

@@ -40,7 +40,8 @@ class TrackerFinder:
 
 def silence_trackers() -> None:
     """Have trackers that are imported from now on keep silent."""
-    sys.meta_path.insert(0, TrackerFinder(SILENCERS))
+    if not any(isinstance(finder, TrackerFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, TrackerFinder(SILENCERS))
 
 
 def _run_after(loader: Any, silence: Silencer) -> None:

@@ -60,6 +60,6 @@ def test_busy_gpus_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found == {"GPU-a": True, "GPU-b": False, "GPU-c": True}
     assert gpus.choose(found, ["GPU-a"]) == "GPU-c"
     assert gpus.choose(found, ["GPU-a", "GPU-c"]) is None
-    assert environment.worker_environment(_run(), gpu="GPU-c")["CUDA_VISIBLE_DEVICES"] == "GPU-c"
+    assert environment.own_variables(None, "GPU-c") == {"CUDA_VISIBLE_DEVICES": "GPU-c"}
     assert gpus.uses_gpu(_run(accelerators=["NVIDIA"]))
     assert not gpus.uses_gpu(_run(accelerators=[]))

@@ -93,7 +93,7 @@ def _workers(project: Project) -> list[str]:
                 line = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
-            if project.store in line and "supervise" in line:
+            if project.store in line and ("supervise" in line or "forkserver" in line):
                 found.append(line)
     return found
 

@@ -1,0 +1,109 @@
+"""Which replays of a pool start as forks of one process: those that import the same in the same environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+
+from logql.model import Run
+from logql.replay import environment, gpus
+from logql.replay.checkout import Tree
+from logql.replay.job import Job, Options
+from logql.replay.leading import Import, later_imports, leading_imports, own_modules, reads_at_import
+from logql.replay.start import Fresh, Server, Starter
+
+#: Servers kept at a time: each holds what it imported in memory.
+_MOST = 4
+#: So many replays of a version are worth one.
+_LEAST_JOBS = 2
+_Key = tuple[tuple[str, ...], frozenset[tuple[str, str]], tuple[Import, ...]]
+
+
+class Servers:
+    """The fork servers of one pool, each started when a second replay could use it."""
+
+    def __init__(self, store: str, options: Options) -> None:
+        self._store = store
+        self._options = options
+        self._fresh = Fresh()
+        self._expected: Counter[str] = Counter()
+        self._imports: dict[tuple[str, str, str], tuple[tuple[Import, ...], tuple[Import, ...]]] = {}
+        self._asked: set[_Key] = set()
+        #: whose servers ended while they loaded modules
+        self._useless: set[_Key] = set()
+        #: in the order of their last use
+        self._servers: dict[_Key, Server] = {}
+
+    def expect(self, jobs: Iterable[Job]) -> None:
+        """Tell what is going to be started."""
+        self._expected = Counter(job.version.id for job in jobs)
+
+    def starter(self, job: Job, tree: Tree, project: str, strong: bool) -> tuple[Starter, frozenset[str]]:
+        """What starts a job, and the modules that its script's directory shadows.
+
+        `strong`: under a private view of the file system. Elsewhere temporary directories are each replay's own, which
+        what is loaded later may remember.
+        """
+        first = _first_directory(job.run)
+        if first is None or not self._may_share(job.run, tree, project):
+            return self._fresh, frozenset()
+        self._drop(key for key, server in self._servers.items() if server.ended())
+        keys = [self._key(job, tree, first, later) for later in ((True, False) if strong else (False,))]
+        server = next((self._server(key, job) for key in keys if key not in self._useless), None)
+        return (self._fresh, frozenset()) if server is None else (server, own_modules(tree, project, first))
+
+    def _server(self, key: _Key, job: Job) -> Server | None:
+        """The server for a key, as the one used last; None as long as too few have asked for it."""
+        server = self._servers.pop(key, None)
+        if server is None and (self._expected[job.version.id] >= _LEAST_JOBS or key in self._asked):
+            self._drop(list(self._servers)[: 1 - _MOST])
+            server = Server(key[0], dict(key[1]), key[2], self._store)
+        self._asked.add(key)
+        if server is not None:
+            self._servers[key] = server
+        return server
+
+    def close(self) -> None:
+        """End all."""
+        self._drop(self._servers)
+
+    def _drop(self, keys: Iterable[_Key]) -> None:
+        """End servers; those that had ended by themselves are not tried again."""
+        for key in list(keys):
+            server = self._servers.pop(key)
+            if server.ended():
+                self._useless.add(key)
+            server.close()
+
+    def _may_share(self, run: Run, tree: Tree, project: str) -> bool:
+        """Whether a fork is as good as a fresh process: not on accelerators, whose drivers may not survive one."""
+        return (
+            self._options.share_imports
+            and sys.platform == "linux"
+            and hasattr(os, "pidfd_open")
+            and project == run.project
+            and not gpus.uses_gpu(run)
+            and not isinstance(run.environment.get("module"), str)
+            and not reads_at_import(project, run.cwd, tree)
+        )
+
+    def _key(self, job: Job, tree: Tree, first: str, later: bool) -> _Key:
+        run = job.run
+        command = environment.interpreter(run), *environment.interpreter_flags(run)
+        variables = environment.worker_environment(run, self._options.threads)
+        place = job.version.id, run.script, first
+        if place not in self._imports:
+            found = leading_imports(tree, run.project, run.script, first)
+            self._imports[place] = found, later_imports(tree, found)
+        imports, more = self._imports[place]
+        return command, frozenset(variables.items()), (*imports, *more) if later else imports
+
+
+def _first_directory(run: Run) -> str | None:
+    """Where the script's imports look first, relative to the project; None where that is elsewhere."""
+    recorded = run.environment.get("path0")
+    script = os.path.normpath(os.path.join(run.project, run.script))
+    path = os.path.relpath(recorded if isinstance(recorded, str) else os.path.dirname(script), run.project)
+    return None if path.startswith("..") else "" if path == "." else path
