@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from logql import dbapi
+from logql.replay import servers
 from logql.samples import (
     Sample,
     build_project,
@@ -195,8 +196,13 @@ def test_hindsight_equals_the_statement_put_in_by_hand(
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", sample_names())
-def test_truth_of_every_run_whatever_threads_and_workers(name: str, threads: int, tmp_path: Path) -> None:
-    """All runs of all versions at all levels, recorded with so many threads, filled by 1, 2 and 4 workers."""
+def test_truth_of_every_run_whatever_threads_and_workers(
+    name: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All runs of all versions at all levels, recorded with so many threads, filled by 1, 2 and 4 workers.
+
+    One worker starts each replay afresh, two start each as a fork, four as it comes.
+    """
     sample, project = load_sample(name), tmp_path / "project"
     if missing := missing_packages(sample):
         pytest.skip(f"needs {', '.join(missing)}")
@@ -208,7 +214,8 @@ def test_truth_of_every_run_whatever_threads_and_workers(name: str, threads: int
         train_by_hand(sample, folder, arguments, project, tmp_path / f"truth-{number}", **environment)
         for number, folder, arguments in cases
     ]
-    for workers in (1, 2, 4):
+    for workers, least in ((1, 1_000_000), (2, 1), (4, servers.LEAST_JOBS)):
+        monkeypatch.setattr(servers, "LEAST_JOBS", least)
         copy = tmp_path / f"workers-{workers}"
         shutil.copytree(project, copy, symlinks=True)
         runs = runs_of(copy / ".logql")

@@ -17,7 +17,7 @@ from logql.replay.start import Fresh, Server, Starter
 #: Servers kept at a time: each holds what it imported in memory.
 _MOST = 4
 #: So many replays of a version are worth one.
-_LEAST_JOBS = 2
+LEAST_JOBS = 2
 _Key = tuple[tuple[str, ...], frozenset[tuple[str, str]], tuple[Import, ...]]
 
 
@@ -57,7 +57,7 @@ class Servers:
     def _server(self, key: _Key, job: Job) -> Server | None:
         """The server for a key, as the one used last; None as long as too few have asked for it."""
         server = self._servers.pop(key, None)
-        if server is None and (self._expected[job.version.id] >= _LEAST_JOBS or key in self._asked):
+        if server is None and (self._expected[job.version.id] >= LEAST_JOBS or key in self._asked):
             self._drop(list(self._servers)[: 1 - _MOST])
             server = Server(key[0], dict(key[1]), key[2], self._store)
         self._asked.add(key)
