@@ -13,11 +13,20 @@ from logql.sql.split import tokens
 def parse(sql: str) -> exp.Expr:
     """The syntax tree of one statement of DuckDB's."""
     try:
-        return sqlglot.parse_one(sql, dialect="duckdb")
+        tree = sqlglot.parse_one(sql, dialect="duckdb")
     except sqlglot.errors.ParseError as error:
         raise syntax_error(sql, error.errors[0] if error.errors else {}) from error
     except sqlglot.errors.TokenError as error:
         raise parse_error(sql, 1, 1, str(error).split("\n")[0]) from error
+    return _without_marks(tree) if "any_value" in sql.lower() else tree
+
+
+def _without_marks(tree: exp.Expr) -> exp.Expr:
+    """The tree without the IGNORE NULLS that sqlglot adds to `any_value`, and warns of when it writes it."""
+    for node in list(tree.find_all(exp.AnyValue)):
+        if isinstance(node.parent, exp.IgnoreNulls):
+            node.parent.replace(node)
+    return tree
 
 
 def expand(body: str, parameters: tuple[tuple[str, str | None], ...], call: exp.Expr, sql: str) -> exp.Expr:

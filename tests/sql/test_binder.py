@@ -107,6 +107,12 @@ def test_what_references_need(world: TestWorld, sql: str, expected: list[tuple[s
     assert needs(bind_query(sql, world)) == expected
 
 
+def test_written_trees_warn_of_nothing(world: TestWorld, caplog: pytest.LogCaptureFixture) -> None:
+    bound = bind_query("SELECT any_value(loss), any_value(loss) FILTER (loss > 0) FROM logs", world)
+    assert bound.tree.sql(dialect="duckdb").count("ANY_VALUE(") == 2
+    assert not caplog.records
+
+
 def test_the_text_stays_as_it_was_written(world: TestWorld) -> None:
     sql = "SELECT /* all */ acc::DECIMAL(9, 3) FROM logs WHERE acc >= 1e3 -- end"
     bound = bind_query(sql, world)
