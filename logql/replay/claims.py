@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from logql.model import Fill
+from logql.model import Fill, Segment
 from logql.replay.job import Job, claim_of
 from logql.store.catalog import Catalog
 
@@ -39,6 +39,10 @@ class Claims:
             return False
         self._held[job.id] = job
         return True
+
+    def is_own(self, job: Job) -> bool:
+        """Whether another job of this pool has taken some of the same cells: to wait for oneself has no end."""
+        return any(_share_cells(job.segment, other.segment) for other in self._held.values())
 
     def release(self, job: Job, reason: str) -> None:
         """Give a claim back; cells are missing again until somebody fills them."""
@@ -87,6 +91,12 @@ class Claims:
         if self._catalog is None:
             self._catalog = Catalog.open(self._store)
         return self._catalog
+
+
+def _share_cells(one: Segment, other: Segment) -> bool:
+    if (one.run, one.loop, one.entry) != (other.run, other.loop, other.entry):
+        return False
+    return bool(one.names.keys() & other.names.keys()) and (one.loop is None or bool({*one.wanted} & {*other.wanted}))
 
 
 def _covered(fill: Fill) -> Iterable[int]:

@@ -1,8 +1,8 @@
 """A process that has imported what scripts import first, and forks a supervisor for each replay that it is sent.
 
-`python -c "..forkserver.main()" ORDERS LIFELINE PARENT IMPORTS STORE`. It loads installed modules alone, and only as long as
-loading them leaves no trace: at the first file written, program started, thread or descriptor left open it ends, which
-tells its pool to start those replays afresh. What differs between replays is made after the fork.
+`python -c "..forkserver.main()" ORDERS LIFELINE PARENT IMPORTS STORE`. It loads installed modules alone, and only as
+long as loading them leaves no trace: at the first file written, program started, thread or descriptor left open it
+ends, which tells its pool to start those replays afresh. What differs between replays is made after the fork.
 """
 
 from __future__ import annotations

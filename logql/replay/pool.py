@@ -120,6 +120,9 @@ class LocalPool:
             if gpu == _WAIT:
                 self._queue.append(job)
                 return
+            if self._claims.is_own(job):
+                self._end(job, Result(job.segment, "elsewhere", error="another replay fills these cells", id=job.id))
+                continue
             if not self._claims.take(job):
                 self._waiting.append(claims.Waiting(job))
                 continue

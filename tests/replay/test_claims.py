@@ -95,3 +95,12 @@ def test_a_result_that_is_not_kept_gives_its_claim_back(project: Project) -> Non
     (again,) = project.replay(project.job(EDIT, ["y"], (1,)), options=Options(workers=1))
     assert again.state == "done"
     assert time.monotonic() - began < 20
+
+
+def test_two_jobs_of_one_pool_do_not_wait_for_each_other(project: Project) -> None:
+    project.write("train.py", SCRIPT.format(pause=0))
+    project.run()
+    jobs = [project.job(EDIT, ["y"], wanted) for wanted in ((1, 2), (0, 1))]
+    for workers in (1, 2):
+        results = project.replay(*jobs, options=Options(workers=workers))
+        assert sorted(result.state for result in results) == ["done", "elsewhere"]
