@@ -35,13 +35,15 @@ class Api:
 
 
 def api_of(outline: Outline) -> Api:
-    """Every name that an import anywhere in the file gives to logql or its functions."""
+    """Every name that an import anywhere in the file gives to logql or its functions; a star may bring the module."""
     api = Api()
     for item in outline.items:
         if isinstance(item.node, ast.Import):
             api.modules |= {alias.asname or MODULE for alias in item.node.names if alias.name == MODULE}
         elif isinstance(item.node, ast.ImportFrom) and item.node.module == MODULE and not item.node.level:
             api.functions |= {alias.asname or alias.name: alias.name for alias in item.node.names}
+        elif isinstance(item.node, ast.ImportFrom) and item.node.names[0].name == "*":
+            api.modules.add(MODULE)
     return api
 
 

@@ -44,6 +44,12 @@ def test_other_modules_with_a_log_are_not_logql() -> None:
     assert find_statements({"t.py": "import math\nmath.log('x', 2)\nlog('x', 1)\n"}) == []
 
 
+def test_a_star_may_bring_logql() -> None:
+    script = "from learner import *\nfor epoch in logql.loop('epoch', range(3)):\n    logql.log('x', 1)\n"
+    assert [s.name for s in find_statements({"t.py": script})] == ["x"]
+    assert [loop.name for loop in find_loops({"t.py": script})] == ["epoch"]
+
+
 def test_loops_know_whether_another_is_around_them() -> None:
     loops = {loop.name: loop for loop in find_loops({"t.py": SCRIPT})}
     assert (loops["epoch"].main, loops["epoch"].line, loops["epoch"].end_line) == (True, 18, 20)
