@@ -107,6 +107,7 @@ class OpenRun:
         """Return when everything logged so far is on disk."""
         self.flusher.sync()
         self.tick()
+        self.catalog.sync()
 
     def close(self, status: RunStatus, error: str | None, *, note_exit_code: bool = False) -> None:
         """End the run: everything is on disk, the catalog knows how it ended, a process of its own seals it.
@@ -125,6 +126,7 @@ class OpenRun:
         if self.rank == 0 or status == "failed":
             self._save(status=status, error=error, ended_at=time.time())
         try:
+            self.catalog.sync()
             self.catalog.close()
             if not (note_exit_code and liveness.note_exit_code(self.location.store, self.run.id)):
                 for lock in self._locks:

@@ -111,20 +111,18 @@ def _touch(path: str) -> bool:
 
 def _write(path: str, parts: list[bytes | memoryview]) -> None:
     directory = os.path.dirname(path)
-    os.makedirs(directory, exist_ok=True)
+    if not os.path.isdir(directory):
+        os.makedirs(directory, exist_ok=True)
+        layout.sync(os.path.dirname(directory))
     temporary = f"{path}.{os.getpid()}-{next(_numbers)}"
     try:
         with open(temporary, "xb") as file:
             file.writelines(parts)
             file.flush()
-            os.fsync(file.fileno())
+            layout.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    layout.sync(directory)

@@ -14,7 +14,7 @@ from typing import Any
 
 from logql.errors import CorruptFile
 from logql.model import Enter, Event, Level, Line, Logged, Path, Step
-from logql.store import parquet, plain, wal
+from logql.store import layout, parquet, plain, wal
 from logql.store.parts import Cells, Rows
 
 _KINDS: dict[str, Any] = {"e": Enter, "v": Logged, "l": Line}
@@ -49,7 +49,7 @@ def write(path: str, carried: Carried) -> int:
         file.write(data)
     parquet.sync(temporary)
     os.replace(temporary, path)
-    parquet.sync_directory(os.path.dirname(path))
+    layout.sync(os.path.dirname(path))
     return len(data)
 
 

@@ -47,6 +47,10 @@ class Catalog:
         """Close the connection."""
         self.connection.close()
 
+    def sync(self) -> None:
+        """Return when everything committed so far is on the disk."""
+        self.connection.sync()
+
     def __enter__(self) -> Catalog:
         return self
 

@@ -30,6 +30,7 @@ class Connection:
         self._lock = threading.RLock()
         self._closed = False
         self._connection: sqlite3.Connection | None = None
+        self._directory_synced = False
         with self._errors():
             schema.check_format(self._use(), self.path, read_only)
         _open.add(self)
@@ -61,6 +62,17 @@ class Connection:
                     connection.execute("ROLLBACK")
                 raise
 
+    def sync(self) -> None:
+        """Return when all that was committed is on the disk: a commit that is not `durable` may be with the system.
+
+        The catalog itself is never opened here: to close it would drop SQLite's locks.
+        """
+        with self._lock, suppress(FileNotFoundError):
+            layout.sync(self.path + "-wal")
+            if not self._directory_synced:
+                layout.sync(os.path.dirname(self.path))
+                self._directory_synced = True
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """One consistent snapshot of all tables."""
@@ -80,6 +92,7 @@ class Connection:
             raise StoreError(f"{self.path} was closed")
         if self._connection is None:
             self._connection = _connect(self.path, self.read_only, self._busy_ms)
+            self._directory_synced = False
         return self._connection
 
     def before_fork(self) -> None:
@@ -140,7 +153,9 @@ def create(store: str) -> None:
     try:
         if not os.path.exists(path) or os.path.getsize(path) == 0:
             _create_at(path + ".new")
+            layout.sync(path + ".new")
             os.replace(path + ".new", path)
+            layout.sync(store)
     except sqlite3.OperationalError as exc:
         raise StoreError(f"cannot create {path}: {exc}", hint=_hint(str(exc))) from exc
     except sqlite3.DatabaseError as exc:

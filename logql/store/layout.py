@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 
 from logql.errors import CorruptFile, StoreError
@@ -17,6 +19,7 @@ SCRATCH = "scratch"
 #: Leases of running queries; see `store.leases`.
 READERS = os.path.join(SCRATCH, "readers")
 
+_CANNOT_SYNC = frozenset((errno.EINVAL, errno.ENOTSUP, errno.ENOSYS))
 _DIRECTORIES = (LOGS, FILLS, WAL, CHECKPOINTS, READERS)
 _NETWORK_NAMES = (
     "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afs afpfs ncpfs ceph lustre gpfs beegfs glusterfs davfs "
@@ -34,6 +37,27 @@ def create(store: str) -> None:
     if not os.path.exists(ignore):
         with open(ignore, "w", encoding="utf-8") as file:
             file.write("*\n")
+        sync(store)
+        with contextlib.suppress(PermissionError):  # the directory around it may be another's
+            sync(os.path.dirname(store))
+
+
+def sync(path: str) -> None:
+    """Put a file, or a directory's entries, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync(descriptor: int) -> None:
+    """`os.fsync`, where the file system can: some cannot for directories, or keep nothing behind the program's back."""
+    try:
+        os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_SYNC:
+            raise
 
 
 def inside(store: str, relative: str) -> str:

@@ -152,25 +152,16 @@ def sync(path: str) -> tuple[int, str]:
     """Put a file on the disk; gives its size and checksum."""
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        layout.fsync(descriptor)
         size = os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
     return size, checksum_of(path)
 
 
-def sync_directory(path: str) -> None:
-    """Put a directory's entries on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sync_directories(store: str, directory: str) -> None:
     while len(directory) > len(store):
-        sync_directory(directory)
+        layout.sync(directory)
         directory = os.path.dirname(directory)
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from logql.errors import CorruptFile
 from logql.model import Enter, Event, Line, Logged, Path, Step
-from logql.store import plain
+from logql.store import layout, plain
 
 #: Meanings of the first ids in a batch's `kinds`; later ones name `names[id - FIRST_NAME]`.
 ENTER, LINE, DROPPED, FIRST_NAME = 0, 1, 2, 3
@@ -113,9 +113,9 @@ class Writer:
         """Return when all that was appended is on disk."""
         if self._descriptor < 0:
             return
-        os.fsync(self._descriptor)
+        layout.fsync(self._descriptor)
         if not self._directory_synced:
-            _sync_directory(self._directory)
+            layout.sync(self._directory)
             self._directory_synced = True
 
     def close(self) -> None:
@@ -374,11 +374,3 @@ def _little_endian(column: array[Any]) -> bytes:
         column = column[:]
         column.byteswap()
     return column.tobytes()
-
-
-def _sync_directory(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
