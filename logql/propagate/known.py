@@ -25,6 +25,12 @@ class Knowledge:
         return frozenset().union(*(attributes_defined(outline) for outline in self._outlines(self.new_files, self.new)))
 
     @cached_property
+    def _old_attributes(self) -> frozenset[str]:
+        """Attributes that the old version gives to something, or reads of `self`."""
+        outlines = self._outlines(self.old_files, self.old)
+        return frozenset().union(*(attributes_defined(outline) | read_of_self(outline) for outline in outlines))
+
+    @cached_property
     def old_words(self) -> frozenset[str]:
         """Words of all files of the old version."""
         return frozenset().union(*(outline.words for outline in self._outlines(self.old_files, self.old)))
@@ -48,9 +54,15 @@ class Knowledge:
         name = path[-1]
         if len(path) == 2 and binding_kind(path[0], spot.unit) == "import":
             return self._module_lacks(path, spot)
+        if path == ("self", name) and self._objects_lack(name):
+            return True
         if name in self.old.words:
             return False
         return name in self._new_attributes and name not in self.old_words
+
+    def _objects_lack(self, name: str) -> bool:
+        """Whether only the new version gives its objects this attribute, whatever else the old one calls so."""
+        return name in self._new_attributes and name not in self._old_attributes
 
     def _module_lacks(self, path: tuple[str, ...], spot: Spot) -> bool:
         for item in spot.unit.outline.units[0].items + spot.unit.items:
@@ -102,6 +114,7 @@ class Knowledge:
         return {argument.arg for argument in all_arguments(node.args)}
 
 
+@lru_cache(maxsize=64)
 def attributes_defined(outline: Outline) -> frozenset[str]:
     """Names that a file gives to attributes: assigned ones, members of classes, options of argparse."""
     found: set[str] = set()
@@ -117,6 +130,13 @@ def attributes_defined(outline: Outline) -> frozenset[str]:
                 if isinstance(item.node, ast.AnnAssign) and isinstance(item.node.target, ast.Name):
                     found.add(item.node.target.id)
     return frozenset(found)
+
+
+@lru_cache(maxsize=64)
+def read_of_self(outline: Outline) -> frozenset[str]:
+    """Attributes of `self` that a file reads: a base class elsewhere may have given them."""
+    nodes = (node for node in ast.walk(outline.tree) if isinstance(node, ast.Attribute))
+    return frozenset(node.attr for node in nodes if isinstance(node.value, ast.Name) and node.value.id == "self")
 
 
 def _options(call: ast.Call) -> set[str]:

@@ -374,3 +374,24 @@ def test_a_variable_that_was_a_module_has_its_own_attributes() -> None:
         {"main.py": new, "model.py": net}, "main.py", 7, {"main.py": old, "model.py": "class Net: pass\n"}
     )
     assert gone.source is None
+
+
+def test_an_attribute_that_a_module_has_by_the_same_name_is_none_of_the_objects_own() -> None:
+    """`torch.optim.lr_scheduler` is no `self.lr_scheduler`, which the old version calls otherwise."""
+    new = """
+        import logql
+        from torch import optim
+        class Trainer:
+            def __init__(self, **options):
+                self.lr_scheduler = options["lr_scheduler"]
+            def train(self):
+                for epoch in logql.loop("epoch", range(3)):
+                    self.lr_scheduler.step()
+                    logql.log("lr", self.lr_scheduler.get_last_lr()[0])
+        Trainer(lr_scheduler=optim.lr_scheduler.StepLR()).train()
+        """
+    old = new.replace("self.lr_scheduler", "self.scheduler").replace('options["lr_scheduler"]', 'options["scheduler"]')
+    old = "".join(line for line in old.splitlines(keepends=True) if "logql.log(" not in line)
+    result = put(new, '"lr"', old)
+    assert result.reason is not None
+    assert "`self.lr_scheduler` does not exist in this version; nearest candidate is `self.scheduler`" in result.reason
