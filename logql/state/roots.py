@@ -66,8 +66,8 @@ def collect(
 
     Give `iterable` (what the loop runs over), what it takes items from `alongside`, and, where the body comes next,
     `item` (the one about to be yielded): they are part of the same graph, and what the body overwrites unread need not
-    be saved. Cheap: it lists variables and copies nothing. `Roots.reason` says why no state of such a loop can be saved,
-    if so; `save` then refuses.
+    be saved. Cheap: it lists variables and copies nothing. `Roots.reason` says why no state of such a loop can be
+    saved, if so; `save` then refuses.
     """
     selection = _selection(project)
     roots = Roots(selection, [], {}, [], _refuse_frame(frame))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime
 import decimal
 import enum
 import fractions
 import functools
 import io
+import itertools
 import os
 import pathlib
 import re
@@ -35,6 +37,7 @@ from logql.state.kinds.code import (
 from logql.state.kinds.containers import DictKind, FrozenSetKind, ListKind, SetKind, TupleKind
 from logql.state.kinds.extension import ExtensionKind
 from logql.state.kinds.files import FILE_TYPES, FileKind, is_standard_stream
+from logql.state.kinds.frames import ManagerKind, SharingKind
 from logql.state.kinds.instances import BASES, AtomKind, EnumKind, InstanceKind
 from logql.state.kinds.jaxes import (
     JaxArrayKind,
@@ -54,7 +57,16 @@ from logql.state.kinds.randomness import (
     RandomStateKind,
     SeedSequenceKind,
 )
+from logql.state.kinds.standard import (
+    WRITER,
+    ContextVariableKind,
+    CountKind,
+    CsvWriterKind,
+    LocalKind,
+    ProxyKind,
+)
 from logql.state.kinds.tensors import StorageKind, TensorKind, TorchGeneratorKind
+from logql.state.kinds.values import FrameKind, IndexKind, ValueKind
 from logql.state.kinds.weak import WEAK_CONTAINERS, WeakContainerKind, WeakReferenceKind
 
 KINDS: dict[str, Kind] = {
@@ -64,7 +76,9 @@ KINDS: dict[str, Kind] = {
         GlobalKind(), FunctionKind(), CellKind(), MethodKind(), PartialKind(), WrapperKind(), ClassKind(), CacheKind(),
         OpaqueKind(), LockKind(), SentinelKind(), RefusedKind(), ExtensionKind(), RandomKind(), RandomStateKind(),
         BitGeneratorKind(), SeedSequenceKind(), GeneratorKind(), ArrayKind(), StorageKind(), TensorKind(),
-        TorchGeneratorKind(), FileKind(), WeakReferenceKind(), WeakContainerKind(),
+        TorchGeneratorKind(), FileKind(), WeakReferenceKind(), WeakContainerKind(), ProxyKind(),
+        CountKind(), ContextVariableKind(), CsvWriterKind(), LocalKind(),
+        ValueKind(), IndexKind(), FrameKind(), ManagerKind(), SharingKind(),
         JaxArrayKind(), JaxKeyKind(), JaxDeviceKind(), JaxRegistryKind(), JaxTreeKind(), JaxCompiledKind(),
     )
 }  # fmt: skip
@@ -84,6 +98,11 @@ _EXACT: dict[type, str] = {
     classmethod: "wrapper",
     property: "wrapper",
     weakref.ref: "weakref",
+    weakref.ProxyType: "proxy",
+    itertools.count: "count",
+    contextvars.ContextVar: "contextvar",
+    WRITER: "csv writer",
+    threading.local: "thread local",
     type(threading.Lock()): "lock",
     type(threading.RLock()): "lock",
     types.MappingProxyType: "opaque",
@@ -119,6 +138,27 @@ _BY_NAME: dict[tuple[str, str], str] = {
     ("torch", "StorageBase"): "storage",
     ("torch._C", "Generator"): "torch.Generator",
     ("torch", "Generator"): "torch.Generator",
+    ("pandas.core.internals.managers", "BaseBlockManager"): "pandas.manager",
+    ("pandas._libs.internals", "BlockValuesRefs"): "pandas.refs",
+    **{(module, "Index"): "pandas.Index" for module in ("pandas", "pandas.core.indexes.base")},
+    **{(module, "ExtensionDtype"): "value" for module in ("pandas.api.extensions", "pandas.core.dtypes.base")},
+    **{
+        (f"pandas._libs.{module}", name): "atom"
+        for module, name in {
+            "missing": "C_NAType",
+            "interval": "Interval",
+            "tslibs.timestamps": "_Timestamp",
+            "tslibs.timedeltas": "_Timedelta",
+            "tslibs.nattype": "_NaT",
+            "tslibs.period": "_Period",
+            "tslibs.offsets": "BaseOffset",
+        }.items()
+    },
+    ("pandas", "Interval"): "atom",
+    ("polars.dataframe.frame", "DataFrame"): "polars",
+    ("polars.series.series", "Series"): "polars",
+    ("polars.lazyframe.frame", "LazyFrame"): "value",
+    ("polars.expr.expr", "Expr"): "value",
     ("jax._src.random.prng", "PRNGKeyArray"): "jax.Key",
     ("jax._src.prng", "PRNGKeyArray"): "jax.Key",
     **{
@@ -235,6 +275,10 @@ def _of_instance(value: object, cls: type) -> tuple[str, bool]:
             return name, True
     if isinstance(value, enum.Enum):
         return "enum", True
+    if cls.__name__ == "cython_function_or_method":
+        return ("global" if find_global(value) is not None else "refused"), False
+    if cls.__module__.split(".")[0] == "pyarrow":
+        return "value", True
     if isinstance(value, functools.partial):
         return "partial", True
     if isinstance(value, WEAK_CONTAINERS):

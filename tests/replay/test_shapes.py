@@ -103,7 +103,7 @@ def train(rates):
         "train([[0.1, 0.2 * i] for i in range(6)])\n",
     ),
     "held": (
-        "w, steps = [1.0, 2.0, 3.0], logql.loop('step', range(9))\nfor n, i in enumerate(itertools.islice(steps, 6)):\n",
+        "w, many = [1.0, 2.0, 3.0], logql.loop('step', range(9))\nfor n, i in enumerate(itertools.islice(many, 6)):\n",
         "    assert n == i\n",
     ),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from logql.errors import StateError
 from logql.state.errors import Refusal
-from logql.state.graph import Node, Payload
+from logql.state.graph import Buffer, Node, Payload
 from logql.state.kinds.base import Kind, need_anchor
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from logql.state.walk import Walker
 
 FILE_TYPES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedReader, io.BufferedRandom, io.FileIO)
+#: Bytes of a file open for writing that are kept with the state, at most.
+_LARGEST = 64 << 20
 #: How a file of a type is made that is closed at once: nothing but its type is left of it.
 _CLOSED: dict[type, Callable[[], io.IOBase]] = {
     io.TextIOWrapper: partial(open, os.devnull, encoding="utf-8"),
@@ -30,7 +32,7 @@ _CLOSED: dict[type, Callable[[], io.IOBase]] = {
 
 
 class FileKind(Kind):
-    """An open or closed file. A file open for writing is truncated to the saved position, then written on."""
+    """An open or closed file. One open for appending is truncated to the saved size; others are written anew."""
 
     name = "file"
     identity = True
@@ -51,12 +53,16 @@ class FileKind(Kind):
             raise Refusal(f"a file open for {mode!r}")
         if "a" not in mode:
             need_anchor(value, walker, f"a file open for {mode!r}")
+        if value.writable() and not _is_plain(value):
+            raise Refusal("a compressed file open for writing")
         try:
             position = value.tell()
         except OSError as error:
             raise Refusal(f"the position in {os.path.basename(path)}: {error}") from error
         size = os.fstat(value.fileno()).st_size
+        written = {"content": _written(value, size, walker)} if value.writable() and "a" not in mode else {}
         return {
+            **written,
             "type": walker.ref(".__class__", type(value)),
             "closed": False,
             "path": path,
@@ -70,7 +76,8 @@ class FileKind(Kind):
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
         if not super().accepts(node, live, builder):
             return False
-        return bool(node.payload["closed"] or (not live.closed and live.mode == node.payload["mode"]))
+        mode = getattr(live, "mode", "r")
+        return bool(node.payload["closed"] or (not live.closed and mode == node.payload["mode"]))
 
     def create(self, node: Node, builder: Builder) -> object:
         payload = node.payload
@@ -88,7 +95,29 @@ class FileKind(Kind):
         if vessel.writable():
             vessel.flush()
             os.ftruncate(vessel.fileno(), payload["size"])
+        if "content" in payload:
+            os.pwrite(vessel.fileno(), payload["content"].bytes(), 0)
         vessel.seek(payload["position"])
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether what is written reaches the file as it is."""
+    while not isinstance(value, io.FileIO):
+        value = getattr(value, "buffer", None) or getattr(value, "raw", None)
+        if not isinstance(value, FILE_TYPES):
+            return False
+    return True
+
+
+def _written(value: Any, size: int, walker: Walker) -> Buffer:
+    """What a file holds that the prologue of a replay empties."""
+    if size > _LARGEST:
+        raise Refusal("a large file open for writing")
+    with open(value.name, "rb") as file:
+        data = memoryview(file.read())
+    if data.nbytes != size:
+        raise Refusal("a file that is not where it was opened")
+    return walker.buffer((id(value), "file"), "bytes", size, None, lambda: data)
 
 
 def is_standard_stream(value: object) -> bool:
@@ -100,5 +129,5 @@ def is_standard_stream(value: object) -> bool:
         return True
     try:
         return isinstance(value, FILE_TYPES) and value.fileno() in (0, 1, 2)
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return False

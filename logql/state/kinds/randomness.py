@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numbers
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,9 @@ def _is_seed_sequence(value: object) -> bool:
 
 
 def _ints(value: Any) -> Any:
-    return value if value is None or isinstance(value, int) else [int(v) for v in value]
+    if value is None:
+        return None
+    return int(value) if isinstance(value, numbers.Integral) else [int(v) for v in value]
 
 
 def _listed(value: Any) -> Any:
