@@ -12,6 +12,9 @@ from logql.propagate.names import all_arguments, binding_kind, dotted, star_impo
 from logql.propagate.outline import Outline, Unit, read_outline
 from logql.propagate.statements import read_outlines
 
+#: What these attributes hold has no attributes of the project's own: `weight.grad.norm` is an array's.
+_ARRAYS = frozenset(("grad", "data", "weight", "bias"))
+
 
 class Knowledge:
     """Compares what two versions define: an attribute that only the new one defines is missing in the old one."""
@@ -56,6 +59,8 @@ class Knowledge:
             return self._module_lacks(path, spot)
         if path == ("self", name) and self._objects_lack(name):
             return True
+        if path[-2] in _ARRAYS:
+            return False
         if name in self.old.words:
             return False
         return name in self._new_attributes and name not in self.old_words

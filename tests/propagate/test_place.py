@@ -395,3 +395,18 @@ def test_an_attribute_that_a_module_has_by_the_same_name_is_none_of_the_objects_
     result = put(new, '"lr"', old)
     assert result.reason is not None
     assert "`self.lr_scheduler` does not exist in this version; nearest candidate is `self.scheduler`" in result.reason
+
+
+def test_what_a_gradient_has_is_no_attribute_of_the_projects() -> None:
+    old = """
+        import logql
+        class Net:
+            def __init__(self):
+                self.fc = Linear()
+        model = Net()
+        for epoch in logql.loop("epoch", range(3)):
+            model.fc(epoch)
+        """
+    new = old.replace("self.fc = Linear()", "self.fc = Linear()\n                self.norm = Norm()")
+    new = new.replace("model.fc(epoch)", "model.fc(epoch)\n            logql.log('g', model.fc.weight.grad.norm())")
+    assert added(put(new, "'g'", old)) == ["    logql.log('g', model.fc.weight.grad.norm())"]
