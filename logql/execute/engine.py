@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -22,7 +23,7 @@ from logql.execute.errors import may_be_damage, translate
 from logql.execute.fixed import Comments, fixed_table, output_sql
 from logql.execute.lower import Lowered, lower
 from logql.execute.origins import count_origins
-from logql.execute.rest import BATCH_ROWS, HELD_BYTES, Rest, next_batch
+from logql.execute.rest import BATCH_ROWS, HELD_BYTES, AsError, Rest, next_batch
 from logql.execute.runs import RUNS_TABLE, RunColumns
 from logql.execute.sqltext import ident, texts
 from logql.execute.tables import Tables
@@ -176,7 +177,7 @@ class Engine:
                 return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
         except duckdb.Error as error:
             self._begin_again()
-            raise self._damage(error) or translate(error, rewritten=True) from error
+            raise self._error(error, rewritten=True) from error
 
     @contextmanager
     def one_instant(self) -> Iterator[None]:
@@ -227,9 +228,12 @@ class Engine:
                     return _answer(found, sql)
                 return self._first_part(found, rewritten)
         except duckdb.Error as error:
-            raise self._damage(error) or translate(error, rewritten) from error
+            raise self._error(error, rewritten) from error
 
-    def _damage(self, error: duckdb.Error) -> CorruptFile | None:
+    def _error(self, error: Exception, rewritten: bool) -> Error:
+        return self._damage(error) or translate(error, rewritten)
+
+    def _damage(self, error: Exception) -> CorruptFile | None:
         """The damaged file of the store that may be behind an error that is not about the query's text."""
         if self._history is None or not may_be_damage(error):
             return None
@@ -241,12 +245,12 @@ class Engine:
         """The result if it is small, else its first rows and the rest."""
         types = tuple(str(type_) for type_ in found.types)
         reader = found.to_arrow_reader(BATCH_ROWS)
-        batches, size = [], 0
-        for batch in _batches(reader, rewritten):
+        batches, size, as_error = [], 0, partial(self._error, rewritten=rewritten)
+        for batch in _batches(reader, as_error):
             batches.append(batch)
             size += batch.nbytes
             if size > HELD_BYTES:
-                rest = Rest(reader, rewritten)
+                rest = Rest(reader, as_error)
                 self._open = weakref.ref(rest)
                 return Answer(pa.Table.from_batches(batches), types, rest=rest)
         return Answer(pa.Table.from_batches(batches, reader.schema), types)
@@ -393,10 +397,10 @@ def _answer(found: duckdb.DuckDBPyRelation | None, sql: str) -> Answer:
     return Answer(pa.table({}), (), table.column(0)[0].as_py() if counts else -1)
 
 
-def _batches(reader: pa.RecordBatchReader, rewritten: bool) -> Iterator[pa.RecordBatch]:
+def _batches(reader: pa.RecordBatchReader, as_error: AsError) -> Iterator[pa.RecordBatch]:
     with suppress(StopIteration):
         while True:
-            yield next_batch(reader, rewritten)
+            yield next_batch(reader, as_error)
 
 
 def _unqualified(answer: Answer, bound: BoundQuery) -> Answer:

@@ -44,23 +44,29 @@ _POSITION = re.compile(r"\n+LINE \d+: .*", re.DOTALL)
 _STAGE = re.compile(r"^(?:[A-Z][\w-]* )(?:[\w-]+ )*Error: ")
 
 
-def may_be_damage(error: duckdb.Error) -> bool:
+def may_be_damage(error: Exception) -> bool:
     """Whether the cause may be a file that DuckDB cannot make sense of."""
+    if not isinstance(error, duckdb.Error):
+        return _class_of(str(error)) in (errors.OperationalError, errors.ProgrammingError, errors.DatabaseError)
     return type(error) in (duckdb.Error, duckdb.DatabaseError) or isinstance(
         error, (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException, duckdb.InternalError)
     )
 
 
-def translate(error: duckdb.Error, rewritten: bool) -> errors.Error:
-    """The error as one of logql's; the position is dropped where DuckDB saw a `rewritten` text."""
-    kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.DatabaseError)
+def translate(error: Exception, rewritten: bool) -> errors.Error:
+    """An error of DuckDB's, or of a reader of its rows, as one of logql's.
+
+    The position is dropped where DuckDB saw a `rewritten` text.
+    """
+    if isinstance(error, duckdb.Error):
+        kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.DatabaseError)
+    else:
+        kind = _class_of(str(error))
     return kind(_message(str(error), rewritten))
 
 
-def translate_text(text: str, rewritten: bool) -> errors.Error:
-    """The error of this text of DuckDB's as one of logql's."""
-    kind = next((ours for word, ours in _WORDS if text.startswith(f"{word} Error: ")), errors.DatabaseError)
-    return kind(_message(text, rewritten))
+def _class_of(text: str) -> type[errors.Error]:
+    return next((ours for word, ours in _WORDS if text.startswith(f"{word} Error: ")), errors.DatabaseError)
 
 
 def _message(text: str, rewritten: bool) -> str:

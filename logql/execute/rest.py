@@ -5,14 +5,16 @@ from __future__ import annotations
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from typing import IO
 
 import duckdb
 import pyarrow as pa
 
 from logql.errors import Error
-from logql.execute.errors import translate, translate_text
 
+#: Makes one of logql's errors of what went wrong while rows were read.
+AsError = Callable[[Exception], Error]
 #: Rows read from DuckDB at a time.
 BATCH_ROWS = 100_000
 #: A result up to this size is held whole; of a larger one, this much is read before the first row is given.
@@ -25,9 +27,9 @@ class Rest:
     They come from the connection until that is needed for another statement (`keep`), then from a temporary file.
     """
 
-    def __init__(self, reader: pa.RecordBatchReader, rewritten: bool) -> None:
+    def __init__(self, reader: pa.RecordBatchReader, as_error: AsError) -> None:
         self._reader: pa.RecordBatchReader | None = reader
-        self._rewritten = rewritten
+        self._as_error = as_error
         self._file: IO[bytes] | None = None
         self._failure: Error | None = None
         self._lock = threading.Lock()
@@ -73,7 +75,7 @@ class Rest:
         if self._reader is None:
             return None
         try:
-            return next_batch(self._reader, self._rewritten)
+            return next_batch(self._reader, self._as_error)
         except StopIteration:
             self._end()
             if self._failure is not None:
@@ -89,11 +91,9 @@ class Rest:
         self._reader, self._file, self._uses = None, None, ()
 
 
-def next_batch(reader: pa.RecordBatchReader, rewritten: bool) -> pa.RecordBatch:
+def next_batch(reader: pa.RecordBatchReader, as_error: AsError) -> pa.RecordBatch:
     """The next batch of a reader of DuckDB's. Raises StopIteration at the end, and logql's errors."""
     try:
         return reader.read_next_batch()
-    except duckdb.Error as error:
-        raise translate(error, rewritten) from error
-    except (OSError, pa.ArrowException) as error:
-        raise translate_text(str(error), rewritten) from error
+    except (duckdb.Error, OSError, pa.ArrowException) as error:
+        raise as_error(error) from error
