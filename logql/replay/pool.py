@@ -237,7 +237,8 @@ class LocalPool:
             result = self._judge.judge(job, outcome, notes)
         except (Error, OSError) as exc:
             result = _refused(job, exc)
-        process.stop()
+        if not outcome.done:
+            process.stop()
         self._leaving.append(process)
         self._end(job, result)
 

@@ -43,6 +43,11 @@ class Outcome:
     patched: dict[str, str] = field(default_factory=dict)
 
     @property
+    def done(self) -> bool:
+        """Whether the worker did all that was wanted, and ends by itself."""
+        return _is_done(self.frames)
+
+    @property
     def no_namespaces(self) -> bool:
         """Whether a private view of the file system could not be had."""
         return self.code == supervise.NO_NAMESPACES
@@ -179,17 +184,13 @@ class WorkerProcess:
         self._read()
         if self._stopped is None and time.monotonic() - self._clock > self.patience():
             self.stop(f"it took longer than {self.patience():.0f} s")
-        if self.has_ended() or self._is_done():
+        if self.has_ended() or (self.gpu is None and _is_done(self.frames)):
             return self._outcome()
         return None
 
     def has_ended(self) -> bool:
         """Whether nothing of it is left, or ever was; its outcome may have been there before."""
         return self._process.poll() is not None or (self._stopped is not None and self._process.pid is None)
-
-    def _is_done(self) -> bool:
-        """Whether the worker did all that was wanted: its end need not be waited for, unless it holds a GPU."""
-        return self.gpu is None and bool(self.frames) and self.frames[-1]["kind"] == "done"
 
     def stop(self, reason: str = "cancelled") -> None:
         """Have the supervisor kill everything; `poll` or `finish` sees the end."""
@@ -264,6 +265,11 @@ class WorkerProcess:
             spool=os.path.join(self.scratch, "spool"),
             stopped=self._stopped,
         )
+
+
+def _is_done(frames: list[Frame]) -> bool:
+    """Whether a worker's last word is said: its end need not be waited for, unless it holds a GPU."""
+    return bool(frames) and frames[-1]["kind"] == "done"
 
 
 def sweep_scratch(store: str) -> None:

@@ -29,6 +29,7 @@ class Servers:
         self._options = options
         self._fresh = Fresh()
         self._expected: Counter[str] = Counter()
+        self._several = False
         self._imports: dict[tuple[str, str, str], tuple[tuple[Import, ...], tuple[Import, ...]]] = {}
         self._asked: set[_Key] = set()
         #: whose servers ended while they loaded modules
@@ -39,6 +40,7 @@ class Servers:
     def expect(self, jobs: Iterable[Job]) -> None:
         """Tell what is going to be started."""
         self._expected = Counter(job.version.id for job in jobs)
+        self._several = self._expected.total() >= LEAST_JOBS
 
     def starter(self, job: Job, tree: Tree, project: str, strong: bool) -> tuple[Starter, frozenset[str]]:
         """What starts a job, and the modules that its script's directory shadows.
@@ -81,6 +83,7 @@ class Servers:
         """Whether a fork is as good as a fresh process: not on accelerators, whose drivers may not survive one."""
         return (
             self._options.share_imports
+            and self._several
             and sys.platform == "linux"
             and hasattr(os, "pidfd_open")
             and project == run.project

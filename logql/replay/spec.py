@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 from logql.model import Checkpoint, MainLoop, Run, Segment
@@ -42,7 +42,7 @@ class WorkerSpec:
 
     def to_json(self) -> str:
         """Text that `from_json` reads; a run's environment travels only as far as a worker needs it."""
-        return json.dumps(asdict(self), default=str)
+        return json.dumps(vars(self), default=_plain)
 
     @classmethod
     def from_json(cls, text: str) -> WorkerSpec:
@@ -55,6 +55,11 @@ class WorkerSpec:
         for name in ("patched", "files", "hidden"):
             data[name] = tuple(data[name])
         return cls(**data)
+
+
+def _plain(value: object) -> object:
+    """A dataclass by its fields, without the copies that `asdict` makes; whatever else JSON lacks by its text."""
+    return vars(value) if is_dataclass(value) else str(value)
 
 
 def _segment(data: dict[str, Any]) -> Segment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -64,7 +65,7 @@ class Fresh:
     """Starts each in an interpreter of its own."""
 
     def start(self, launch: Launch, lifeline: int, results: int, log: int) -> Started:
-        return subprocess.Popen(
+        return _Process(
             [*launch.command, "-c", _SUPERVISE, launch.spec, str(lifeline), str(results), str(os.getpid())],
             env={**launch.environment, **launch.variables},
             cwd=launch.directory,
@@ -74,6 +75,19 @@ class Fresh:
             pass_fds=(lifeline, results),
             start_new_session=True,
         )
+
+
+class _Process(subprocess.Popen[bytes]):
+    """A process whose end is waited for without looking again and again."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is not None and self.poll() is None:
+            with contextlib.suppress(OSError, AttributeError):  # where there is no such descriptor, it looks again
+                ended = os.pidfd_open(self.pid)
+                select.select([ended], [], [], timeout)
+                os.close(ended)
+                timeout = 0.0
+        return super().wait(timeout)
 
 
 class Server:

@@ -183,13 +183,13 @@ def _kill_all(child: int) -> None:
         _kill(child)
     deadline = time.monotonic() + 10.0
     while time.monotonic() < deadline:
-        for pid in guard.descendants():
-            _kill(pid)
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
+        except ChildProcessError:  # orphans come down to us, so nothing is left
             return
         if not pid:
+            for pid in guard.descendants():
+                _kill(pid)
             time.sleep(0.005)
 
 
