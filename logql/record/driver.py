@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from logql.model import Path, Run, Step
 from logql.record import api
+from logql.record.arguments import override
 from logql.record.blocks import Block, Blocks
 from logql.record.values import NoValueYetError, convert
 
@@ -59,13 +60,16 @@ class Driver(Protocol):
     def untold(self, path: Path, name: str, reason: str) -> None:
         """A log call whose value cannot be told."""
 
+    def run_ended(self) -> None:
+        """The script closed the run that is replayed."""
+
     def finish(self) -> None:
         """The script ended."""
 
 
-def install(driver: Driver, run: Run) -> None:  # noqa: ARG001
-    """Send the events of this process to `driver`; call it before the script starts."""
-    stand_in = _Replaying(driver)
+def install(driver: Driver, run: Run) -> None:
+    """Send the events of this process that belong to `run` to `driver`; call it before the script starts."""
+    stand_in = _Replaying(driver, run.environment)
     api.replace_recorder(stand_in)
     api.send_events_to(stand_in.take_event)
     atexit.register(driver.finish)
@@ -83,14 +87,40 @@ def path_of(context: Context) -> Path:
 
 
 class _Replaying:
-    """Implements `api.Recording` over a driver."""
+    """Implements `api.Recording` over a driver.
 
-    def __init__(self, driver: Driver) -> None:
+    Of the runs that the process had, one after the other, the driver gets the one that is replayed. Those before it run
+    as they did, and nobody listens.
+    """
+
+    def __init__(self, driver: Driver, environment: Mapping[str, object]) -> None:
         self._driver = driver
         self._blocks = Blocks()
+        before, overrides = environment.get("runs_before"), environment.get("overrides")
+        self._wanted = before if isinstance(before, int) else 0
+        self._overrides: Mapping[str, str] = overrides if isinstance(overrides, dict) else {}
+        self._run = -1
+        self._open = False
+
+    def _is_wanted(self) -> bool:
+        """Whether what happens now belongs to the run that is replayed; opens a run where none is open."""
+        if not self._open:
+            self._begin()
+        return self._run == self._wanted
+
+    def _begin(self) -> None:
+        self._run += 1
+        self._open = True
+        if self._run:
+            api.forget_entries()
+            self._blocks = Blocks()
+        if self._run > self._wanted:
+            self._driver.run_ended()
 
     def take_event(self, event: tuple[Any, ...]) -> None:
         context, kind, value, _ = event
+        if not self._is_wanted():
+            return
         if kind is api.ENTER:
             self._driver.entered(path_of(context), _stored_item(context[2]))
         elif kind is not api.LINE:
@@ -104,14 +134,18 @@ class _Replaying:
         try:
             plain = convert(value)
         except NoValueYetError as error:
-            self._driver.untold(path_of(api.context()), name, str(error))
+            if self._is_wanted():
+                self._driver.untold(path_of(api.context()), name, str(error))
             return
         api.put((api.context(), name, plain if type(plain) is float else (plain,), 0.0))
 
     def arg(self, name: str, default: Any) -> Any:
-        return self._driver.arg(name, default)
+        if self._is_wanted():
+            return self._driver.arg(name, default)
+        return override(name, self._overrides[name], default) if name in self._overrides else default
 
     def iterate_main(self, name: str, iterable: Iterable[T]) -> Iterator[T]:
+        wanted = self._is_wanted()
         entry = api.begin_entry(name, api.RUN_CONTEXT)
         key = entry[0] << api.INDEX_BITS
 
@@ -121,15 +155,21 @@ class _Replaying:
             api.put((here, api.ENTER, 0.0, 0.0))
 
         try:
-            yield from self._driver.iterate(name, entry[2], iterable, enter)
+            if wanted:
+                yield from self._driver.iterate(name, entry[2], iterable, enter)
+                return
+            for index, item in enumerate(iterable):
+                enter(index, item)
+                yield item
         finally:
             api.end_entry(entry)
 
     def enter_iteration(self, name: str, index: object, value: object) -> tuple[Entry | None, object]:
         outer = api.context()
+        wanted = self._is_wanted()
         item = index if value is None else value
         block = self._blocks.enter(name, index, outer)
-        if outer is api.RUN_CONTEXT:
+        if wanted and outer is api.RUN_CONTEXT:
             arrival = self._driver.enter_block(name, block.entry[2], block.index, item, sys._getframe(2))
             block, item = self._arrive(block, arrival)
         here = (block.entry[0] << api.INDEX_BITS | block.index, block.entry, api.plain_item(item))
@@ -149,16 +189,19 @@ class _Replaying:
         if entry is None:
             return
         block = self._blocks.find(entry)
-        if block is not None:
+        if block is not None and self._is_wanted():
             self._driver.left(path_of((entry[0] << api.INDEX_BITS | block.index, entry, None)))
         api.end_entry(entry)
 
     def begin_run(self, name: str | None, tags: tuple[str, ...]) -> str | None:  # noqa: ARG002
-        api.forget_entries()
+        self._begin()
         return None
 
     def end_run(self, error: BaseException | None) -> None:
-        """A replay goes through the whole script: a run's end is none of its business."""
+        """With the run that is replayed, the replay ends, unless an error ends both."""
+        ended, self._open = self._open and self._run == self._wanted, False
+        if ended and error is None:
+            self._driver.run_ended()
 
     def flush(self) -> None:
         """Nothing is buffered."""

@@ -33,12 +33,14 @@ _PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run is to be: its script and place, and the name and tags it was given by hand."""
+    """What a run is to be: its script and place, the name and tags it was given by hand, its place in the process."""
 
     script: identity.Script
     location: settings.Location
     name: str | None = None
     tags: tuple[str, ...] = ()
+    #: runs that this process opened before
+    before: int = 0
 
 
 class OpenRun:
@@ -215,8 +217,13 @@ def _describe_run(wanted: Wanted, version: Version, ranks: identity.Ranks) -> Ru
         python=platform.python_version(),
         tags=wanted.tags,
         ranks=ranks.size,
-        environment=environment.describe(script.module),
+        environment={**environment.describe(script.module), **_describe_earlier(wanted.before)},
     )
+
+
+def _describe_earlier(before: int) -> dict[str, object]:
+    """What a replay needs to pass the runs that the process had before this one: how many, what was overridden."""
+    return {"runs_before": before, "overrides": arguments.read_overrides()} if before else {}
 
 
 def _snapshot(location: settings.Location, script: identity.Script) -> Version:

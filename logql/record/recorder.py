@@ -33,6 +33,7 @@ class Recorder:
         self._run: OpenRun | ChildRun | None = None
         self._parent: processes.Parent | None = processes.find_parent()
         self._blocks = Blocks()
+        self._opened_runs = 0
         self._exited = False
 
     def open(self) -> None:
@@ -163,7 +164,9 @@ class Recorder:
             if not identity.has_main_file():
                 guard.warn("no script", "nothing is recorded without a script file; `with logql.run():` asks for it")
             return None
-        return open_run(Wanted(script, settings.locate(script.directory), name, tags))
+        wanted = Wanted(script, settings.locate(script.directory), name, tags, before=self._opened_runs)
+        self._opened_runs += 1
+        return open_run(wanted)
 
     def _close(self, run: OpenRun, error: BaseException | None, *, note_exit_code: bool = False) -> None:
         try:

@@ -82,6 +82,8 @@ class ReplayDriver:
         self._relogged: list[Logged] = []
         self._seen: set[str] = set()
         self._children = Children(spec.scratch, self._wanted_names)
+        #: whether a replay may end although nothing in the main loop was compared with the record
+        self._proved = not spec.prove
         self._timed: set[str] = set()  # wanted names that are known to depend on a clock
         self._jumping = False
         self._target_reached = False
@@ -197,6 +199,9 @@ class ReplayDriver:
             self._relogged.append(Logged(path, name, value, self._seq, 0, 0.0))
             self._seq += 1
             self._sub = 0
+            if path and not self._proved:
+                self._proved = True
+                self.after_inserted()
         if len(self._hindsight) + len(self._relogged) >= _BATCH:
             self._flush()
 
@@ -218,6 +223,14 @@ class ReplayDriver:
         """A log call whose value cannot be told: the record lacks it, too, but a wanted one fails."""
         if name in self._wanted_names:
             raise ReplayError(f"{name} cannot be told: {reason}")
+
+    def run_ended(self) -> None:
+        """The run is over before its script: so is the replay."""
+        reason = self.ended("the run ended")
+        if reason is not None:
+            self._send("error", text=reason)
+            os._exit(1)
+        self._leave()
 
     def finish(self) -> None:
         """Nothing is left to do: `ended` is called by the worker."""
@@ -245,6 +258,8 @@ class ReplayDriver:
         if self._current is None:
             return
         loop, index = self._current
+        if index == self._route.last and not self._proved:
+            return
         if index == self._route.last:
             self._send("covered", index=index)
             self._end()
@@ -343,6 +358,7 @@ class ReplayDriver:
         known = self._route.checkpoint_at(loop, index)
         if known is not None:
             self._states.compare(frame, known, f"{loop.loop}={index}", item)
+            self._proved = True
         elif index and (loop.loop, loop.entry) not in self._reached:
             self._states.offer(frame, loop, index, self._seq, item)
         return item
