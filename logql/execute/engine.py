@@ -29,6 +29,7 @@ from logql.execute.sqltext import ident, texts
 from logql.execute.tables import Tables
 from logql.sql.bound import REF_META, BoundQuery, LogsRef
 from logql.sql.split import tokens
+from logql.sql.walk import find
 from logql.store.damage import find_damage
 
 #: Statements that give no rows.
@@ -324,10 +325,10 @@ class Engine:
         return "".join([*parts, bound.sql[end:]])
 
     def _from_tree(self, tree: exp.Expr, tables: Tables, planning: bool = False) -> str:
-        """SQL of a tree whose marked references are lowered."""
-        tree = tree.copy()
+        """SQL of a tree whose marked references are lowered; one for planning was written for this alone."""
+        tree = tree if planning else tree.copy()
         lowered: dict[str, str] = {}
-        for node in list(tree.find_all(exp.Table)):
+        for node in list(find(tree, exp.Table)):
             ref = node.meta.get(REF_META)
             if isinstance(ref, LogsRef):
                 name = f"_lq_mark_{ref.id}_"
@@ -335,7 +336,7 @@ class Engine:
                 node.set("this", exp.to_identifier(name, quoted=True))
                 node.set("db", None)
                 node.set("catalog", None)
-        sql = tree.sql(dialect="duckdb")
+        sql = tree.sql(dialect="duckdb", copy=False)
         for name, text in lowered.items():
             sql = sql.replace(ident(name), f"({text})")
         return sql

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, is_null, is_true, never_null, sql_of
-from logql.plan.filters import filter_value, keep_possible, may_pass, split_filter
+from logql.plan import clauses
+from logql.plan.conditions import Cond, all_of, any_of, is_true, sql_of
+from logql.plan.filters import keep_possible, split_filter
 from logql.plan.program import Program, carry_tokens, rename_depends
 from logql.plan.relation import Flags, Relation, Target, Writer, column, read
 from logql.plan.rules import (
@@ -17,26 +18,22 @@ from logql.plan.rules import (
     distinct_on,
     early_stop,
     group_keys,
-    outer_joins,
-    push_predicates,
-    reduce_joins,
+    grouping_sets,
     set_operations,
     top_rows,
 )
 from logql.plan.rules import window_partitions as windows
-from logql.plan.rules.possible_values import value_of
+from logql.plan.rules.possible_values import open_in, value_of
 from logql.plan.scopes import (
     Later,
     Opaque,
-    blocks_inside,
     conjuncts,
-    join_conditions,
     semi_joins_as_exists,
     sources_of,
 )
+from logql.plan.sources import read_sources
 from logql.plan.values import Truth, Value
-from logql.sql.bound import ref_of
-from logql.sql.walk import children, find
+from logql.sql.walk import children
 
 T = TypeVar("T")
 
@@ -85,7 +82,9 @@ def _plan(query: exp.Expr, program: Program) -> Relation:
 
 def _plan_select(select: exp.Select, program: Program) -> Relation:
     windows.spell_out_named(select)
-    _refuse_unknown(select)
+    alike = grouping_sets.grouping_sets(select, program)
+    if alike is not None:
+        return _plan(alike, program)
     semi_joins_as_exists(select)
     block = Block(select, program)
     stage = block.read_rows()
@@ -98,29 +97,21 @@ def _plan_select(select: exp.Select, program: Program) -> Relation:
     return early_stop.early_stop(block, stage).relation
 
 
-_UNDERSTOOD = {
-    "expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct", "order", "limit", "offset",
-    "with_",
-}  # fmt: skip
-
-
-def _refuse_unknown(select: exp.Select) -> None:
-    strange = [key for key, value in select.args.items() if value and key not in _UNDERSTOOD]
-    if strange:
-        raise Opaque(", ".join(strange))
-    if any(isinstance(p, exp.Star) or p.is_star for p in select.expressions):
-        raise Opaque("a star")
-    for inner in find(select, exp.Table, exp.Subquery):
-        if inner.args.get("sample") or inner.args.get("pivots"):
-            raise Opaque("a sample or pivot")
-
-
 @dataclass
 class Stage:
     """A relation between two steps of a block; `computed` names its columns for aggregates, windows and keys."""
 
     relation: Relation
     computed: dict[exp.Expr, str] = field(default_factory=dict)
+    _values: dict[str, Value] = field(default_factory=dict)
+
+    def value(self, name: str) -> Value:
+        """A column of the relation; whoever asks for it again gets the same nodes."""
+        if name not in self._values:
+            if name not in self.relation.columns:
+                raise Opaque(f"{name} is not at hand after grouping")
+            self._values[name] = self.relation.value(name)
+        return self._values[name]
 
 
 @dataclass(eq=False)
@@ -133,7 +124,7 @@ class Block:
     loosened: dict[str, Cond] = field(default_factory=dict)
     precise: bool = True
     outer: bool = False
-    nested: bool = True
+    parts: clauses.Parts = field(default_factory=clauses.Parts)
     stage: Stage | None = None
     carried: list[Relation] = field(default_factory=list)
     extra_tokens: list[tuple[str, exp.Expr, Target]] = field(default_factory=list)
@@ -142,9 +133,10 @@ class Block:
 
     def __post_init__(self) -> None:
         self.precise = self.program.on("possible_values")
-        self.nested = any(True for _ in blocks_inside(self.select))
         self.outer = any(join.side for join in self.select.args.get("joins") or ())
-        self._replace_aliases()
+        self.parts = clauses.parts_of(self.select)
+        clauses.refuse_unknown(self.select, self.parts)
+        clauses.replace_aliases(self.select)
 
     # -- reading: Reader of rules/possible_values
 
@@ -155,10 +147,8 @@ class Block:
             return None
         if self.stage is not None:
             key = f"{alias}.{node.name}"
-            if key not in self.stage.relation.columns:
-                raise Opaque(f"{key} is not at hand after grouping")
-            return self.stage.relation.value(key)
-        value = self._source_value(alias, node.name)
+            return self.stage.value(key)
+        value = self.source_value(alias, node.name)
         loosened = self.loosened.get(alias, False)
         if loosened is False:
             return value
@@ -169,7 +159,7 @@ class Block:
         if self.stage is None or not self.stage.computed:
             return None
         name = self.stage.computed.get(node)
-        return None if name is None else self.stage.relation.value(name)
+        return None if name is None else self.stage.value(name)
 
     def is_settled(self, node: exp.Expr) -> bool:
         """Whether nothing inside an expression is open at the stage at hand."""
@@ -194,7 +184,7 @@ class Block:
         return self.memo[key][0]  # type: ignore[return-value]
 
     def _is_settled(self, node: exp.Expr) -> bool:
-        if self.nested and self.program.is_open(node):
+        if self.parts.nested and self.program.is_open(node):
             return False
         parts = [node]
         while parts:
@@ -209,7 +199,8 @@ class Block:
             parts += children(part)
         return True
 
-    def _source_value(self, alias: str, name: str) -> Value:
+    def source_value(self, alias: str, name: str) -> Value:
+        """A column as its source's planning relation has it."""
         relation = self.sources[alias]
         found = next((c for c in relation.columns if c.lower() == name.lower()), None)
         if found is None:
@@ -227,7 +218,7 @@ class Block:
     def read_rows(self) -> Stage:
         """The rows that FROM and WHERE may let through, with every column that the block uses."""
         used = self._used_columns()
-        source, unsure = self._from(used)
+        source, unsure = read_sources(self, used, plan_query)
         where = self.select.args.get("where")
         known, waiting = split_filter(where.this if where else None, self)
         writer = Writer(any_of(*unsure))
@@ -264,134 +255,12 @@ class Block:
     def _used_columns(self) -> list[tuple[str, str]]:
         own = {source.alias for source in sources_of(self.select)}
         found: dict[tuple[str, str], None] = {}
-        for node in find(self.select, exp.Column):
+        for node in self.parts.columns:
             if node.table in own and not isinstance(node.this, exp.Star):
                 found[node.table, node.name] = None
         return list(found)
 
-    def _from(self, used: Sequence[tuple[str, str]]) -> tuple[exp.Select, list[Cond]]:
-        """FROM over the sources' planning relations, and where its rows are unsure."""
-        clause = self.select.args.get("from_")
-        body = exp.Select()
-        if clause is None:
-            return body, []
-        body = body.from_(self._source(clause.this, used), copy=False)
-        unsure: list[Cond] = [self._unsure(clause.this.alias)]
-        earlier = [clause.this.alias]
-        for join in self.select.args.get("joins") or ():
-            earlier_unsure = any_of(*unsure)
-            node = join.copy()
-            node.set("this", self._source(join.this, used))
-            self._join(join, node, earlier, unsure, earlier_unsure)
-            earlier.append(join.this.alias)
-            body.append("joins", node)
-        return body, unsure
-
-    def _join(
-        self, join: exp.Join, node: exp.Join, earlier: list[str], unsure: list[Cond], earlier_unsure: Cond
-    ) -> None:
-        alias = join.this.alias
-        if join.method:
-            self._refuse_open_join(join)
-            unsure.append(self._unsure(alias))
-            return
-        conditions = join_conditions(join)
-        known, waiting = split_filter(sql_of(all_of(*conditions)) if conditions else None, self)
-        undecided: Cond = False
-        if waiting:
-            value = sql_of(filter_value(waiting, self))
-            known.append(may_pass(value))
-            undecided = is_null(value)
-        if conditions:
-            node.set("on", sql_of(all_of(*known)))
-        own = self._unsure(alias)
-        if join.side:
-            outer_joins.outer_joins(self, join, earlier, any_of(own, undecided), any_of(earlier_unsure, undecided))
-        unsure += [own, never_null(undecided)]
-
-    def _refuse_open_join(self, join: exp.Join) -> None:
-        """ASOF joins stand if their right side is settled and their condition too; others are taken whole."""
-        if join.method != "ASOF" or self.sources[join.this.alias].tokens:
-            raise Opaque(f"{join.method} join")
-        for part in join_conditions(join):
-            if not value_of(part, self).settled:
-                raise Opaque("ASOF join on open columns")
-
-    def _unsure(self, alias: str) -> Cond:
-        relation = self.sources.get(alias)
-        return relation.unsure_in(alias, optional=self.outer) if relation else False
-
-    def _source(self, source: exp.Expr, used: Sequence[tuple[str, str]]) -> exp.Expr:
-        """A source's planning relation under the source's alias."""
-        alias = source.alias
-        if not self.program.is_open(source):
-            if self._reads_open_columns(source):
-                raise Opaque("a lateral source over open columns")
-            self.sources[alias] = Relation(alias, {name: Flags() for a, name in used if a == alias})
-            return source.copy()
-        relation = self._open_relation(source, [name for a, name in used if a == alias])
-        reduce_joins.reduce_joins(self.select, relation, self.program)
-        self.sources[alias] = relation
-        table = exp.Table(this=exp.Identifier(this=relation.name, quoted=True))
-        table.set("alias", exp.TableAlias(this=exp.Identifier(this=alias, quoted=True)))
-        return table
-
-    def _open_relation(self, source: exp.Expr, used: list[str]) -> Relation:
-        ref = ref_of(source)
-        if isinstance(source, exp.Table) and ref is not None:
-            if source.args.get("joins"):
-                raise Opaque("nested joins")
-            return self.program.base(source, ref, used)
-        names = [c.name for c in source.args["alias"].columns]
-        if isinstance(source, exp.Subquery):
-            if any(source.args.get(key) for key in ("joins", "pivots", "sample")):
-                raise Opaque("a modified subquery")
-            return self._derived(source.this, names)
-        if isinstance(source, exp.Table) and source.name in self.program.definitions:
-            return self._derived_cte(source.name, names)
-        raise Opaque(type(source).__name__)
-
-    def _derived_cte(self, name: str, names: list[str]) -> Relation:
-        planned = self.program.planned
-        if name in self.program.recursive:
-            raise Opaque("a recursive CTE")
-        if name not in planned:
-            cte = self.program.definitions[name]
-            planned[name] = self._derived(cte.this, [c.name for c in cte.args["alias"].columns])
-        return _renamed(planned[name], names, self.program)
-
-    def _derived(self, query: exp.Expr, names: list[str]) -> Relation:
-        relation = push_predicates.push_predicates(plan_query(query, self.program), self.program)
-        return _renamed(relation, names, self.program)
-
-    def _reads_open_columns(self, source: exp.Expr) -> bool:
-        for node in find(source, exp.Column):
-            if node.table in self.sources and not self._source_value(node.table, node.name).settled:
-                return True
-        return False
-
     # -- SELECT
-
-    def _replace_aliases(self) -> None:
-        """Spell out uses of the block's own aliases, ordinals and ALL in its clauses."""
-        projections = self.select.expressions
-        by_name = {p.alias.lower(): p.this for p in projections if isinstance(p, exp.Alias)}
-        for key in ("where", "group", "having", "qualify", "order"):
-            clause = self.select.args.get(key)
-            if clause is None:
-                continue
-            for node in find(clause, exp.Column):
-                if not node.table and node.name.lower() in by_name:
-                    node.replace(exp.Paren(this=by_name[node.name.lower()].copy()))
-        for key in ("group", "order"):
-            clause = self.select.args.get(key)
-            for item in list(clause.expressions) if clause else []:
-                target = item.this if isinstance(item, exp.Ordered) else item
-                if isinstance(target, exp.Literal) and not target.is_string:
-                    target.replace(projections[int(target.this) - 1].unalias().copy())
-        order = self.select.args.get("order")
-        if order and any(isinstance(o.this, exp.Column) and o.this.name.upper() == "ALL" for o in order.expressions):
-            raise Opaque("ORDER BY ALL")
 
     def project(self, stage: Stage) -> Stage:
         """QUALIFY and the projection, with hidden columns for ORDER BY."""
@@ -401,6 +270,24 @@ class Block:
             self.stage = stage = Stage(keep_possible(stage.relation, known, waiting, self), stage.computed)
         relation = stage.relation
         writer = Writer(relation.unsure_in())
+        if clauses.shows_all(self.select) and self.select is self.program.result:
+            self._project_openness(writer)
+        else:
+            self._project_values(writer)
+        if early_stop.PASSES in relation.columns:
+            writer.add(early_stop.PASSES, relation.value(early_stop.PASSES))
+        for token, target in relation.tokens.items():
+            writer.carry(token, column(relation.name, token), target)
+        for extra in self.take_tokens():
+            writer.carry(*extra)
+        return Stage(self.program.write("p", writer, read(relation.name)))
+
+    def _project_openness(self, writer: Writer) -> None:
+        """Of rows that nothing above reads, only whether they are settled."""
+        unsettled = open_in((item.unalias() for item in self.select.expressions), self)
+        writer.add("_shown", Value(exp.Null(), unsettled))
+
+    def _project_values(self, writer: Writer) -> None:
         seen: dict[str, int] = {}
         for number, item in enumerate(self.select.expressions):
             name = item.alias_or_name or item.output_name or f"_c{number}"
@@ -408,69 +295,7 @@ class Block:
             seen[name.lower()] = number
             value = value_of(item.unalias(), self)
             writer.add(name, value)
-        for number, ordered in enumerate(self.order_items()):
+        for number, ordered in enumerate(clauses.order_items(self.select)):
             writer.add(f"_o{number}", value_of(ordered.this, self))
-        if early_stop.PASSES in relation.columns:
-            writer.add(early_stop.PASSES, relation.value(early_stop.PASSES))
-        for number, key in enumerate(_distinct_on(self.select)):
+        for number, key in enumerate(clauses.distinct_on(self.select)):
             writer.add(f"_d{number}", value_of(key, self))
-        for token, target in relation.tokens.items():
-            writer.carry(token, column(relation.name, token), target)
-        for extra in self.take_tokens():
-            writer.carry(*extra)
-        return Stage(self.program.write("p", writer, read(relation.name)))
-
-    def order_items(self) -> list[exp.Ordered]:
-        order = self.select.args.get("order")
-        needed = self.select.args.get("limit") or self.select.args.get("offset") or _distinct_on(self.select)
-        return list(order.expressions) if order and needed else []
-
-
-def _distinct_on(select: exp.Select) -> list[exp.Expr]:
-    distinct = select.args.get("distinct")
-    keys = distinct.args.get("on") if distinct else None
-    return list(keys.expressions) if keys else []
-
-
-def _renamed(relation: Relation, names: list[str], program: Program) -> Relation:
-    """The relation with its first columns renamed by an alias list."""
-    if not names:
-        return relation
-    writer = Writer(relation.unsure_in())
-    for number, old in enumerate(relation.columns):
-        writer.add(names[number] if number < len(names) else old, relation.value(old))
-    for token, target in relation.tokens.items():
-        writer.carry(token, column(relation.name, token), target)
-    return program.write("p", writer, read(relation.name))
-
-
-def aggregates_of(select: exp.Select) -> Iterator[exp.Expr]:
-    """Aggregate calls of a block, FILTER included, those inside of nested queries left out."""
-    for key in ("expressions", "having", "qualify", "order"):
-        clause = select.args.get(key)
-        for node in clause if isinstance(clause, list) else [clause] if clause else []:
-            yield from _aggregates(node)
-
-
-def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
-    if isinstance(node, exp.Select | exp.SetOperation):
-        return
-    wrapped = isinstance(node, exp.Filter | exp.WithinGroup)
-    if isinstance(node, exp.AggFunc) or (wrapped and node.find(exp.AggFunc) is not None):
-        yield node
-        return
-    for child in children(node):
-        if isinstance(node, exp.Window) and child is node.this:
-            for argument in _function_arguments(child):
-                yield from _aggregates(argument)
-        else:
-            yield from _aggregates(child)
-
-
-def _function_arguments(function: exp.Expr) -> list[exp.Expr]:
-    if isinstance(function, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
-        return [a for child in children(function) for a in _function_arguments(child)]
-    return children(function)
-
-
-__all__ = ["Block", "Stage", "aggregates_of", "blocks_inside", "conjuncts", "plan_query", "settled"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from sqlglot import exp
 
 Cond = exp.Expr | bool
+#: What binds closer than AND and OR.
+_CLOSER = (
+    exp.Column, exp.Paren, exp.Coalesce, exp.Exists, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ,
+)  # fmt: skip
 
 
 def any_of(*conditions: Cond) -> Cond:
@@ -99,13 +104,8 @@ def _chain(kind: type[exp.Or] | type[exp.And], conditions: tuple[Cond, ...]) -> 
     for condition in conditions:
         if not isinstance(condition, bool):
             parts.setdefault(_same_flag(condition), condition)
-    wrapped = [_wrap(part) for part in parts.values()]
-    while len(wrapped) > 1:  # balanced, so that long lists do not nest deeply
-        wrapped = [
-            exp.Paren(this=kind(this=wrapped[i], expression=wrapped[i + 1])) if i + 1 < len(wrapped) else wrapped[i]
-            for i in range(0, len(wrapped), 2)
-        ]
-    return wrapped[0].unnest() if isinstance(wrapped[0], exp.Paren) else wrapped[0]
+    wrapped = (_wrap(part, kind) for part in parts.values())
+    return functools.reduce(lambda left, right: kind(this=left, expression=right), wrapped)
 
 
 def _same_flag(condition: exp.Expr) -> object:
@@ -113,6 +113,7 @@ def _same_flag(condition: exp.Expr) -> object:
     return (condition.table, condition.name) if isinstance(condition, exp.Column) else id(condition)
 
 
-def _wrap(condition: exp.Expr) -> exp.Expr:
-    plain = isinstance(condition, exp.Column | exp.Paren | exp.Coalesce | exp.Exists)
-    return condition if plain else exp.Paren(this=condition)
+def _wrap(condition: exp.Expr, kind: type[exp.Or] | type[exp.And]) -> exp.Expr:
+    """A condition as a part of a chain: in parentheses, unless it binds closer."""
+    closer = isinstance(condition, _CLOSER) or (kind is exp.Or and isinstance(condition, exp.And))
+    return condition if closer else exp.Paren(this=condition)

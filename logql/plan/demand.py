@@ -20,6 +20,7 @@ from logql.plan.rules import (
     distinct_on,
     early_stop,
     group_keys,
+    grouping_sets,
     outer_joins,
     possible_values,
     push_predicates,
@@ -42,6 +43,7 @@ RULES: tuple[Callable[..., object], ...] = (
     reduce_joins.reduce_joins,
     outer_joins.outer_joins,
     correlate.subquery_truth,
+    grouping_sets.grouping_sets,
     group_keys.group_keys,
     window_partitions.window_partitions,
     distinct_on.distinct_on,
@@ -101,33 +103,37 @@ def demand(
 
 
 def _demand(query: BoundQuery, engine: Engine, disabled: frozenset[str], round_number: int) -> Round:
-    refs = _open_references(query.tree)
+    refs = _open_references(query)
     missing = _probe(refs, engine) if refs else {}
     if not missing:
         return Round((), True, query.tree)
 
-    def named() -> exp.Expr:
+    def named() -> tuple[exp.Expr, list[exp.With]]:
         return name_sources(_unwrap(query.tree))
 
-    tree = named()
+    tree, clauses = named()
     if "outermost_stars" not in disabled:
         missing = outermost_stars(tree, missing)
     chosen = early_stop.from_settled(query.tree, missing) if "early_stop" not in disabled else None
     first = Program(missing, disabled, round_number, chosen is not None)
-    demands, reasons = _traced(tree, named, first, engine)
+    demands, reasons = _traced(tree, clauses, named, first, engine)
     _refuse_volatile(query, frozenset(missing), anywhere=bool(demands))
     settled, wanted = chosen or (None, 0)
     return Round(demands, not demands, query.tree, "; ".join(reasons) or None, settled, wanted)
 
 
 def _traced(
-    tree: exp.Expr, again: Callable[[], exp.Expr], program: Program, engine: Engine
+    tree: exp.Expr,
+    clauses: list[exp.With],
+    again: Callable[[], tuple[exp.Expr, list[exp.With]]],
+    program: Program,
+    engine: Engine,
 ) -> tuple[tuple[Demand, ...], list[str]]:
     """What one planning query demands; a query that the engine cannot plan in flags is demanded whole.
 
     Planning takes the tree apart: `again` makes another.
     """
-    _hoist(tree, program)
+    _hoist(clauses, program)
     if not program.is_open(tree):
         return (), []
     try:
@@ -138,14 +144,15 @@ def _traced(
     except (DatabaseError, RecursionError) as error:
         reasons = [f"planned whole: {str(error).splitlines()[0]}"]
     program = Program(program.missing, program.disabled, program.round_number)
-    tree = again()
-    _hoist(tree, program)
+    tree, clauses = again()
+    _hoist(clauses, program)
     program.whole(tree)
     selects = [select for b in program.blockers for select in trace(program, Root(b.relation, b.condition), 0)]
     return (_read(engine.fetch(_assemble(selects, program))) if selects else ()), reasons
 
 
 def _planning_query(tree: exp.Expr, program: Program) -> exp.Expr | None:
+    program.result = tree
     relation = plan_query(tree, program)
     selects: list[exp.Expr] = []
     roots = [Root(b.relation, b.condition, b.depends) for b in program.blockers]
@@ -193,9 +200,8 @@ def _used_definitions(queries: list[exp.Expr], program: Program) -> list[exp.CTE
     return [cte.copy() for name, cte in program.definitions.items() if name in used]
 
 
-def _hoist(tree: exp.Expr, program: Program) -> None:
+def _hoist(clauses: list[exp.With], program: Program) -> None:
     """Take every CTE (they have names of their own) out of the query."""
-    clauses = list(find(tree, exp.With))
     for clause in clauses:
         for cte in clause.expressions:
             program.definitions[cte.alias] = cte
@@ -235,10 +241,10 @@ def _unwrap(tree: exp.Expr) -> exp.Expr:
     return tree
 
 
-def _open_references(tree: exp.Expr) -> dict[int, tuple[LogsRef, exp.Table, frozenset[str]]]:
+def _open_references(query: BoundQuery) -> dict[int, tuple[LogsRef, exp.Table, frozenset[str]]]:
     """References that may have missing cells, with the names that count: those under outermost stars do not."""
     found = {}
-    for table in find(tree, exp.Table):
+    for table in query.tables:
         ref = ref_of(table)
         if ref is not None and ref.virtual:
             found[ref.id] = (ref, table, ref.virtual)
@@ -285,7 +291,7 @@ def _read(rows: list[dict[str, Any]]) -> tuple[Demand, ...]:
 
 def _refuse_volatile(query: BoundQuery, missing: frozenset[int], *, anywhere: bool) -> None:
     """Refuse what gives other rows each time in a block with missing cells; where cells are demanded, in any block."""
-    for node in find(query.tree, exp.Func, exp.TableSample):
+    for node in query.notable:
         what = _volatile(node)
         if what is not None and (anywhere or _reads(node.find_ancestor(exp.Select), missing)):
             raise NotSupportedError(
@@ -299,6 +305,8 @@ def _volatile(node: exp.Expr) -> str | None:
     """What gives something else each time, as it is written in a query."""
     if isinstance(node, exp.TableSample):
         return "TABLESAMPLE"
+    if not isinstance(node, exp.Func):
+        return None
     name = node.name.lower() if isinstance(node, exp.Anonymous) else node.key
     name = _SPELLINGS.get(name, name)
     return f"{name}()" if name in VOLATILE else None

@@ -19,5 +19,5 @@ class Engine(Protocol):
     """Evaluates what the planner wrote; `execute/` implements it over DuckDB."""
 
     def fetch(self, tree: exp.Expr) -> list[dict[str, Any]]:
-        """The rows of `tree` with its marked references lowered in planning mode (with the hidden columns)."""
+        """The rows of `tree`, which it takes apart, with its marked references lowered in planning mode."""
         ...

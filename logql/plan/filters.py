@@ -13,8 +13,10 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_null, sql_of
 from logql.plan.relation import Relation, Writer, aliased, column, copy_columns, read
-from logql.plan.rules.possible_values import Reader, settled_filter, three_valued
+from logql.plan.rules.possible_values import settled_filter, three_valued
 from logql.plan.scopes import conjuncts
+from logql.plan.values import Reader
+from logql.sql.walk import find
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block
@@ -60,7 +62,7 @@ def keep_possible(relation: Relation, known: list[Cond], waiting: list[exp.Expr]
 
 def filter_value(parts: list[exp.Expr], reader: Reader) -> Cond:
     """The value of conditions joined by AND."""
-    return _written(all_of(*(three_valued(part, True, reader) for part in parts)))
+    return _written(three_valued(parts, reader))
 
 
 def may_pass(value: exp.Expr) -> exp.Expr:
@@ -73,6 +75,6 @@ def _written(condition: Cond) -> Cond:
     if isinstance(condition, bool):
         return condition
     nodes = list(itertools.islice(condition.walk(), LONG))
-    if len(nodes) < LONG or condition.find(exp.Table) is not None:
+    if len(nodes) < LONG or any(True for _ in find(condition, exp.Table)):
         return condition
     return exp.Paren(this=exp.Var(this=condition.sql(dialect="duckdb", copy=False)))

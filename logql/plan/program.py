@@ -20,7 +20,7 @@ class Program:
 
     `missing` holds the names of each reference (by id) that have missing cells at all; a part of the query without any
     is settled and is used as it stands. `round_number` counts the fills before this one. `from_settled`: the answer
-    will be taken from rows without missing cells alone.
+    will be taken from rows without missing cells alone. `result` is the query whose rows nothing above reads.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Program:
         self.barriers: list[Barrier] = []
         self.blockers: list[Blocker] = []
         self.reasons: list[str] = []
+        self.result: exp.Expr | None = None
         self.kept: set[str] = set()
         self._count = 0
         self._open: dict[int, tuple[exp.Expr, bool]] = {}

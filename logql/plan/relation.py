@@ -1,9 +1,9 @@
 """Planning relations: the rows that may be there in some completion, with flags, and tokens of where they came from.
 
 A planning query is a list of such relations as CTEs. Column `c` of one may have companions, which columns of one fate
-share: `c$u` (may be anything), `c$u?` (NULL where `c$u`, else FALSE) and `c$n` (may be NULL). `_u` tells that the row
-may be absent, repeated or another; a token column says which base row, or which group of a barrier, the row comes
-from, and is NULL where nothing is missing there.
+share: `c$u` (may be anything) and `c$n` (may be NULL). `_u` tells that the row may be absent, repeated or another; a
+token column says which base row, or which group of a barrier, the row comes from, and is NULL where nothing is missing
+there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, any_of, decide, never_null, sql_of
+from logql.plan.conditions import Cond, any_of, never_null, sql_of
 from logql.plan.values import NOTHING, Dependence, Value
 from logql.sql.bound import LogsRef
 
@@ -90,8 +90,7 @@ class Relation:
         flags, alias = self.columns[name], table or self.name
         unknown = _flag(alias, flags.unknown, optional) if flags.unknown else False
         nullable = _flag(alias, flags.nullable, optional) if flags.nullable else False
-        doubt = column(alias, _doubt(flags.unknown)) if flags.unknown and not optional else None
-        return Value(column(alias, name), unknown, nullable, flags.depends, flags.blank, flags.with_row, doubt)
+        return Value(column(alias, name), unknown, nullable, flags.depends, flags.blank, flags.with_row)
 
     def unsure_in(self, table: str | None = None, *, optional: bool = False) -> Cond:
         """Whether a row may be absent, repeated or another."""
@@ -125,10 +124,7 @@ class Writer:
     def add(self, name: str, value: Value) -> None:
         """An output column with the companions that it needs."""
         self.projections.append(aliased(value.sql, name))
-        before = len(self.projections)
         unknown = self._companion(value.unknown, f"{name}$u")
-        if unknown is not None and len(self.projections) > before:
-            self.projections.append(aliased(sql_of(decide(True, value.unknown, False)), _doubt(unknown)))
         nullable = self._companion(value.nullable, f"{name}$n")
         self.columns[name] = Flags(unknown, nullable, value.depends, value.blank, value.with_row)
 
@@ -156,11 +152,6 @@ class Writer:
         return Relation(name, self.columns, self.tokens, self.unsure is not False)
 
 
-def _doubt(companion: str) -> str:
-    """The name of a `$u` companion's third truth value."""
-    return f"{companion}?"
-
-
 def copy_columns(relation: Relation, writer: Writer) -> None:
     """Pass on a relation's columns and tokens."""
     for name in relation.columns:
@@ -184,7 +175,7 @@ def _is_firm(node: exp.Expr) -> bool:
     while isinstance(node, exp.Paren | exp.Not):
         node = node.this
     if isinstance(node, exp.And | exp.Or):
-        return _is_firm(node.this) and _is_firm(node.expression)
+        return all(map(_is_firm, node.flatten()))
     if isinstance(node, exp.Column):
         return node.name == UNSURE or node.name.endswith(("$u", "$n", "$missing")) or node.name.startswith("_lq_")
     return isinstance(node, exp.Is | exp.Exists | exp.Coalesce | exp.NullSafeEQ | exp.Boolean)

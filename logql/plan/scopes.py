@@ -12,8 +12,8 @@ from sqlglot import exp
 
 from logql.plan.conditions import all_of, sql_of
 from logql.plan.relation import column
-from logql.sql.bound import LEFT_META
-from logql.sql.walk import children
+from logql.sql.bound import LEFT_META, NATURAL_META
+from logql.sql.walk import children, copied
 
 Query = exp.Select | exp.SetOperation | exp.Subquery
 
@@ -39,17 +39,21 @@ class _Scope:
 class _Namer:
     def __init__(self) -> None:
         self.count = 0
+        self.clauses: list[exp.With] = []
 
     def __call__(self, prefix: str) -> str:
         self.count += 1
         return f"{prefix}{self.count}"
 
 
-def name_sources(tree: exp.Expr) -> exp.Expr:
-    """A copy of the query in which every source and CTE has a name of its own and every column says its source."""
-    query = tree.copy()
-    _visit(query, None, {}, _Namer())
-    return query
+def name_sources(tree: exp.Expr) -> tuple[exp.Expr, list[exp.With]]:
+    """A copy of the query in which every source and CTE has a name of its own and every column says its source.
+
+    Also returns its WITH clauses, outer ones first.
+    """
+    query, namer = copied(tree), _Namer()
+    _visit(query, None, {}, namer)
+    return query, namer.clauses
 
 
 def blocks_inside(node: exp.Expr) -> Iterator[exp.Expr]:
@@ -88,6 +92,7 @@ def _rename_ctes(query: exp.Expr, outer: _Scope | None, ctes: dict[str, str], na
     clause = query.args.get("with_")
     if clause is None:
         return ctes
+    namer.clauses.append(clause)
     ctes = dict(ctes)
     for cte in clause.expressions:
         old, new = cte.alias.lower(), namer("q")
@@ -100,25 +105,40 @@ def _rename_ctes(query: exp.Expr, outer: _Scope | None, ctes: dict[str, str], na
 
 def _visit_select(select: exp.Select, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:
     scope = _Scope(outer=outer)
-    nested: list[exp.Expr] = []
-    for source in sources_of(select):
+    sources, ctes_of = sources_of(select), select.args.get("with_")
+    for source in sources:
         _name_source(source, scope, outer, ctes, namer)
-        nested += [source]
-    done = {id(inner) for source in nested for inner in [*blocks_inside(source)]}
-    for inner in list(blocks_inside(select)):
-        if id(inner) not in done and not _is_cte_body(inner, select):
-            _visit(inner, scope, ctes, namer)
+    apart = {id(part) for part in (*sources, ctes_of)}
+    queries, columns = _inside(select, apart)
+    for inner in queries:
+        _visit(inner, scope, ctes, namer)
     _spell_out_using(select, scope)
     only = next(iter(scope.aliases.values())) if len(scope.aliases) == 1 else None
     names = {p.alias.lower() for p in select.expressions if isinstance(p, exp.Alias)}
-    for node in list(_own_columns(select)):
+    for node in [*columns, *(c for source in sources for c in _own_columns(source))]:
         _bind_column(node, scope, only, names)
 
 
+def _inside(node: exp.Expr, apart: set[int]) -> tuple[list[exp.Expr], list[exp.Column]]:
+    """The nearest queries below a node and the columns outside of them, the subtrees `apart` left out."""
+    queries: list[exp.Expr] = []
+    columns: list[exp.Column] = []
+    stack = children(node)[::-1]
+    while stack:
+        child = stack.pop()
+        if isinstance(child, exp.Column):
+            columns.append(child)
+        elif isinstance(child, exp.Select | exp.SetOperation):
+            queries.append(child)
+        elif id(child) not in apart:
+            stack += children(child)[::-1]
+    return queries, columns
+
+
 def _spell_out_using(select: exp.Select, scope: _Scope) -> None:
-    """Write USING as ON where the binder knows the left side of each key: it has qualified every use of them."""
+    """Write USING and NATURAL as ON where the binder knows the left side of each key: it has qualified their uses."""
     for join in select.args.get("joins") or ():
-        keys = join.args.get("using") or ()
+        keys = join.args.get("using") or join.meta.get(NATURAL_META) or ()
         left = [scope.aliases.get(key.meta.get(LEFT_META, "").lower()) for key in keys]
         if keys and all(left):
             own = join.this.alias
@@ -127,12 +147,8 @@ def _spell_out_using(select: exp.Select, scope: _Scope) -> None:
                 for a, k in zip(left, keys, strict=True)
             ]
             join.set("using", None)
+            join.set("method", None if join.method == "NATURAL" else join.args.get("method"))
             join.set("on", exp.and_(*parts, copy=False))
-
-
-def _is_cte_body(inner: exp.Expr, select: exp.Select) -> bool:
-    clause = select.args.get("with_")
-    return clause is not None and any(inner is cte.this for cte in clause.expressions)
 
 
 def _name_source(source: exp.Expr, scope: _Scope, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:

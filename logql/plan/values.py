@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, sql_of
+from logql.plan.conditions import Cond, all_of, any_of
 
 #: (token column, name): a cell of that token's row that a value depends on; name "*" stands for all of them.
 Dependence = tuple[str, str]
@@ -19,8 +20,7 @@ class Value:
     """An expression over planning rows. Where `unknown` it may turn out to be anything, where `nullable` also NULL.
 
     Elsewhere `sql`, evaluated with NULL for each missing cell, is what it will be. `blank` tells that `sql` is NULL
-    wherever it is unknown, `with_row` that it is nullable only where its row is unsure anyway. `doubt` is `unknown` as
-    a third truth value: NULL where it holds, else FALSE.
+    wherever it is unknown, `with_row` that it is nullable only where its row is unsure anyway.
     """
 
     sql: exp.Expr
@@ -29,7 +29,6 @@ class Value:
     depends: frozenset[Dependence] = NOTHING
     blank: bool = False
     with_row: bool = False
-    doubt: exp.Expr | None = None
 
     @property
     def open(self) -> Cond:
@@ -62,15 +61,30 @@ class Truth:
         return any_of(all_of(self.true, self.not_true), all_of(self.false, self.not_false))
 
 
-#: Reads a column of the block at hand; None where the name is none of its columns (a lambda's parameter, an alias).
-Resolve = Callable[[exp.Column], Value | None]
-
-
 def all_depends(values: Iterable[Value | Truth]) -> frozenset[Dependence]:
     """Everything that some values depend on."""
     return frozenset().union(*(v.depends for v in values))
 
 
-def flag(condition: Cond) -> exp.Expr:
-    """A condition as a column to store."""
-    return sql_of(condition)
+class Reader(Protocol):
+    """What the block at hand knows: its columns, its subqueries, and whether the rule is on."""
+
+    precise: bool
+
+    def column(self, node: exp.Column) -> Value | None:
+        """A column's value; None for what is no column (a lambda's parameter)."""
+
+    def computed(self, node: exp.Expr) -> Value | None:
+        """The value of an aggregate, window or grouping expression that an earlier stage computed."""
+
+    def is_settled(self, node: exp.Expr) -> bool:
+        """Whether nothing inside an expression, to any depth, is open."""
+
+    def as_is(self, node: exp.Expr) -> exp.Expr:
+        """An expression over planning columns."""
+
+    def subquery_truth(self, node: exp.Expr) -> Truth:
+        """Truth values of EXISTS and IN over a query with missing cells."""
+
+    def subquery_value(self, node: exp.Expr) -> Value:
+        """Any other use of a query inside an expression."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlglot import exp
 
@@ -13,6 +14,8 @@ REF_META = "logql"
 STAR_META = "starred"
 #: Key under which a key of USING carries the alias of the source that it means on the left.
 LEFT_META = "left"
+#: Key under which a NATURAL join carries its keys, as USING would have them.
+NATURAL_META = "natural"
 
 #: Relations that may have missing cells, besides one per loop name.
 LOGS = "logs"
@@ -82,11 +85,22 @@ class BoundQuery:
     @property
     def moves(self) -> bool:
         """Whether the answer depends on what changes while it is planned and filled: own tables, or the clock."""
-        ctes = {cte.alias.lower() for cte in find(self.tree, exp.CTE)}
-        tables = (table for table in find(self.tree, exp.Table) if ref_of(table) is None)
-        return any(table.name.lower() not in ctes for table in tables) or any(map(_is_clock, find(self.tree, exp.Expr)))
+        ctes = {node.alias.lower() for node in self.notable if isinstance(node, exp.CTE)}
+        tables = (table for table in self.tables if ref_of(table) is None)
+        return any(table.name.lower() not in ctes for table in tables) or any(map(_is_clock, self.notable))
+
+    @property
+    def tables(self) -> list[exp.Table]:
+        """Everything that is read in a FROM."""
+        return [node for node in self.notable if isinstance(node, exp.Table)]
+
+    @cached_property
+    def notable(self) -> list[exp.Expr]:
+        """The tables, samples, CTEs and functions anywhere in the query, found in one walk: it may be long."""
+        return list(find(self.tree, *_NOTABLE))
 
 
+_NOTABLE = (exp.Table, exp.Func, exp.TableSample, exp.CTE)
 #: Functions that tell the time, besides those that sqlglot knows as such.
 _CLOCKS = frozenset({"now", "age", "transaction_timestamp", "get_current_timestamp", "get_current_time"})
 _CLOCK_NODES = (

@@ -10,7 +10,7 @@ from sqlglot import exp
 from logql.catalog.schema import explicit
 from logql.errors import BindError
 from logql.model import level_text
-from logql.sql.bound import LEFT_META, STAR_META
+from logql.sql.bound import LEFT_META, NATURAL_META, STAR_META
 from logql.sql.macros import expand
 from logql.sql.names import at, span, unknown
 from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name
@@ -67,13 +67,13 @@ class Scope:
         before = len(self.sources)
         self.add(join.this)
         if str(join.args.get("method") or "").upper() == "NATURAL":
-            names = self._common(before)
+            keys = [exp.to_identifier(name, quoted=True) for name in self._common(before)]
+            join.meta[NATURAL_META] = keys
         else:
-            keys = join.args.get("using") or ()
-            names = [key.name for key in keys]
-            for key in keys:
-                self._note_left(key, before)
-        for name in names:
+            keys = join.args.get("using") or []
+        for key in keys:
+            self._note_left(key, before)
+        for name in [key.name for key in keys]:
             self._merge(name, before, join)
         if join.args.get("on") is not None:
             self.binder.inside(join.args["on"], self)

@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from logql.sql.bound import STAR_META
 from logql.sql.sources import Derived, Reference, Source, star_column
+from logql.sql.walk import find
 
 if TYPE_CHECKING:
     from logql.sql.scope import Scope
@@ -27,9 +28,11 @@ def expand_star(scope: Scope, select: exp.Select) -> list[Output] | None:
             outputs = None
         for column in written if written is not None else [part]:
             projections.append(column)
-            if outputs is not None:
-                name = _output_name(column)
-                outputs = [*outputs, (name, bool(column.meta.get(STAR_META)))] if name else None
+            name = _output_name(column) if outputs is not None else ""
+            if outputs is not None and name:
+                outputs.append((name, bool(column.meta.get(STAR_META))))
+            else:
+                outputs = None
     select.set("expressions", projections)
     return outputs
 
@@ -42,7 +45,7 @@ def _expand(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
     """What a projection becomes: itself where it is no star, None where it cannot be written out."""
     if isinstance(part, exp.Columns):
         return _matching(scope, part)
-    if any(isinstance(node, exp.Columns) for node in part.walk()):
+    if any(True for _ in find(part, exp.Columns)):
         return _each(scope, part)
     star = part.this if isinstance(part, exp.Column) else part
     if not isinstance(star, exp.Star):
@@ -99,7 +102,7 @@ def _matching(scope: Scope, part: exp.Columns) -> list[exp.Expr] | None:
 
 def _each(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
     """An expression around COLUMNS(...), once for each column; [part] where DuckDB alone can write it out."""
-    calls = [node for node in part.walk() if isinstance(node, exp.Columns)]
+    calls = list(find(part, exp.Columns))
     plain = not isinstance(part, exp.Alias) or "\\" not in part.alias
     chosen = choose(scope, calls[0]) if plain and all(call == calls[0] for call in calls) else None
     if chosen is None or any(call.find_ancestor(exp.Query) is not part.find_ancestor(exp.Query) for call in calls):

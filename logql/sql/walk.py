@@ -26,6 +26,8 @@ def children(node: exp.Expr) -> list[exp.Expr]:
 def find(root: exp.Expr, kind: type[T], /) -> Iterator[T]: ...
 @overload
 def find(root: exp.Expr, kind: type[T], other: type[U], /) -> Iterator[T | U]: ...
+@overload
+def find(root: exp.Expr, /, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]: ...
 def find(root: exp.Expr, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]:
     """The nodes of some kinds in a tree, its root included, outer ones first; the tree may be changed meanwhile."""
     stack = [root]
@@ -36,3 +38,33 @@ def find(root: exp.Expr, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]:
         stack += below
         if isinstance(node, kinds):
             yield node
+
+
+#: Nodes that nobody changes: copies of a tree may share them.
+_SHARED = (exp.Identifier, exp.Literal)
+
+
+def copied(root: T) -> T:
+    """A copy that shares with its original the nodes that nobody changes."""
+    top = type(root)()
+    stack: list[tuple[exp.Expr, exp.Expr]] = [(root, top)]
+    while stack:
+        node, copy = stack.pop()
+        copy.comments, copy._meta = node.comments, node._meta and {**node._meta}
+        for key, value in node.args.items():
+            if type(value) is list:
+                copy.set(key, [_twin(item, stack) for item in value])
+            elif isinstance(value, exp.Expr) and not isinstance(value, _SHARED):
+                copy.set(key, _twin(value, stack))
+            else:
+                copy.args[key] = value
+    return top
+
+
+def _twin(node: object, stack: list[tuple[exp.Expr, exp.Expr]]) -> object:
+    """What stands for a node in a copy; still to be filled, if it is a new one."""
+    if not isinstance(node, exp.Expr) or isinstance(node, _SHARED):
+        return node
+    twin = type(node)()
+    stack.append((node, twin))
+    return twin

@@ -63,3 +63,20 @@ def test_a_limited_answer_is_part_of_the_whole_one(engine: Engine, seed: int) ->
         assert found <= everything, whole
         assert found.total() == min(count, everything.total()), whole
         return
+
+
+REDUCED = (
+    "SELECT run, other FROM logs a NATURAL JOIN (SELECT run, epoch, gn AS other FROM logs) b WHERE a.val_acc > 1",
+    "SELECT run, sum(gn) FROM logs WHERE val_acc > 1 GROUP BY CUBE (run, epoch) HAVING grouping(epoch) = 1",
+    "SELECT run AS r, epoch % 2 AS e, count(gn) FROM logs GROUP BY GROUPING SETS ((r, e), (2), ()) ORDER BY 1",
+    "SELECT gn, max(hn) FROM logs GROUP BY ROLLUP (gn) HAVING max(hn) > 1",
+)
+
+
+@pytest.mark.parametrize("sql", REDUCED, ids=("natural", "cube", "sets", "rollup"))
+@pytest.mark.parametrize("seed", range(4))
+def test_what_has_a_rule_is_not_demanded_whole(engine: Engine, sql: str, seed: int) -> None:
+    past = make_past(random.Random(seed))
+    expected, found = truth(sql, engine, past), ask(sql, engine, past)
+    assert found.rows == expected
+    assert found.whole is None

@@ -79,9 +79,9 @@ def substitute(node: exp.Expr, block: Block) -> exp.Expr:
     """The expression with the block's columns replaced by their planning columns, to any depth."""
     ready = block.computed(node)
     if ready is not None:
-        return ready.sql.copy()
+        return ready.sql
     if isinstance(node, exp.Column) and node.table in block.sources:
-        return _read(node, block).sql.copy()
+        return _read(node, block).sql
     rebuilt = type(node)(**{key: _substituted(part, block) for key, part in node.args.items()})
     if isinstance(node, exp.Table):
         rebuilt.meta.update(node.meta)

@@ -55,8 +55,7 @@ def may_stop_early(select: exp.Select) -> bool:
     inner = all(
         not join.side and not join.method and not join.args.get("using") for join in select.args.get("joins") or ()
     )
-    computed = any(p.find(exp.AggFunc, exp.Window) for p in select.expressions)
-    return limited and plain and inner and not computed
+    return limited and plain and inner and not any(p.find(exp.AggFunc, exp.Window) for p in select.expressions)
 
 
 def from_settled(tree: exp.Expr, missing: Mapping[int, frozenset[str]]) -> tuple[exp.Select, int] | None:

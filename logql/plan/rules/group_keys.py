@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from logql.plan.clauses import aggregates_of
 from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
 from logql.plan.filters import keep_possible, split_filter
 from logql.plan.program import Program, struct
@@ -27,7 +28,7 @@ def group_keys(block: Block, stage: Stage) -> Stage:
     >>> show_units("SELECT run, max(gn) FROM logs WHERE epoch < 1 GROUP BY run HAVING run = 'A'")
     ['A/0']
     """
-    from logql.plan.blocks import Stage, aggregates_of
+    from logql.plan.blocks import Stage
 
     select, program = block.select, block.program
     clause = select.args.get("group")

@@ -42,6 +42,8 @@ def _silence(select: exp.Select, shown: set[str] | None, quiet: dict[int, set[st
         for p in select.expressions
         if isinstance(p, exp.Column) and p.meta.get(STAR_META) and (shown is None or p.name.lower() in shown)
     ]
+    if not starred:
+        return
     uses: dict[tuple[str, str], int] = {}
     for node in find(select, exp.Column):
         uses[node.table, node.name.lower()] = uses.get((node.table, node.name.lower()), 0) + 1

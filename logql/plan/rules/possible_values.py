@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from sqlglot import exp
 
@@ -19,37 +18,12 @@ from logql.plan.conditions import (
     not_false,
     not_null,
     not_true,
-    sql_of,
 )
-from logql.plan.values import Dependence, Truth, Value, all_depends
+from logql.plan.formulas import COMPARISONS, Formula, both, comparison, either, is_constant
+from logql.plan.values import Dependence, Reader, Truth, Value, all_depends
 from logql.sql.walk import children
 
-COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
 QUERIES = (exp.Select, exp.SetOperation)
-
-
-class Reader(Protocol):
-    """What the block at hand knows: its columns, its subqueries, and whether the rule is on."""
-
-    precise: bool
-
-    def column(self, node: exp.Column) -> Value | None:
-        """A column's value; None for what is no column (a lambda's parameter)."""
-
-    def computed(self, node: exp.Expr) -> Value | None:
-        """The value of an aggregate, window or grouping expression that an earlier stage computed."""
-
-    def is_settled(self, node: exp.Expr) -> bool:
-        """Whether nothing inside an expression, to any depth, is open."""
-
-    def as_is(self, node: exp.Expr) -> exp.Expr:
-        """An expression over planning columns."""
-
-    def subquery_truth(self, node: exp.Expr) -> Truth:
-        """Truth values of EXISTS and IN over a query with missing cells."""
-
-    def subquery_value(self, node: exp.Expr) -> Value:
-        """Any other use of a query inside an expression."""
 
 
 def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
@@ -57,7 +31,7 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
 
     >>> from tests.plan.show import show_possible
     >>> show_possible("gn > 5 AND val_acc < 0.5")
-    '(CASE WHEN NOT ("gn$missing") THEN COALESCE(gn > 5, FALSE) END) AND COALESCE(val_acc < 0.5, FALSE)'
+    'COALESCE((gn > 5 AND val_acc < 0.5), CASE WHEN NOT ("gn$missing" AND (NOT (val_acc) IS NULL)) THEN FALSE END)'
     """
     node = condition.unnest()
     ready = reader.computed(node)
@@ -71,14 +45,22 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
     return treat(node, reader)
 
 
-def three_valued(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond:
-    """TRUE where a condition surely is `wanted` (true or false), FALSE where it cannot be, NULL elsewhere."""
+def three_valued(conditions: Iterable[exp.Expr], reader: Reader) -> Cond:
+    """Conditions joined by AND: TRUE where they surely hold, FALSE where they cannot, NULL elsewhere."""
+    return _value(_joined(conditions, True, True, reader))
+
+
+def _decided(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond | Formula:
+    """One condition: a formula where DuckDB's own logic decides it."""
     node = condition.unnest()
     if reader.computed(node) is None and reader.precise:
         if isinstance(node, exp.Not):
-            return three_valued(node.this, not wanted, reader)
+            return _decided(node.this, not wanted, reader)
         if isinstance(node, exp.And | exp.Or):
-            return _joined(node, wanted, reader)
+            return _joined(node.flatten(), isinstance(node, exp.And) is wanted, wanted, reader)
+        formula = comparison(node, wanted, lambda part: reader.computed(part) or reader.column(part))
+        if formula is not None:
+            return formula
         if reader.is_settled(node):
             return _firm(reader.as_is(node), wanted)
         found = strict(node, reader)
@@ -88,20 +70,19 @@ def three_valued(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond:
     return decide(*((truth.true, truth.not_true) if wanted else (truth.false, truth.not_false)))
 
 
-def _joined(node: exp.Expr, wanted: bool, reader: Reader) -> Cond:
-    """AND or OR; the parts that are settled stay together."""
-    known: list[exp.Expr] = []
-    values: list[Cond] = []
-    for part in node.flatten():
-        found = settled_filter(part, reader)
-        if found is not None:
-            known.append(found)
-        else:
-            values.append(three_valued(part, wanted, reader))
-    both = isinstance(node, exp.And)
-    if known:
-        values.append(_firm(sql_of(all_of(*known) if both else any_of(*known)), wanted))
-    return all_of(*values) if both is wanted else any_of(*values)
+def _joined(parts: Iterable[exp.Expr], together: bool, wanted: bool, reader: Reader) -> Cond | Formula:
+    """Conditions of which all (`together`), or one at least, must be `wanted`."""
+    found = [_decided(part, wanted, reader) for part in parts]
+    formulas = [part for part in found if isinstance(part, Formula)]
+    values: list[Cond] = [part for part in found if not isinstance(part, Formula)]
+    groups = ([both(formulas)] if formulas else []) if together else either(formulas)
+    if len(groups) == 1 and not values:
+        return groups[0]
+    return (all_of if together else any_of)(*values, *map(_value, groups))
+
+
+def _value(part: Cond | Formula) -> Cond:
+    return part.value() if isinstance(part, Formula) else part
 
 
 def settled_filter(node: exp.Expr, reader: Reader) -> exp.Expr | None:
@@ -120,24 +101,14 @@ def settled_filter(node: exp.Expr, reader: Reader) -> exp.Expr | None:
 def _compared(sql: exp.Expr, operands: Sequence[Value], wanted: bool) -> Cond:
     """A function that is NULL wherever an operand is: undecided where one may be anything, or turn NULL."""
     shaky = any_of(*(operand.nullable for operand in operands if not operand.with_row))
-    alone = [operand for operand in operands if not _is_constant(operand.sql)]
-    if len(alone) == 1 and alone[0].blank and alone[0].doubt is not None:
-        known: Cond = _firm(sql, wanted, alone[0].doubt)
-    else:
-        free = any_of(*(may_be_anything(number, operands) for number in range(len(operands))))
-        known = decide(True, free, _firm(sql, wanted))
-    return all_of(known, decide(True, shaky))
+    free = any_of(*(may_be_anything(number, operands) for number in range(len(operands))))
+    return all_of(decide(True, free, _firm(sql, wanted)), decide(True, shaky))
 
 
-def _firm(node: exp.Expr, wanted: bool, null: exp.Expr | None = None) -> exp.Expr:
-    """Whether a predicate is `wanted`; where it is NULL, `null` or FALSE."""
+def _firm(node: exp.Expr, wanted: bool) -> exp.Expr:
+    """Whether a predicate is `wanted`; FALSE where it is NULL."""
     tested = node if wanted else exp.Not(this=exp.Paren(this=node))
-    return exp.Coalesce(this=tested, expressions=[null if null is not None else exp.Boolean(this=False)])
-
-
-def _is_constant(node: exp.Expr) -> bool:
-    """A literal that is not NULL."""
-    return isinstance(node, exp.Literal) or (isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal))
+    return exp.Coalesce(this=tested, expressions=[exp.Boolean(this=False)])
 
 
 def value_of(expression: exp.Expr, reader: Reader) -> Value:
@@ -161,6 +132,22 @@ def value_of(expression: exp.Expr, reader: Reader) -> Value:
     inputs = [value_of(child, reader) for child in _operands(expression)]
     unknown = treat(expression, reader) if treat else any_of(*(value.open for value in inputs))
     return Value(reader.as_is(expression), unknown, False, all_depends(inputs))
+
+
+def open_in(expressions: Iterable[exp.Expr], reader: Reader) -> Cond:
+    """Where any of some expressions is not settled: what `value_of` tells of them, without their values."""
+    found: list[Cond] = []
+    stack = list(expressions)
+    while stack:
+        node = stack.pop()
+        treated = reader.precise and (type(node) in _TREATMENTS or type(node) in _VALUES)
+        whole = treated or isinstance(node, exp.Column | exp.Subquery) or holds_query(node)
+        if whole or reader.computed(node) is not None:
+            value = value_of(node, reader)
+            found += [value.unknown, value.nullable]
+        else:
+            stack += _operands(node)
+    return any_of(*found)
 
 
 def truth_of_value(value: Value) -> Truth:
@@ -265,7 +252,7 @@ def may_be_anything(number: int, operands: Sequence[Value]) -> Cond:
 
 
 def _may_be_filled(value: Value) -> Cond:
-    if _is_constant(value.sql):
+    if is_constant(value.sql):
         return True
     return any_of(value.unknown, not_null(value.sql))
 
@@ -351,7 +338,7 @@ def _case_open(node: exp.Expr, reader: Reader) -> Cond:
     """Where a CASE's value is not settled: its first condition that is not false is undecided, or its result open."""
     cases: list[tuple[Cond, Cond]] = []
     for condition, result in _whens(node):
-        value = three_valued(condition, True, reader)
+        value = three_valued([condition], reader)
         if not reader.is_settled(condition):
             cases.append((value if isinstance(value, bool) else is_null(value), True))
         cases.append((value, value_of(result, reader).open))

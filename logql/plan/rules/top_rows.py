@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from logql.plan.clauses import order_items
 from logql.plan.conditions import Cond, all_of, any_of, sql_of
 from logql.plan.relation import Blocker, Relation, Writer, aliased, column, copy_columns, read
 from logql.plan.scopes import Later
@@ -38,7 +39,7 @@ def top_rows(block: Block, stage: Stage) -> Stage:
 
 def rank_rows(block: Block, relation: Relation, keys: list[str], last: exp.Expr) -> None:
     """Demand open keys of any row; where none is left, the rows whose rank within `keys` is at most `last`."""
-    items = block.order_items()
+    items = order_items(block.select)
     order = [
         exp.Ordered(this=relation.value(f"_o{n}").sql, desc=item.args.get("desc"), nulls_first=item.args["nulls_first"])
         for n, item in enumerate(items)

@@ -1,0 +1,102 @@
+"""Filters that DuckDB's own logic decides: comparisons of plain columns with each other and with constants.
+
+Such a comparison is NULL exactly where one of its columns is. Joined by AND, or by OR where they read the same columns,
+comparisons are true only where none of these is NULL; so where the whole is NULL, it is FALSE if a known value is NULL,
+and undecided if nothing but missing values is. One COALESCE says that, however long the filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from logql.plan.conditions import Cond, all_of, any_of, decide, not_null, sql_of
+from logql.plan.values import Value
+
+COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
+Resolve = Callable[[exp.Column], Value | None]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A condition that is true only where none of its columns is NULL, and NULL only where one is."""
+
+    sql: exp.Expr
+    columns: Mapping[tuple[str, str], Value]
+
+    def value(self) -> exp.Expr:
+        """TRUE, FALSE, and NULL where it is undecided."""
+        missing = [value for value in self.columns.values() if value.unknown is not False]
+        present: list[Cond] = [not_null(value.sql) for value in self.columns.values() if value.unknown is False]
+        if len(missing) > 1:
+            present += [any_of(value.unknown, not_null(value.sql)) for value in missing]
+        undecided = all_of(any_of(*(value.unknown for value in missing)), *present)
+        return exp.Coalesce(this=self.sql, expressions=[sql_of(decide(True, undecided, False))])
+
+
+def comparison(node: exp.Expr, wanted: bool, resolve: Resolve) -> Formula | None:
+    """A comparison, or its negation where it is not `wanted`, as a formula; None for anything else."""
+    operands = _operands(node)
+    if operands is None or not all(isinstance(item, exp.Column) or is_constant(item) for item in operands):
+        return None
+    columns: dict[tuple[str, str], Value] = {}
+    read: dict[int, exp.Expr] = {}
+    for item in operands:
+        if isinstance(item, exp.Column):
+            value = resolve(item)
+            if value is None or not _serves(value):
+                return None
+            columns[item.table, item.name] = value
+            read[id(item)] = value.sql
+    sql = _over(node, read)
+    return Formula(sql if wanted else exp.Not(this=exp.Paren(this=sql)), columns) if columns else None
+
+
+def both(parts: Sequence[Formula]) -> Formula:
+    """Formulas joined by AND."""
+    columns = {key: value for part in parts for key, value in part.columns.items()}
+    return Formula(sql_of(all_of(*(part.sql for part in parts))), columns)
+
+
+def either(parts: Sequence[Formula]) -> list[Formula]:
+    """Formulas joined by OR: one for each set of columns."""
+    groups: dict[frozenset[tuple[str, str]], list[Formula]] = {}
+    for part in parts:
+        groups.setdefault(frozenset(part.columns), []).append(part)
+    return [Formula(sql_of(any_of(*(part.sql for part in group))), group[0].columns) for group in groups.values()]
+
+
+def is_constant(node: exp.Expr) -> bool:
+    """A literal that is not NULL."""
+    if isinstance(node, exp.Neg) or type(node) is exp.Cast:
+        node = node.this
+    return isinstance(node, exp.Literal | exp.Boolean)
+
+
+def _operands(node: exp.Expr) -> list[exp.Expr] | None:
+    if isinstance(node, COMPARISONS):
+        return [node.this, node.expression]
+    if isinstance(node, exp.Between):
+        return [node.this, node.args["low"], node.args["high"]]
+    if isinstance(node, exp.In) and node.expressions:
+        return [node.this, *node.expressions]
+    return [node] if isinstance(node, exp.Column) else None
+
+
+def _serves(value: Value) -> bool:
+    """Whether a column is NULL wherever it is missing, and otherwise what it will be, unless its row changes."""
+    return (value.blank or value.unknown is False) and (value.nullable is False or value.with_row)
+
+
+def _over(node: exp.Expr, read: Mapping[int, exp.Expr]) -> exp.Expr:
+    """The comparison over planning columns."""
+    if id(node) in read:
+        return read[id(node)]
+    rebuilt: dict[str, object] = {}
+    for key, part in node.args.items():
+        rebuilt[key] = [read.get(id(item), item) for item in part] if isinstance(part, list) else part
+        if isinstance(part, exp.Column):
+            rebuilt[key] = read[id(part)]
+    return type(node)(**rebuilt)
