@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.propagate.histories import History, Place, Version, draw_fork, histories, normal_form
+from bench.propagate.histories import SCOPES, History, Place, Version, draw_fork, histories, normal_form
 from bench.propagate.oracle import commute, is_pure, is_standard
 
 STRATA = ("identical", "edited", "moved", "renamed", "split", "carried", "absent")
@@ -208,15 +208,15 @@ def _neighbours(place: Place) -> tuple[str, str]:
     return before, after
 
 
-def _company(ours: Place, theirs: Place, *made: Place) -> bool:
-    """Whether the statement just before, or just behind, is the same but for names; those taken along do not count."""
+def _company(ours: Place, theirs: Place, *made: Place, form: Callable[[ast.stmt], str] = normal_form) -> bool:
+    """Whether the statement just before, or just behind, is the same; those taken along do not count."""
     gone = [place.node for place in made]
 
     def beside(place: Place) -> Iterator[str | None]:
         block = [node for node in place.block if not any(node is other for other in gone)]
         at = next(number for number, node in enumerate(block) if node is place.node)
         for number in (at - 1, at + 1):
-            yield shape_of(block[number]) if 0 <= number < len(block) else None
+            yield form(block[number]) if 0 <= number < len(block) else None
 
     return any(mine is not None and mine == other for mine, other in zip(beside(ours), beside(theirs), strict=True))
 
@@ -252,7 +252,7 @@ def _order_changed(ours: Place, mine: list[str], other: list[str]) -> bool:
 
 
 def _renamed(new: Version, old: Version, random_: random.Random, _: str) -> Iterator[Found]:
-    """Statements that differ from the old ones by names alone, where others of their scope show the same renaming."""
+    """Statements that differ from the old ones by names of the file's own, where others show the same renaming."""
     here, there = _by_shape(new, old), _by_shape(old, new)
     pairs: list[tuple[Place, Place, dict[str, str]]] = []
     for shape, found in here.items():
@@ -262,12 +262,13 @@ def _renamed(new: Version, old: Version, random_: random.Random, _: str) -> Iter
             pairs.append((found[0], others[0], renaming))
     random_.shuffle(pairs)
     words_new, words_old = (frozenset(re.findall(r"[^\W\d]\w*", version.source)) for version in (new, old))
+    own = _definitions(new.tree) | {place.node.name for place in new.places if isinstance(place.node, SCOPES)}
     for ours, theirs, renaming in pairs:
-        clean = all(a not in words_old and b not in words_new for a, b in renaming.items())
+        clean = all(a not in words_old and b not in words_new and a in own for a, b in renaming.items())
         shown = all(any(other.get(a) == b for o, _, other in pairs if o is not ours) for a, b in renaming.items())
         text = take_out(old.source, theirs) if clean and shown else None
         if text is not None:
-            yield Found("renamed", ours, text, old.source, _company(ours, theirs))
+            yield Found("renamed", ours, text, old.source, _company(ours, theirs, form=shape_of))
 
 
 def _by_shape(version: Version, other: Version) -> dict[tuple[str, str], list[Place]]:

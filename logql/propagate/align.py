@@ -7,12 +7,14 @@ import builtins
 import keyword
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from logql.propagate.outline import Item, without_self
 
 #: Pairs whose tokens overlap less than this are different statements.
 LEAST = 0.5
+#: Statements of so few tokens (`pass`) are alike by chance.
+SHORT = 2
 _RECORDED = 0.75
 _SAME_RESULT = 0.6
 #: What two statements count that are alike but for the names of variables, if they say as much as this.
@@ -55,6 +57,15 @@ def align(new: Sequence[Item], old: Sequence[Item]) -> dict[Item, Item]:
     return matched
 
 
+def match_moved(new: Sequence[Item], old: Sequence[Item], matched: Mapping[Item, Item]) -> dict[Item, Item]:
+    """Statements that changed their order: of a text that stands once on either side, and is matched on neither."""
+    taken = set(matched.values())
+    ours, theirs = Counter(item.key for item in new), Counter(item.key for item in old)
+    where = {item.key: item for item in old if theirs[item.key] == 1 and item not in taken}
+    free = (item for item in new if item not in matched and ours[item.key] == 1 and len(item.tokens) > SHORT)
+    return {item: where[item.key] for item in free if item.key in where}
+
+
 def _align_range(
     new: Sequence[Item], old: Sequence[Item], a: int, b: int, c: int, d: int, matched: dict[Item, Item]
 ) -> None:
@@ -89,7 +100,7 @@ def _anchors(new: Sequence[Item], old: Sequence[Item], a: int, b: int, c: int, d
     pairs = [
         (i, where[new[i].key])
         for i in range(a, b)
-        if ours[new[i].key] == 1 and new[i].key in where and len(new[i].tokens) > 2
+        if ours[new[i].key] == 1 and new[i].key in where and len(new[i].tokens) > SHORT
     ]
     return _longest_chain(pairs)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from logql.propagate.installed import is_installed
 from logql.propagate.names import header_uses, parameters, scope_chain, uses_of
 from logql.propagate.outline import Item, Unit, read_outline
-from logql.propagate.purity import is_pure_expression, is_pure_function, is_quiet
+from logql.propagate.purity import is_pure_expression, is_pure_function, is_quiet, is_report
 from logql.propagate.statements import api_of, calls_in
 
 
@@ -165,19 +165,14 @@ class Feeders:
         reads = uses_of(line.node).reads
         target = next(item for item in self.brought if item.block is line.block)
         for between in line.block[line.position + 1 : target.position]:
-            if between in lines or between in self.found:
+            if between in lines or between in self.found or is_report(between.node):
                 continue
             uses = uses_of(between.node)
             if uses.writes & reads or (uses.reads & reads and not is_quiet(between.node)):
                 return False
-            if not is_quiet(between.node) and any(True for _ in calls_in(line.node)) and not _logs(between):
+            if not is_quiet(between.node) and any(True for _ in calls_in(line.node)):
                 return False
         return True
-
-
-def _logs(item: Item) -> bool:
-    api = api_of(item.unit.outline)
-    return isinstance(item.node, ast.Expr) and api.function(item.node.value) == "log"
 
 
 def _binds_plain_names(node: ast.AST) -> bool:

@@ -34,8 +34,10 @@ def place_all(
         alone = placements[statement]
         if alone.files is None:
             continue
-        pin = _moved_pin(pins.get(statement), old_files, files)
-        together = place_files(new_files, statement.file, statement.line, files, pin)
+        together = alone
+        if files != old_files:
+            pin = _moved_pin(pins.get(statement), old_files, files)
+            together = place_files(new_files, statement.file, statement.line, files, pin)
         if together.files is None or together.file is None or together.line is None:
             placements[statement] = refused(f"it cannot be put beside the other statements: {together.reason}")
             continue

@@ -29,9 +29,9 @@ class Knowledge:
 
     @cached_property
     def _old_attributes(self) -> frozenset[str]:
-        """Attributes that the old version gives to something, or reads of `self`."""
+        """Attributes that the old version gives to something, or reads of something that is no module."""
         outlines = self._outlines(self.old_files, self.old)
-        return frozenset().union(*(attributes_defined(outline) | read_of_self(outline) for outline in outlines))
+        return frozenset().union(*(attributes_defined(outline) | attributes_read(outline) for outline in outlines))
 
     @cached_property
     def old_words(self) -> frozenset[str]:
@@ -57,10 +57,10 @@ class Knowledge:
         name = path[-1]
         if len(path) == 2 and binding_kind(path[0], spot.unit) == "import":
             return self._module_lacks(path, spot)
-        if path == ("self", name) and self._objects_lack(name):
-            return True
         if path[-2] in _ARRAYS:
             return False
+        if self._objects_lack(name):
+            return True
         if name in self.old.words:
             return False
         return name in self._new_attributes and name not in self.old_words
@@ -138,10 +138,15 @@ def attributes_defined(outline: Outline) -> frozenset[str]:
 
 
 @lru_cache(maxsize=64)
-def read_of_self(outline: Outline) -> frozenset[str]:
-    """Attributes of `self` that a file reads: a base class elsewhere may have given them."""
+def attributes_read(outline: Outline) -> frozenset[str]:
+    """Attributes that a file reads of anything but a module: what is made elsewhere may have them."""
+    modules = {alias.asname or alias.name.partition(".")[0] for node in _imports(outline) for alias in node.names}
     nodes = (node for node in ast.walk(outline.tree) if isinstance(node, ast.Attribute))
-    return frozenset(node.attr for node in nodes if isinstance(node.value, ast.Name) and node.value.id == "self")
+    return frozenset(node.attr for node in nodes if (dotted(node) or ("",))[0] not in modules)
+
+
+def _imports(outline: Outline) -> Iterator[ast.Import | ast.ImportFrom]:
+    return (item.node for item in outline.items if isinstance(item.node, ast.Import | ast.ImportFrom))
 
 
 def _options(call: ast.Call) -> set[str]:

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from logql.propagate.align import SHORT
 from logql.propagate.inline import Span, find_spans
 from logql.propagate.names import header_uses, uses_of
 from logql.propagate.outline import Item, Outline, Unit, start_of
-from logql.propagate.purity import is_log, is_quiet, may_swap
+from logql.propagate.purity import changes, is_log, is_quiet, may_swap
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,26 @@ def locate(statement: Item, matched: Mapping[Item, Item], host: Unit) -> Spot | 
         bool(behind),
         _sides(statement, target.items[first:last], matched),
     )
-    return _choose(target, first, gap)
+    found = _choose(target, first, gap)
+    if isinstance(found, Spot) and found.before is not None and isinstance(found.before.node, _LEAVING):
+        return Nowhere("what stands behind the end of its block here never runs", (found,))
+    if isinstance(found, Spot) and _apart(statement, found, matched):
+        return Nowhere("the statement next to it stands on the other side of that place here", (found,))
+    return found
+
+
+def _apart(statement: Item, spot: Spot, matched: Mapping[Item, Item]) -> bool:
+    """Whether what stands next to the statement, and once in the old scope, is on the other side of the place."""
+    taken = set(matched.values())
+    for step in (-1, 1):
+        at = statement.position + step
+        beside = statement.block[at] if 0 <= at < len(statement.block) else None
+        if beside is None or beside in matched or len(beside.tokens) <= SHORT:
+            continue
+        found = [item for item in spot.unit.items if item.key == beside.key]
+        if len(found) == 1 and found[0] not in taken and (found[0].index < spot.index) is not (step < 0):
+            return not may_swap(statement.node, beside.node)
+    return False
 
 
 def _sides(statement: Item, gap: list[Item], matched: Mapping[Item, Item]) -> dict[Item, bool]:
@@ -91,7 +111,7 @@ def _sides(statement: Item, gap: list[Item], matched: Mapping[Item, Item]) -> di
     if not gap:
         return {}
     taken = set(matched.values())
-    ours = [item for item in statement.block if item not in matched and len(item.tokens) > 2]
+    ours = [item for item in statement.block if item not in matched and len(item.tokens) > SHORT]
     theirs = Counter(item.key for item in gap[0].unit.items if item not in taken)
     times = Counter(item.key for item in ours)
     where = {item.key: item.index < statement.index for item in ours if times[item.key] == theirs[item.key] == 1}
@@ -324,7 +344,8 @@ def _gap_score(gap: _Gap, cut: int) -> float:
     score = 0.0
     if cut == 0 and gap.follows:
         score += 1.0 if anchored else 0.5
-        if gap.low is not None and uses_of(gap.low.node).writes & uses.reads:
+        made = uses_of(gap.low.node).writes & uses.reads if gap.low is not None else set()
+        if made and not any(changes(item.node, made) for item in gap.items):
             score += _DEFINES
     if cut == len(gap.items) and gap.precedes:
         score += 1.1 if anchored else 0.5
@@ -337,7 +358,8 @@ def _gap_score(gap: _Gap, cut: int) -> float:
         rebound = theirs.writes & uses.reads
         if number < cut:
             score -= 2.0 * len(uses.writes & (theirs.reads - theirs.writes))
-            score += (0.3 - 0.02 * distance) * bool(rebound - gap.defined) - 0.7 * bool(rebound & gap.defined)
+            score += (0.3 - 0.02 * distance) * bool(rebound - gap.defined)
+            score -= 0.7 * bool((rebound - theirs.reads) & gap.defined)
         else:
             score -= 1.0 * bool(rebound - gap.defined)
             score += (0.5 - 0.02 * distance) * bool(theirs.reads & uses.writes)

@@ -326,7 +326,8 @@ def global_writes(outline: Outline) -> set[str]:
     found: set[str] = set()
     for unit in outline.units[1:]:
         for item in unit.items:
-            found |= header_uses(item.node).globals
+            if isinstance(item.node, ast.Global | ast.Nonlocal):
+                found.update(item.node.names)
     return found
 
 

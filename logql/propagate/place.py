@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from logql.garbage import collections_paused
 from logql.model import Placement
-from logql.propagate.align import align, token_similarity
+from logql.propagate.align import align, match_moved, token_similarity
 from logql.propagate.edit import CannotInsert, insert_header, insert_text
 from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
@@ -192,8 +192,7 @@ def _closer(statement: Item, host: Host, likeliest: Host) -> bool:
     kept = {unit.name for unit in statement.unit.outline.units}
     if host is likeliest or (host.unit.name in kept and likeliest.unit.name in kept):
         return False
-    beside = statement.block[max(0, statement.position - 1) : statement.position + 2]
-    wanted = {item.key for item in beside if item is not statement}
+    wanted = {item.key for item in _beside(statement) - {statement.parent}}
     held, other = (len(wanted & {item.key for item in each.unit.items}) for each in (host, likeliest))
     return held > other
 
@@ -207,10 +206,20 @@ def spot_in(subject: Subject, host: Unit) -> Found | Nowhere:
             break
         outer = subject.guards[number]
     spot = locate(outer, matched, host)
+    moved = match_moved(_around(outer), host.items, matched) if isinstance(spot, Nowhere) else {}
+    if _beside(outer) & moved.keys():
+        matched = {**matched, **moved}
+        spot = locate(outer, matched, host)
     if isinstance(spot, Nowhere):
         return spot
     guards = subject.guards[: subject.guards.index(outer) + 1] if outer is not subject.statement else ()
     return Found(spot, matched, guards)
+
+
+def _beside(item: Item) -> set[Item]:
+    """What stands directly next to a statement, and what is around it."""
+    near = item.block[max(0, item.position - 1) : item.position + 2]
+    return {other for other in (*near, item.parent) if other is not None and other is not item}
 
 
 def _rivals(first: Host, second: Host) -> bool:

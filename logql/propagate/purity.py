@@ -104,6 +104,8 @@ def _quiet_call(call: ast.Call, local: set[str]) -> bool:
         return call.func.id not in _ACTING
     if isinstance(call.func, ast.Attribute):
         name = call.func.attr
+        if isinstance(call.func.value, ast.Constant | ast.JoinedStr):
+            return True
         if root_name(call.func) in local and isinstance(call.func.value, ast.Name):
             return True
         path = dotted(call.func)
@@ -152,6 +154,14 @@ def _fills_other(node: ast.AST, reads: Set[str]) -> bool:
         return False
     owner = call.func.value
     return call.func.attr in _FILLING and isinstance(owner, ast.Name) and owner.id not in reads
+
+
+def changes(node: ast.AST, names: Set[str]) -> bool:
+    """Whether a statement is there to change what one of the names holds: `options.extend(more)`."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr not in MUTATORS:
+        return False
+    return root_name(call.func.value) in names
 
 
 def options_of(node: ast.AST) -> list[str]:

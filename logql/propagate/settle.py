@@ -117,9 +117,9 @@ class Settler:
             if self.values.differs(name) and not self._feed(name):
                 raise Refusal(f"`{name}` has another value at this place")
             return
-        if self._rename((name,)) or self._rename_paths(name, node):
+        if self._import(name) or self._rename((name,)) or self._rename_paths(name, node):
             return
-        if self._import(name) or self._feed(name) or self._equal_constant(name) or self._help(name):
+        if self._feed(name) or self._equal_constant(name) or self._help(name):
             return
         raise Refusal(self._not_defined(name))
 
@@ -215,7 +215,7 @@ class Settler:
                     self.settled.renames[(name,)] = (alias,)
                     return True
         if not self._can_import(found):
-            return self._help_from(found)
+            return False
         self.settled.imports.append(found)
         return True
 
@@ -233,6 +233,9 @@ class Settler:
         return self._carry_helper(find_helper(found.member, path, self.new_files))
 
     def _help(self, name: str) -> bool:
+        imported = find_import(name, self.statement.unit)
+        if imported is not None:
+            return self._help_from(imported)
         if binding_kind(name, self.statement.unit) is None or name not in unit_bindings(self.new.units[0]):
             return False
         return self._carry_helper(find_helper(name, self.new.path, self.new_files))

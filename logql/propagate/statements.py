@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from logql.model import LogStatement
 from logql.propagate.names import all_arguments, dotted
@@ -79,7 +80,8 @@ def statements_of(outline: Outline, wrappers: Mapping[str, Wrapper]) -> Iterator
             yield item, _text_of(first)
 
 
-def find_wrappers(outline: Outline) -> list[Wrapper]:
+@lru_cache(maxsize=64)
+def find_wrappers(outline: Outline) -> tuple[Wrapper, ...]:
     """Functions of a file that pass one of their parameters on as the name of a log call."""
     api = api_of(outline)
     found = []
@@ -93,7 +95,7 @@ def find_wrappers(outline: Outline) -> list[Wrapper]:
                 if isinstance(first, ast.Name) and first.id in arguments:
                     position = arguments.index(first.id) - (arguments[0] in ("self", "cls"))
                     found.append(Wrapper(unit.node.name, position, first.id))
-    return found
+    return tuple(found)
 
 
 def logged_name(call: ast.Call, api: Api, wrappers: Mapping[str, Wrapper]) -> ast.expr | None:
