@@ -25,6 +25,7 @@ from logql.sql.parameters import Parameters, with_dollars, write_parameters
 from logql.sql.parser import parse_statement
 from logql.sql.statements import Query
 from logql.statements import StatementRunner
+from logql.store import layout
 from logql.store.catalog import Catalog
 from logql.store.snapshot import Snapshot, read_snapshot
 from logql.telling import earlier_told, fills_told, misfits_told, missing_told, starred_told, unfillable_told
@@ -65,8 +66,9 @@ class Session:
         self.defaults = self.options
         self.progress: OnProgress | None = None
         self.ask: Ask | None = None
-        self.read_only = read_only
-        self.catalog = Catalog.open(self.store, read_only=read_only)
+        self._must_not_write = not read_only and not layout.is_writable(self.store)
+        self.read_only = read_only or self._must_not_write
+        self.catalog = Catalog.open(self.store, read_only=self.read_only)
         self._database = Database(self.store, database, read_only)
         self.engine = Engine(self._database)
         self._cancelled = threading.Event()
@@ -170,6 +172,8 @@ class Session:
         """What names mean now: takes a new snapshot, which the whole statement then uses."""
         snapshot = read_snapshot(self.store, read_only=self.read_only)
         self.notices += getattr(snapshot, "notices", ())
+        if self._must_not_write:
+            self.notices.append(f"{self.store} cannot be written: it is read as it is, and nothing is replayed")
         self._use(snapshot)
         return StoreWorld(self.history, self.engine, self.catalog, self.project)
 

@@ -42,6 +42,12 @@ def create(store: str) -> None:
             sync(os.path.dirname(store))
 
 
+def is_writable(store: str) -> bool:
+    """Whether this user may change the store; one that is not there yet is another question."""
+    paths = (store, os.path.join(store, WAL), os.path.join(store, CATALOG))
+    return all(os.access(path, os.W_OK) for path in paths if os.path.exists(path))
+
+
 def sync(path: str) -> None:
     """Put a file, or a directory's entries, on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -125,11 +125,13 @@ def read_exit_code(store: str, run: str) -> int | None:
 
 
 def is_held(path: str) -> bool:
-    """Whether a live process holds the lock file `path`; a missing file is held by nobody."""
+    """Whether a live process holds the lock file `path`; a missing file is held by nobody, an unreadable one may be."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True
     try:
         return not _try_lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:

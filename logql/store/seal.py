@@ -89,7 +89,9 @@ def is_over(store: str, run: Run, wait: float = 0.0) -> bool:
     if not os.path.exists(path):
         same_host = run.host in (None, os.uname().nodename)
         return run.status != "running" or not same_host or not run.pid or not liveness.process_identity(run.pid)
-    lock = Lock.take(path, wait=wait)
+    if not liveness.is_held(path):
+        return True
+    lock = Lock.take(path, wait=wait) if wait else None
     if lock is None:
         return False
     lock.release()
