@@ -44,7 +44,7 @@ class Result:
     `places` are the values of the record that were logged again in contexts where a wanted name came more than once:
     their rows depend on the order.
     `log` is relative to the store. `notes` are for people: why a replay diverged, in which way it was isolated, what
-    differs from the recorded machine.
+    differs from the recorded machine. `placed`: the error came out of a statement that was put into the version's code.
     """
 
     segment: Segment
@@ -55,6 +55,7 @@ class Result:
     compared: int = 0
     fidelity: Fidelity | None = None
     error: str | None = None
+    placed: bool = False
     log: str = ""
     actual_s: float = 0.0
     covered: tuple[int, ...] = ()
@@ -80,7 +81,8 @@ class Options:
     """How a pool replays. Limits are per segment; `threads` forces a thread count other than the recorded one.
 
     `max_tasks` bounds processes and threads where the kernel counts them per namespace. `share_imports` lets replays
-    start as forks of one process that has imported what their scripts import first.
+    start as forks of one process that has imported what their scripts import first. `prove` has a replay go on, within
+    its last wanted iteration, until something in the main loop was compared with the record.
     """
 
     workers: int | None = None
@@ -93,6 +95,7 @@ class Options:
     rtol: float = 1e-3
     atol: float = 1e-5
     share_imports: bool = True
+    prove: bool = False
 
 
 def new_id() -> str:

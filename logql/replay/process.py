@@ -127,6 +127,7 @@ class WorkerProcess:
             memory_bytes=memory,
             disk_bytes=disk,
             max_tasks=options.max_tasks,
+            prove=options.prove,
             rtol=options.rtol,
             atol=options.atol,
         )

@@ -36,6 +36,7 @@ class WorkerSpec:
     memory_bytes: int | None = None
     disk_bytes: int | None = None
     max_tasks: int = 16384
+    prove: bool = False
     rtol: float = 1e-3
     atol: float = 1e-5
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
+import logql
 from logql.replay.fidelity import Tally, agree
 from logql.replay.job import Options
 from tests.replay.conftest import Project, after, before, values
@@ -64,6 +67,35 @@ def test_unseeded_code_from_a_checkpoint_is_exact(project: Project) -> None:
     project.run()
     (result,) = project.replay(project.job(after("history.append", 'logql.log("s", float(w.sum()))'), ["s"], (2, 3)))
     assert (result.fidelity, result.notes) == ("exact", ())
+
+
+@pytest.mark.parametrize("wanted", [(2,), (1, 3)])
+def test_a_replay_that_must_prove_itself_goes_on_to_the_next_value_of_the_record(
+    project: Project, wanted: tuple[int, ...]
+) -> None:
+    late = SEEDED + "    ended = True\n    logql.log('late', 1)\n"
+    project.write("train.py", late)
+    project.run()
+    head = before("w += rng", 'logql.log("head", float(w.sum()))')
+    jobs = [project.job(head, ["head"], wanted, once=True) for _ in range(2)]
+    (plain,), (proved,) = project.replay(jobs[0]), project.replay(jobs[1], options=Options(prove=True))
+    assert (plain.fidelity, plain.compared) == ("unchecked", 0)
+    assert (proved.fidelity, proved.compared) == ("exact", 1)
+    assert values(proved.events, "head") == values(plain.events, "head")
+    assert (proved.covered, proved.executed) == (plain.covered, plain.executed)
+
+
+def test_strict_queries_have_their_values_proved(project: Project) -> None:
+    project.write("train.py", SEEDED)
+    project.commit()
+    project.run()
+    project.write("train.py", before("w += rng", 'logql.log("head", float(w.sum()))')(SEEDED))
+    with closing(logql.connect(project.store)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET replay_fidelity = 'strict'")
+        rows = cursor.execute("SELECT head, fidelity(head) FROM logs WHERE epoch IN (1, 3)").fetchall()
+    assert [fidelity for _, fidelity in rows] == ["exact", "exact"]
+    assert None not in [value for value, _ in rows]
 
 
 def test_nothing_to_compare_is_unchecked(project: Project) -> None:
