@@ -170,6 +170,7 @@ def _pool_options(options: Options) -> PoolOptions:
         workers=options.replay_workers,
         threads=options.replay_threads,
         isolation=isolation,  # type: ignore[arg-type]
+        prove=options.replay_fidelity == "strict",
     )
 
 
