@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from logql.errors import CorruptFile, StoreTooNew
+from logql.errors import CorruptFile, StoreError, StoreTooNew
 from logql.settings import FORMAT_VERSION
 
 TABLES = """
@@ -96,15 +96,25 @@ def check_format(connection: sqlite3.Connection, path: str, read_only: bool) -> 
         raise StoreTooNew(
             f"{path} has format {row[0]}, this logql reads up to {FORMAT_VERSION}", hint="pip install --upgrade logql"
         )
-    if row[0] < FORMAT_VERSION and not read_only:
+    if row[0] < FORMAT_VERSION and read_only:
+        raise StoreError(
+            f"{path} has format {row[0]}, this logql reads {FORMAT_VERSION}",
+            hint="open it once where it may be written: that brings it up to date",
+        )
+    if row[0] < FORMAT_VERSION:
         _migrate(connection)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
+    """Take every step in one transaction; of several processes the first does."""
     connection.execute("BEGIN IMMEDIATE")
-    (found,) = connection.execute("SELECT value FROM settings WHERE key = 'format'").fetchone()
-    for step in range(found, FORMAT_VERSION):
-        for statement in MIGRATIONS[step].split(";\n"):
-            connection.execute(statement)
-    connection.execute("UPDATE settings SET value = ? WHERE key = 'format'", (FORMAT_VERSION,))
+    try:
+        (found,) = connection.execute("SELECT value FROM settings WHERE key = 'format'").fetchone()
+        for step in range(found, FORMAT_VERSION):
+            for statement in MIGRATIONS[step].split(";\n"):
+                connection.execute(statement)
+        connection.execute("UPDATE settings SET value = max(value, ?) WHERE key = 'format'", (FORMAT_VERSION,))
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
     connection.execute("COMMIT")

@@ -13,7 +13,7 @@ import pytest
 
 from logql.errors import CorruptFile, StoreError, StoreTooNew
 from logql.model import Checkpoint, Fill, MainLoop, Run, Version
-from logql.store import layout
+from logql.store import layout, schema
 from logql.store.catalog import Catalog
 
 
@@ -185,6 +185,24 @@ def test_a_newer_store_is_refused(store: str) -> None:
     db.close()
     with pytest.raises(StoreTooNew, match="format 99"):
         Catalog.open(store)
+
+
+def test_an_older_store_is_brought_up_to_date(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Catalog.open(store, create=True) as catalog:
+        run = catalog.add_run(a_run())
+    steps = {1: "ALTER TABLE runs ADD COLUMN note TEXT;\nUPDATE runs SET note = 'old'", 2: "CREATE TABLE later (x)"}
+    monkeypatch.setattr(schema, "FORMAT_VERSION", 3)
+    monkeypatch.setattr(schema, "MIGRATIONS", {**steps, 2: "CREATE TABLE later (x);\nNO SQL"})
+    with pytest.raises(StoreError, match="syntax error"):
+        Catalog.open(store)  # nothing of it is there, and nobody is kept waiting
+    monkeypatch.setattr(schema, "MIGRATIONS", steps)
+    with pytest.raises(StoreError, match=r"has format 1, this logql reads 3\n.*may be written"):
+        Catalog.open(store, read_only=True)
+    with Catalog.open(store) as catalog, Catalog.open(store, read_only=True), Catalog.open(store):
+        assert catalog.runs() == [run]
+        with catalog.connection.read() as db:
+            assert db.execute("SELECT note, (SELECT count(*) FROM later) FROM runs").fetchall() == [("old", 0)]
+            assert db.execute("SELECT value FROM settings WHERE key = 'format'").fetchone() == (3,)
 
 
 @pytest.mark.parametrize("damage", ["garbage", "middle"])
