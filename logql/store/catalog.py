@@ -124,8 +124,8 @@ class Catalog:
             )
 
     def remove_checkpoints(self, checkpoints: Iterable[Checkpoint]) -> None:
-        """Forget checkpoints; `store.gc` removes blobs that nothing names."""
-        with self.connection.write() as txn:
+        """Forget checkpoints, durably: `store.gc` then removes blobs that nothing names."""
+        with self.connection.write(durable=True) as txn:
             for one in checkpoints:
                 row = rows.checkpoint_row(one)
                 key = tuple(row[name] for name in ("run", "rank", "loop", "entry", "idx"))

@@ -156,9 +156,9 @@ class _Reader:
         if self.catalog.connection.read_only:
             return
         deadline = time.monotonic() + SEALING_S
-        just_now = time.time() - OWN_SEALER_S
+        now = time.time()
         for run in self.catalog.unsealed_runs():
-            if run.status != "running" and run.ended_at is not None and run.ended_at > just_now:
+            if run.status != "running" and run.ended_at is not None and 0 <= now - run.ended_at < OWN_SEALER_S:
                 continue
             if (run.status == "running" and not self._is_silent(run)) or not seal.is_over(self.catalog.store, run):
                 continue
