@@ -53,13 +53,19 @@ def test_other_packages_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_busy_gpus_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "nvidia-smi"
-    tool.write_text('#!/bin/sh\ncase "$1" in *compute*) echo GPU-b;; *) printf "GPU-a\\nGPU-b\\nGPU-c\\n";; esac\n')
+    tool.write_text(
+        '#!/bin/sh\ncase "$1" in *compute*) echo GPU-b;; *) printf "0, GPU-a\\n1, GPU-b\\n2, GPU-c\\n";; esac\n'
+    )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = gpus.list_gpus()
     assert found == {"GPU-a": True, "GPU-b": False, "GPU-c": True}
     assert gpus.choose(found, ["GPU-a"]) == "GPU-c"
     assert gpus.choose(found, ["GPU-a", "GPU-c"]) is None
     assert environment.own_variables(None, "GPU-c") == {"CUDA_VISIBLE_DEVICES": "GPU-c"}
+    for visible, allowed in (("2,1", "GPU-c GPU-b"), ("GPU-a,7,1", "GPU-a"), ("MIG-x", "MIG-x"), ("", ""), ("-1", "")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert list(gpus.list_gpus()) == allowed.split()
     assert gpus.uses_gpu(_run(accelerators=["NVIDIA"]))
     assert not gpus.uses_gpu(_run(accelerators=[]))
