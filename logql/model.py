@@ -147,11 +147,11 @@ def training_since(run: Run) -> float | None:
 class MainLoop:
     """One execution of an outermost loop of a run.
 
-    `line` is that of its `for` statement in `file` (relative to the project) of the version's own source, or None where
-    the loop cannot be entered anew (an `iteration`, a comprehension). `iterations` counts the begun ones; `first_seq`
-    and `last_seq` bound its events. `seconds` is the time spent in all of them, `setup_seconds` that from the start of
-    the process (or the previous loop's end) to the first iteration: both without waiting for a processor, opening the
-    run and taking checkpoints, as a replay on an idle machine takes them.
+    `line` is that of its statement (a `for`, or an `iteration`'s `with`) in `file` (relative to the project) of the
+    version's own source, or None where the loop cannot be entered anew (a comprehension). `iterations` counts the
+    begun ones; `first_seq` and `last_seq` bound its events. `seconds` is the time spent in all of them,
+    `setup_seconds` that from the start of the process (or the previous loop's end) to the first iteration: both
+    without waiting for a processor, opening the run and taking checkpoints, as a replay on an idle machine takes them.
     """
 
     run: str

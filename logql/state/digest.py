@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ class _Comparing:
         self._pairs: dict[int, int] = {}
         self._partners: dict[int, int] = {}
         self._todo: list[int] = []
+        self._shown: dict[int, slice] | None = None
         self.compared = 0
         self.within: str | None = None
         self.beyond: str | None = None
@@ -105,14 +107,19 @@ class _Comparing:
             here, there = here.value, there.value
         if type(here) is Buffer:
             if not _same_content(here, there):
-                self._differs(path, here.nbytes == there.nbytes and self._close_buffers(here, there))
+                self._compare_shown(here, there, path)
         elif not _same(here, there) and not differ_in_time_only(here, there):
             self._differs(path, self._close_numbers([here], [there]))
 
-    def _close_buffers(self, here: Buffer, there: Buffer) -> bool:
-        if here.dtype == PICKLE:
-            return False
-        return here.dtype == there.dtype and close_bytes(here.bytes(), there.bytes(), here.dtype, *self._tolerance)
+    def _compare_shown(self, here: Buffer, there: Buffer, path: str) -> None:
+        """Compare what tensors show of a storage: behind that, memory holds whatever was there before."""
+        if self._shown is None:
+            self._shown = _shown_bytes(self._here)
+        part = self._shown.get(id(here), slice(None))
+        left, right = here.bytes()[part], there.bytes()[part]
+        if here.nbytes != there.nbytes or left != right:
+            comparable = here.dtype == there.dtype != PICKLE and len(left) == len(right)
+            self._differs(path, comparable and close_bytes(left, right, here.dtype, *self._tolerance))
 
     def _close_numbers(self, here: Iterable[Any], there: Iterable[Any]) -> bool:
         rtol, atol = self._tolerance
@@ -123,6 +130,25 @@ class _Comparing:
             self.within = self.within or path
         else:
             self.beyond = self.beyond or path
+
+
+def _shown_bytes(graph: Graph) -> dict[int, slice]:
+    """For each storage's buffer, by id, the part from the first byte to the last that a tensor shows."""
+    found: dict[int, slice] = {}
+    for node in graph.nodes:
+        if type(node.payload.get("storage")) is not Ref:
+            continue
+        shape, stride, first = (node.payload[name] for name in ("shape", "stride", "offset"))
+        size = getattr(sys.modules["torch"], node.payload["dtype"]).itemsize
+        last = first + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) + 1
+        buffer = graph.nodes[node.payload["storage"]].payload["content"]
+        known = found.get(id(buffer), slice(first * size, last * size))
+        found[id(buffer)] = slice(min(known.start, first * size), max(known.stop, last * size))
+    for node in graph.nodes:
+        if type(node.payload.get("tensor")) is Ref:
+            storage = graph.nodes[graph.nodes[node.payload["tensor"]].payload["storage"]]
+            found.pop(id(storage.payload["content"]), None)
+    return found
 
 
 def _same_content(here: Buffer, there: Buffer) -> bool:

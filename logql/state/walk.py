@@ -52,6 +52,7 @@ class Walker:
         self.memory: list[tuple[int, int, int]] = []
         self.strict = False
         self._index: dict[object, int] = {}
+        self._classes: dict[int, tuple[object, Any]] = {}
         self._select = select
         self._copies = copies
         self._anchored = anchored
@@ -84,9 +85,12 @@ class Walker:
         """The saved form of a value that the object at hand reaches by `step`: itself, an `Atom` or a `Ref`."""
         if type(value) in LEAVES:
             return value
+        known = self._classes.get(id(value))
+        if known is not None:
+            return known[1]
         kind = self._select(value)
         if kind.atomic:
-            return kind.atom(value)
+            return self._atom(kind, value)
         key = kind.key(value)
         number = self._index.get(key)
         if number is None:
@@ -134,6 +138,13 @@ class Walker:
             steps.append(self.nodes[number].step)
             number = self.nodes[number].parent
         return join_path(reversed(steps))
+
+    def _atom(self, kind: Kind, value: object) -> Any:
+        """The saved form of an object that ends the walk; a class is looked up once, however many objects are of it."""
+        atom = kind.atom(value)
+        if isinstance(value, type):
+            self._classes[id(value)] = value, atom
+        return atom
 
     def _add(self, kind: Kind, key: object, step: str, value: object) -> int:
         number = len(self.nodes)

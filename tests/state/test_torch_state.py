@@ -197,3 +197,20 @@ for (x,) in rig.loop("step", loader):
 """
     )
     assert_refused(record(tmp_path, script), "persistent workers", "")
+
+
+def test_what_no_tensor_shows_of_a_storage_is_not_compared(tmp_path: Path) -> None:
+    script = """
+        import torch
+        import rig
+
+        loss = torch.zeros(1)
+        for i in rig.loop("i", range(3)):
+            rig.log("before", loss)
+            whole = torch.zeros(8)
+            whole.untyped_storage().copy_(torch.full((8,), float(id(object()) % 9973)).untyped_storage())
+            loss = whole[:1].fill_(i)
+            whole = None
+            rig.log("loss", loss)
+        """
+    assert_exact(record(tmp_path, script), "0:1")

@@ -134,6 +134,8 @@ def _flat(raw: Any) -> Any:
 
 
 def _in_memory_order(raw: Any) -> Any:
+    if raw.flags.c_contiguous:
+        return raw
     axes = sorted(range(raw.ndim), key=lambda axis: (-raw.strides[axis], axis))
     ordered = raw.transpose(axes)
     if not ordered.flags.c_contiguous:
