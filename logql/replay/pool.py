@@ -26,6 +26,7 @@ _POLL_S = 0.2
 #: The same while a worker that has said its last word is ending; and the least time between two looks.
 _END_POLL_S = 0.01
 _PROGRESS_S = 0.5
+_UNPROTECTED = "what C++ code or other programs write by absolute path is not caught"
 #: In place of a GPU: ours are all in use, or all are in somebody else's.
 _WAIT, _BUSY = "wait", "busy"
 
@@ -213,23 +214,23 @@ class LocalPool:
         job = process.job
         if outcome.unserved and outcome.stopped is None:
             process.clean()
-            self._running.append(self._start(job, process.gpu, afresh=True))
+            self._start_again(job, process.gpu, afresh=True)
             return
         if outcome.no_namespaces and self.options.isolation != "strong":
-            self.weak_reason = outcome.text or "namespaces are not allowed here"
+            self.weak_reason = outcome.view_error
             process.clean()
-            self._running.append(self._start(job, process.gpu))
+            self._start_again(job, process.gpu)
             return
         if outcome.unrestorable is not None and job.checkpoints:
             self._unrestorable[job.id] = outcome.unrestorable
             process.finish()
             process.clean()
-            self._running.append(self._start(_from_the_beginning(job, process.patience()), process.gpu))
+            self._start_again(_from_the_beginning(job, process.patience()), process.gpu)
             return
         try:
             notes: tuple[str, ...] = ()
             if self.weak_reason is not None:
-                notes = (f"isolation is weak: {self.weak_reason}",)
+                notes = (f"isolation is weak: {self.weak_reason}; {_UNPROTECTED}",)
             if job.id in self._unrestorable:
                 notes += (
                     f"replayed from the beginning, for no checkpoint can be restored: {self._unrestorable[job.id]}",
@@ -241,6 +242,12 @@ class LocalPool:
             process.stop()
         self._leaving.append(process)
         self._end(job, result)
+
+    def _start_again(self, job: Job, gpu: str | None, afresh: bool = False) -> None:
+        try:
+            self._running.append(self._start(job, gpu, afresh))
+        except (Error, OSError) as exc:
+            self._end(job, _refused(job, exc))
 
     def _end(self, job: Job, result: Result) -> None:
         if result.state != "done":

@@ -53,6 +53,12 @@ class Outcome:
         return self.code == supervise.NO_NAMESPACES
 
     @property
+    def view_error(self) -> str:
+        """Why a private view of the file system could not be had."""
+        told = [line for line in self.text.splitlines() if line.startswith(supervise.NO_VIEW)]
+        return told[-1].removeprefix(supervise.NO_VIEW) if told else "namespaces are not allowed here"
+
+    @property
     def unserved(self) -> bool:
         """Whether the process was never there, for its server could not fork it."""
         return self.code == UNSERVED

@@ -61,7 +61,10 @@ class Servers:
         server = self._servers.pop(key, None)
         if server is None and (self._expected[job.version.id] >= LEAST_JOBS or key in self._asked):
             self._drop(list(self._servers)[: 1 - _MOST])
-            server = Server(key[0], dict(key[1]), key[2], self._store)
+            try:
+                server = Server(key[0], dict(key[1]), key[2], self._store)
+            except OSError:  # out of memory or of descriptors: one process at a time may do
+                self._useless.add(key)
         self._asked.add(key)
         if server is not None:
             self._servers[key] = server

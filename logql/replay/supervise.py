@@ -24,6 +24,8 @@ NO_NAMESPACES = 200
 ABANDONED = 201
 DISK_FULL = 202
 TOO_MANY_PROCESSES = 203
+#: Beginning of the line that tells why there are no namespaces.
+NO_VIEW = "logql: no private view of the file system: "
 _POLL_S = 0.5
 #: CPU seconds that this process's ancestors in the chain had used when it was forked
 _cpu_before = 0.0
@@ -80,7 +82,7 @@ def _hold(spec: WorkerSpec, results: int, spool: int, ready: int, go: int) -> in
         namespaces.die_with_parent()
         notes = isolation.build_view(isolation.Layout(spec.project, spec.scratch, spec.hidden))
     except OSError as exc:
-        print(f"logql: no private view of the file system: {exc}", file=sys.stderr, flush=True)
+        print(f"{NO_VIEW}{exc.strerror or exc}", file=sys.stderr, flush=True)
         return NO_NAMESPACES
     for note in notes:
         print(f"logql: {note}", file=sys.stderr, flush=True)

@@ -33,5 +33,5 @@ def test_without_namespaces_isolation_is_weak_and_says_so(project: Project) -> N
     done = subprocess.run(["unshare", "-Ur", sys.executable, "-c", text], capture_output=True, text=True, check=False)
     if "unshare" in done.stderr:
         pytest.skip("no user namespaces here")
-    assert done.stdout.startswith("done None ('isolation is weak: "), done.stdout + done.stderr
+    assert done.stdout.startswith("done None ('isolation is weak: unshare: "), done.stdout + done.stderr
     assert done.stdout.rstrip().endswith("[1.5]")
