@@ -175,7 +175,7 @@ def _reason(outcome: Outcome) -> str:
     if outcome.code == supervise.ABANDONED:
         return "cancelled"
     if outcome.no_namespaces:
-        return f"no private view of the file system: {outcome.text.strip() or 'namespaces are not allowed here'}"
+        return f"no private view of the file system: {outcome.view_error}"
     number = outcome.code - 128 if outcome.code >= 128 else -outcome.code
     if number > 0:
         known = [text for one, text in _SIGNALS.items() if one == number]
