@@ -85,7 +85,10 @@ def _signature(ref: LogsRef, history: History, run: Run, shape: Shape, source: S
     levels = () if ref.names else _loop_levels(shape, ref.loops)
     counting = {level for found in cells.values() for level in counting_levels(found)} | set(levels)
     parted = frozenset(level for level in counting if shape.repeats.get(level))
-    return Signature(bare, levels, parted, _slow(cells, shape, run, source))
+    slow = _slow(cells, shape, run, source)
+    if slow and len(cells) == 1 and all(found.recorded and not found.placed for found in cells.values()):
+        return Signature(bare, levels, frozenset(), False)  # each part that has the one name is a row
+    return Signature(bare, levels, parted, slow)
 
 
 def cells_of(history: History, name: str, run: Run) -> Cells:
