@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from logql.catalog.coverage import covered
@@ -42,6 +42,40 @@ class Filler(Protocol):
         """Fill the segments' cells in the store, or register why they cannot be."""
 
 
+@dataclass
+class _Work:
+    """What is being filled, and what has been."""
+
+    store: str
+    pool: LocalPool
+    elsewhere: int
+    done: list[Fill] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def submit(self, found: Iterable[Job | Fill]) -> None:
+        """Have jobs run; fills among them have failed before."""
+        for job in found:
+            if isinstance(job, Fill):
+                self.done.append(job)
+                write_fill(self.store, job, ())
+            else:
+                self.jobs[job.id] = job
+                self.pool.submit(job)
+
+    def keep(self, result: Result) -> None:
+        """Make a result durable and visible."""
+        fill = to_fill(self.jobs[result.id], result)
+        if result.state == "failed":
+            fill = _failed(fill, result.segment)
+        if result.state == "elsewhere":
+            self.elsewhere += 1
+        else:
+            write_fill(self.store, fill, result.events if result.state == "done" else (), places=result.places)
+            self.done.append(fill)
+        self.notes.update(dict.fromkeys(result.notes))
+
+
 class ReplayFiller:
     """Fills by replaying in processes of this machine, until `cancelled` tells that nobody wants it any more."""
 
@@ -56,30 +90,17 @@ class ReplayFiller:
     def fill(self, segments: Sequence[Segment], history: History, query: str, options: Options) -> Filled:
         """Replay the segments; each is durable as soon as it is done, whatever becomes of the others."""
         pool = LocalPool(self._store, self._project, _pool_options(options))
-        done: list[Fill] = []
-        notes: dict[str, None] = {}
-        jobs: dict[str, Job] = {}
         open_segments = self._still_open(segments, history)
-        elsewhere = len(segments) - len(open_segments)
-        for job in (job for segment in open_segments for job in self._jobs(segment, history, query)):
-            if isinstance(job, Fill):
-                done.append(job)
-                write_fill(self._store, job, ())
-                continue
-            jobs[job.id] = job
-            pool.submit(job)
+        work = _Work(self._store, pool, elsewhere=len(segments) - len(open_segments))
+        for segment in open_segments:
+            work.submit(self._jobs(segment, history, query))
         with closing(self._results(pool)) as results:
             for result in results:
-                fill = to_fill(jobs[result.id], result)
-                if result.state == "failed":
-                    fill = _failed(fill, result.segment)
-                if result.state == "elsewhere":
-                    elsewhere += 1
+                if result.placed and len(result.segment.names) > 1:
+                    work.submit(self._apart(result.segment, history, query))
                 else:
-                    write_fill(self._store, fill, result.events if result.state == "done" else (), places=result.places)
-                    done.append(fill)
-                notes.update(dict.fromkeys(result.notes))
-        return Filled(tuple(done), tuple(notes), elsewhere)
+                    work.keep(result)
+        return Filled(tuple(work.done), tuple(work.notes), work.elsewhere)
 
     def _still_open(self, segments: Sequence[Segment], history: History) -> list[Segment]:
         """Those of the segments that no other query has filled since they were planned."""
@@ -104,9 +125,11 @@ class ReplayFiller:
         job = self._job(segment, history, query)
         if isinstance(job, Job) or len(segment.names) == 1:
             return [job]
-        return [
-            self._job(replace(segment, names={name: segment.names[name]}), history, query) for name in segment.names
-        ]
+        return self._apart(segment, history, query)
+
+    def _apart(self, segment: Segment, history: History, query: str) -> list[Job | Fill]:
+        """A job of each name, so that what is wrong with one statement is not the others' fault."""
+        return [self._job(replace(segment, names={name: one}), history, query) for name, one in segment.names.items()]
 
     def _job(self, segment: Segment, history: History, query: str) -> Job | Fill:
         """The job of a segment, or a failed fill where its sources cannot be made."""

@@ -37,10 +37,8 @@ for epoch in logql.loop("epoch", range(6)):
         logql.log("loss", weight)
     logql.log("acc", 1 / weight)
 """
-NEW = OLD.replace(
-    '    logql.log("acc", 1 / weight)\n',
-    '    logql.log("acc", 1 / weight)\n    logql.log("square", weight * weight)\n',
-).replace(
+SQUARE = '    logql.log("square", weight * weight)\n'
+NEW = OLD.replace('    logql.log("acc", 1 / weight)\n', '    logql.log("acc", 1 / weight)\n' + SQUARE).replace(
     '        logql.log("loss", weight)\n', '        logql.log("loss", weight)\n        logql.log("half", weight / 2)\n'
 )
 NEW += 'logql.log("last", weight)\n'
@@ -250,6 +248,18 @@ def test_unfill_where_keeps_what_else_the_segment_gave(session: Session) -> None
     session.execute("UNFILL half WHERE step = 1 AND epoch = 2")
     assert rows(session, "SELECT square FROM logs WHERE epoch = 3") == [(squares[3],)]
     assert rows(session, "SELECT half FROM logs WHERE epoch = 2 ORDER BY step") == [(v,) for v in halves[6:9]]
+
+
+def test_a_statement_that_fails_takes_no_other_with_it(session: Session, project: Path) -> None:
+    source = project / "train.py"
+    source.write_text(NEW.replace(SQUARE, SQUARE + '    logql.log("wrong", [][epoch])\n'))
+    try:
+        found = rows(session, "SELECT square, wrong, reason(wrong) FROM logs WHERE epoch = 2")
+        assert [row[:2] for row in found] == [(truth()[0][2], None)]
+        assert "IndexError" in str(found[0][2])
+        assert [set(fill.names) for fill in fills(session)] == [{"square"}]
+    finally:
+        source.write_text(NEW)
 
 
 def test_two_connections_ask_for_the_same_cells(session: Session, project: Path) -> None:

@@ -41,6 +41,7 @@ class _Report:
     notes: list[str] = field(default_factory=list)
     impure: str | None = None
     error: str | None = None
+    placed: bool = False
     changed: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
     done: bool = False
@@ -75,6 +76,7 @@ class Judge:
             compared=tally.compared,
             fidelity=tally.verdict() if error is None or wanted else None,
             error=error,
+            placed=error is not None and report.placed,
             log=outcome.log,
             actual_s=outcome.seconds,
             covered=wanted,
@@ -136,6 +138,7 @@ def _read(outcome: Outcome) -> _Report:
             report.impure = report.impure or frame["text"]
         elif kind == "error":
             report.error = report.error or frame["text"]
+            report.placed = report.placed or frame.get("placed", False)
         elif kind == "done":
             report.done, report.cpu_s, report.changed = True, frame["cpu_s"], frame["changed"]
     return report

@@ -79,6 +79,11 @@ class Sources:
             return filename, line
         return path, self._maps[path].own(line) if path in self._maps else line
 
+    def is_placed(self, filename: str, line: int) -> bool:
+        """Whether a line is one that the version's own source does not have."""
+        lines = self._maps.get(self.relative(filename) or "")
+        return lines is not None and line in lines.inserted | lines.replaced
+
     def _map(self, path: str, text: str) -> LineMap:
         if path not in self._maps:
             own = text

@@ -124,7 +124,9 @@ def _execute(spec: WorkerSpec, script: str, sources: Sources, driver: ReplayDriv
             return _ended(driver, channel, "the script failed")
         text = explain(exc, sources)
         print(text, file=sys.stderr, flush=True)
-        channel.send("error", text=text)
+        places = traceback.walk_tb(exc.__traceback__)
+        placed = any(sources.is_placed(frame.f_code.co_filename, line) for frame, line in places)
+        channel.send("error", text=text, placed=placed)
         return 1
     return _ended(driver, channel, "the script ended")
 
