@@ -102,7 +102,9 @@ def _apart(statement: Item, spot: Spot, matched: Mapping[Item, Item]) -> bool:
             continue
         found = [item for item in spot.unit.items if item.key == beside.key]
         if len(found) == 1 and found[0] not in taken and (found[0].index < spot.index) is not (step < 0):
-            return not may_swap(statement.node, beside.node)
+            low, high = sorted((found[0].position, spot.position))
+            between = [*spot.block[low : high + 1], beside]
+            return found[0].block is not spot.block or not all(may_swap(statement.node, i.node) for i in between)
     return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 
 def spelled(node: ast.AST) -> tuple[str, ...] | None:
@@ -27,6 +28,19 @@ def member(part: str) -> str:
 def join_path(path: tuple[str, ...]) -> str:
     """How a path of attributes and items is written."""
     return path[0] + "".join(part if part.startswith("[") else f".{part}" for part in path[1:])
+
+
+def pattern_of(path: tuple[str, ...]) -> str:
+    """A regular expression for a path as source spells it, in either style of quoting."""
+    text = re.escape(join_path(path)).replace('"', "[\"']")
+    return rf"(?<![\w.]){text}(?!\w)"
+
+
+def spelled_paths(node: ast.AST) -> set[tuple[str, ...]]:
+    """Paths that are read of attributes, but for called ones, and of items under literal keys."""
+    called = {id(inside.func) for inside in ast.walk(node) if isinstance(inside, ast.Call)}
+    members = (n for n in ast.walk(node) if isinstance(n, ast.Attribute | ast.Subscript) and id(n) not in called)
+    return {path for n in members if isinstance(n.ctx, ast.Load) and (path := spelled(n)) is not None}
 
 
 def paths_from(name: str, node: ast.AST) -> set[tuple[str, ...]] | None:

@@ -157,7 +157,9 @@ def _fills_other(node: ast.AST, reads: Set[str]) -> bool:
 
 
 def changes(node: ast.AST, names: Set[str]) -> bool:
-    """Whether a statement is there to change what one of the names holds: `options.extend(more)`."""
+    """Whether a statement changes what one of the names holds: `names.extend(more)`, `names = sorted(names)`."""
+    if uses_of(node).writes & uses_of(node).reads & names:
+        return True
     call = node.value if isinstance(node, ast.Expr) else None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr not in MUTATORS:
         return False

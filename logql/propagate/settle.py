@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +27,7 @@ from logql.propagate.names import (
     uses_of,
 )
 from logql.propagate.outline import Item
-from logql.propagate.paths import member, paths_from
+from logql.propagate.paths import member, paths_from, pattern_of, spelled_paths
 from logql.propagate.rename import Path, Votes, collect_votes, match_outlines, match_scopes, own_pairs
 from logql.propagate.result import Refusal
 from logql.propagate.statements import read_outlines
@@ -108,6 +109,10 @@ class Settler:
         for path in sorted(uses.paths):
             if path[0] not in own | self._replaced:
                 self._path(path)
+        for path in sorted(spelled_paths(node)):
+            other = self._other_spelling(path)
+            if other is not None and path[0] not in own | self._replaced:
+                self.settled.renames.setdefault(path, other)
 
     def _name(self, name: str, node: ast.AST) -> None:
         if any(name in uses_of(item.node).writes for item in self.settled.feeders):
@@ -311,6 +316,12 @@ class Settler:
             near = difflib.get_close_matches(part[-1], self.knowledge.attributes_of(part[0]), 1, 0.5)
             hint = f"; nearest candidate is `{part[0]}.{near[0]}`" if near else ""
             raise Refusal(f"`{'.'.join(part)}` does not exist in this version{hint}")
+
+    def _other_spelling(self, path: Path) -> Path | None:
+        """`config.lr` for `config["lr"]`, or the reverse, where the old file has the thing in that form alone."""
+        other = (*path[:-1], member(path[-1]) if path[-1].startswith("[") else f'["{path[-1]}"]')
+        mine, theirs = (re.compile(pattern_of(each)) for each in (path, other))
+        return other if theirs.search(self.old.source) and not mine.search(self.old.source) else None
 
     def _rename_targets(self, node: ast.AST) -> None:
         """A name that the statement binds takes the old name where the old code reads it under that name alone."""
