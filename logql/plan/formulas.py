@@ -1,7 +1,7 @@
 """Filters that DuckDB's own logic decides: comparisons of plain columns with each other and with constants.
 
-Such a comparison is NULL exactly where one of its columns is. Joined by AND, or by OR where they read the same columns,
-comparisons are true only where none of these is NULL; so where the whole is NULL, it is FALSE if a known value is NULL,
+Such a comparison is NULL only where one of its columns is, and true nowhere there. The same holds of comparisons joined
+by AND, and by OR where they read the same columns; so where the whole is NULL, it is FALSE if a known value is NULL,
 and undecided if nothing but missing values is. One COALESCE says that, however long the filter.
 """
 
@@ -38,7 +38,7 @@ class Formula:
 
 def comparison(node: exp.Expr, wanted: bool, resolve: Resolve) -> Formula | None:
     """A comparison, or its negation where it is not `wanted`, as a formula; None for anything else."""
-    operands = _operands(node)
+    operands = _operands(node, wanted)
     if operands is None or not all(isinstance(item, exp.Column) or is_constant(item) for item in operands):
         return None
     columns: dict[tuple[str, str], Value] = {}
@@ -75,13 +75,15 @@ def is_constant(node: exp.Expr) -> bool:
     return isinstance(node, exp.Literal | exp.Boolean)
 
 
-def _operands(node: exp.Expr) -> list[exp.Expr] | None:
+def _operands(node: exp.Expr, wanted: bool) -> list[exp.Expr] | None:
+    """What a comparison reads, if it is true only where none of that is NULL."""
     if isinstance(node, COMPARISONS):
         return [node.this, node.expression]
-    if isinstance(node, exp.Between):
-        return [node.this, node.args["low"], node.args["high"]]
-    if isinstance(node, exp.In) and node.expressions:
-        return [node.this, *node.expressions]
+    if isinstance(node, exp.Between):  # a value below `low` is not between, whatever `high` is
+        bounds = [node.args["low"], node.args["high"]]
+        return [node.this, *bounds] if wanted or all(map(is_constant, bounds)) else None
+    if isinstance(node, exp.In) and node.expressions:  # one of the list may be NULL where another is met
+        return [node.this, *node.expressions] if all(map(is_constant, node.expressions)) else None
     return [node] if isinstance(node, exp.Column) else None
 
 

@@ -19,7 +19,7 @@ class RichQueries(Queries):
 
     def body(self, depth: int) -> str:
         rng, columns = self.rng, self.columns()
-        kind = rng.choice(("plain",) * 5 + ("sets", "first", "named", "top", "texts", "sets", "running"))
+        kind = rng.choice(("plain",) * 5 + ("sets", "first", "named", "top", "texts", "sets", "running", "rare"))
         if kind == "sets":
             return self.sets(columns, depth)
         if kind == "first":
@@ -36,6 +36,8 @@ class RichQueries(Queries):
             return self.texts(depth)
         if kind == "running":
             return self.running(columns, depth)
+        if kind == "rare":
+            return rng.choice((self.grouping, self.grouping, self.lists, self.lateral, self.nearest, self.pivot))(depth)
         return super().body(depth)
 
     def source(self, depth: int) -> tuple[str, str, tuple[str, ...]]:
@@ -121,3 +123,52 @@ class RichQueries(Queries):
         if name == "version":
             return f"{alias}.version {rng.choice(('=', '<>'))} '{rng.choice(('old', 'new'))}'"
         return f"{alias}.{name} {rng.choice(('=', '<', '>='))} {rng.randint(0, 2)}"
+
+    def grouping(self, depth: int) -> str:
+        """ROLLUP, CUBE and GROUPING SETS over known and missing keys."""
+        rng = self.rng
+        source, alias, has = self.source(depth)
+        scope, value = {alias: has}, self.number({alias: has})
+        where = f" WHERE {self.predicate(scope, depth)}" if rng.random() < 0.6 else ""
+        sets = rng.choice(
+            (
+                f"ROLLUP ({alias}.run, {alias}.epoch)",
+                f"CUBE ({alias}.run, {value})",
+                f"GROUPING SETS (({alias}.run, {alias}.epoch), ({value}), ())",
+                f"{alias}.run, ROLLUP ({alias}.epoch, {value})",
+            )
+        )
+        having = rng.choice(("", f" HAVING grouping({alias}.run) = 0", f" HAVING {self.aggregate(scope)} > 1"))
+        shown = f"{alias}.run, grouping({alias}.run), {self.aggregate(scope)}"
+        return f"SELECT {shown} FROM {source}{where} GROUP BY {sets}{having}"
+
+    def lists(self, depth: int) -> str:
+        """Lists of values with lambdas over them."""
+        source, alias, has = self.source(depth)
+        scope = {alias: has}
+        values = f"[{self.number(scope)}, {self.number(scope)}]"
+        kept = f"list_filter({values}, lambda v: v > {self.rng.randint(0, 2)})"
+        where = f" WHERE len({kept}) > {self.rng.randint(0, 1)}" if self.rng.random() < 0.6 else ""
+        return f"SELECT {alias}.run, list_sum(list_transform({kept}, lambda v: v + 1)) AS s FROM {source}{where}"
+
+    def lateral(self, depth: int) -> str:
+        """A derived table that reads the one before it."""
+        a, b, c = self.alias(), self.alias(), self.alias()
+        inner = f"SELECT max({self.number({b: LOGS})}) AS m FROM logs {b} WHERE {b}.run = {a}.run"
+        where = f" WHERE {self.predicate({a: LOGS}, depth)}" if self.rng.random() < 0.7 else ""
+        return f"SELECT {a}.run, {a}.epoch, {c}.m FROM logs {a}, LATERAL ({inner}) {c}{where}"
+
+    def nearest(self, depth: int) -> str:
+        """An ASOF join with the last of what came before."""
+        a, b = self.alias(), self.alias()
+        inner = f"(SELECT run, epoch, max({self.rng.choice(NUMBERS)}) AS other FROM logs GROUP BY ALL)"
+        where = f" WHERE {self.predicate({a: LOGS}, depth)}" if self.rng.random() < 0.7 else ""
+        keys = f"{a}.run = {b}.run AND {a}.epoch >= {b}.epoch"
+        return f"SELECT {a}.run, {a}.epoch, {b}.other FROM logs {a} ASOF JOIN {inner} {b} ON {keys}{where}"
+
+    def pivot(self, depth: int) -> str:
+        """Epochs as columns."""
+        a, function = self.alias(), self.rng.choice(("max", "count"))
+        where = f" WHERE {self.predicate({a: LOGS}, depth)}" if self.rng.random() < 0.7 else ""
+        inner = f"SELECT {a}.run, {a}.epoch, {self.number({a: LOGS})} AS x FROM logs {a}{where}"
+        return f"SELECT * FROM (PIVOT ({inner}) ON epoch IN (0, 1) USING {function}(x) GROUP BY run)"

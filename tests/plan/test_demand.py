@@ -6,7 +6,7 @@ import pytest
 
 from logql.errors import NotSupportedError
 from logql.plan.demand import demand
-from tests.plan.oracle import ask
+from tests.plan.oracle import ask, truth
 from tests.plan.show import example
 from tests.plan.stand_in import History, StandIn, Unit, bind
 
@@ -102,3 +102,24 @@ def test_named_windows_demand_the_partitions_of_the_rows_that_matter() -> None:
     outcome = ask(f"{sql} WHERE t.run = 'A'", example())
     assert outcome.whole is None
     assert outcome.filled == {("A", 0), ("A", 1)}
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        "gn NOT BETWEEN 1 AND val_acc",
+        "NOT (gn BETWEEN val_acc AND -1)",
+        "gn IN (0, val_acc)",
+        "gn = 0 AND hn NOT BETWEEN 1 AND val_acc",
+        "gn = 0 AND hn IN (0, val_acc)",
+        "gn = 0 OR gn = val_acc",
+        "NOT (gn > 1 AND gn = val_acc)",
+    ],
+)
+def test_a_null_that_decides_nothing_hides_no_missing_cell(predicate: str) -> None:
+    unit = Unit("A", 0, 1, (("val_acc", None), ("gn", 0.0), ("hn", 0.0)))
+    past = History((unit,), {("A", 0, "gn")})
+    sql = f"SELECT run FROM logs WHERE {predicate}"
+    outcome = ask(sql, past)
+    assert outcome.rows == truth(sql, past)
+    assert outcome.rows, "the missing cell lets the row in"
