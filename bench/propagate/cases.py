@@ -133,7 +133,8 @@ def _of_pair(
     history: History, new: Version, old: Version, wanted: str, random_: random.Random, *, forked: bool
 ) -> Iterator[Case]:
     finder = _FINDERS.get(wanted, _placed)
-    sure = (found for found in finder(new, old, random_, wanted) if found.company or not (forked or found.moved))
+    drawn = finder(new, old, random_, wanted)
+    sure = (found for found in drawn if found.company or wanted == "any" or not (forked or found.moved))
     for number, found in enumerate(sure):
         if number == (1 if wanted == "any" else _FROM_PAIR):
             return
