@@ -14,6 +14,50 @@ from logql.propagate.statements import read_outlines
 
 #: What these attributes hold has no attributes of the project's own: `weight.grad.norm` is an array's.
 _ARRAYS = frozenset(("grad", "data", "weight", "bias"))
+#: What every array has, whatever else the project calls so: `output.std()` means nothing of a class's `self.std`.
+_OF_ARRAYS = frozenset(
+    [
+        "abs",
+        "all",
+        "any",
+        "argmax",
+        "argmin",
+        "clone",
+        "cpu",
+        "data",
+        "detach",
+        "device",
+        "dim",
+        "dtype",
+        "exp",
+        "float",
+        "flatten",
+        "grad",
+        "item",
+        "log",
+        "max",
+        "mean",
+        "median",
+        "min",
+        "ndim",
+        "norm",
+        "numel",
+        "numpy",
+        "pow",
+        "prod",
+        "reshape",
+        "round",
+        "shape",
+        "size",
+        "softmax",
+        "sqrt",
+        "std",
+        "sum",
+        "tolist",
+        "var",
+        "view",
+    ]
+)
 
 
 class Knowledge:
@@ -57,7 +101,7 @@ class Knowledge:
         name = path[-1]
         if len(path) == 2 and binding_kind(path[0], spot.unit) == "import":
             return self._module_lacks(path, spot)
-        if path[-2] in _ARRAYS:
+        if path[-2] in _ARRAYS or (name in _OF_ARRAYS and path[0] != "self"):
             return False
         if self._objects_lack(name):
             return True

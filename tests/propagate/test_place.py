@@ -410,3 +410,19 @@ def test_what_a_gradient_has_is_no_attribute_of_the_projects() -> None:
     new = old.replace("self.fc = Linear()", "self.fc = Linear()\n                self.norm = Norm()")
     new = new.replace("model.fc(epoch)", "model.fc(epoch)\n            logql.log('g', model.fc.weight.grad.norm())")
     assert added(put(new, "'g'", old)) == ["    logql.log('g', model.fc.weight.grad.norm())"]
+
+
+def test_what_arrays_have_is_no_attribute_of_the_projects() -> None:
+    old = """
+        import logql
+        class Scale:
+            def __init__(self):
+                self.factor = 2
+        std = 1.0
+        for epoch in logql.loop("epoch", range(3)):
+            output = model(epoch)
+            loss = criterion(output)
+        """
+    new = old.replace("self.factor = 2", "self.factor = 2\n                self.std = 1.0")
+    new = new.replace("loss = criterion(output)", "loss = criterion(output)\n            logql.log('s', output.std())")
+    assert added(put(new, "'s'", old)) == ["    logql.log('s', output.std())"]
