@@ -15,49 +15,11 @@ from logql.propagate.statements import read_outlines
 #: What these attributes hold has no attributes of the project's own: `weight.grad.norm` is an array's.
 _ARRAYS = frozenset(("grad", "data", "weight", "bias"))
 #: What every array has, whatever else the project calls so: `output.std()` means nothing of a class's `self.std`.
-_OF_ARRAYS = frozenset(
-    [
-        "abs",
-        "all",
-        "any",
-        "argmax",
-        "argmin",
-        "clone",
-        "cpu",
-        "data",
-        "detach",
-        "device",
-        "dim",
-        "dtype",
-        "exp",
-        "float",
-        "flatten",
-        "grad",
-        "item",
-        "log",
-        "max",
-        "mean",
-        "median",
-        "min",
-        "ndim",
-        "norm",
-        "numel",
-        "numpy",
-        "pow",
-        "prod",
-        "reshape",
-        "round",
-        "shape",
-        "size",
-        "softmax",
-        "sqrt",
-        "std",
-        "sum",
-        "tolist",
-        "var",
-        "view",
-    ]
-)
+_OF_ARRAYS = frozenset((
+    "abs", "all", "any", "argmax", "argmin", "clone", "cpu", "data", "detach", "device", "dim", "dtype", "exp",
+    "float", "flatten", "grad", "item", "log", "max", "mean", "median", "min", "ndim", "norm", "numel", "numpy",
+    "pow", "prod", "reshape", "round", "shape", "size", "softmax", "sqrt", "std", "sum", "tolist", "var", "view",
+))  # fmt: skip
 
 
 class Knowledge:
