@@ -122,17 +122,19 @@ for epoch in logql.loop("epoch", range(4)):
 """
 
 
-def test_a_while_loop_of_iteration_blocks_is_run_from_its_beginning(project: Project) -> None:
+def test_a_while_loop_of_iteration_blocks_goes_from_one_wanted_to_the_next(project: Project) -> None:
     project.write("train.py", BLOCKS)
     project.run()
     edit = before('logql.log("x"', 'logql.log("z", x * 2)')
     result = _events(project, project.job(edit, ["z"], (1, 3), loop="step"))
     recorded = _events(project, project.job(edit, ["z"], (0, 1, 2, 3), loop="step"))
-    assert (result.executed, result.fidelity) == (4, "exact")
-    assert values(result.events, "z") == values(recorded.events, "z")
-    assert sorted(values(result.events, "z")) == [(0,), (1,), (2,), (3,)]
+    assert (result.executed, result.fidelity) == (2, "exact")
+    assert sorted(values(recorded.events, "z")) == [(0,), (1,), (2,), (3,)]
+    assert values(result.events, "z") == {at: values(recorded.events, "z")[at] for at in ((1,), (3,))}
     inner = before("x += random.random() * 6", 'logql.log("w", x)')
-    assert len(_events(project, project.job(inner, ["w"], (2,), loop="step")).events) == 6
+    assert {event.path[0].index for event in _events(project, project.job(inner, ["w"], (2,), loop="step")).events} == {
+        2
+    }
 
 
 def test_a_loop_behind_iteration_blocks(project: Project) -> None:
