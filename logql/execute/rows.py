@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -258,18 +259,28 @@ def _enter_times(contexts: Iterable[Context]) -> None:
 
 
 def _place_recorded(context: Context) -> None:
-    """Put recorded values where replays saw them among values that came more than once; the record does not tell.
+    """Put recorded values where replays saw them, in contexts that log a name again: the record does not tell exactly.
 
     What no replay came to was logged behind all that they logged.
     """
     replayed = [value for value in context.values if value.fill is not None]
-    if context.parted or len(replayed) == len({value.name for value in replayed}):
+    counts = Counter((value.name, value.fill) for value in context.values)
+    if not replayed or max(counts.values()) == 1:
         return
-    places = {value.name: value.at for value in replayed}
-    context.values = [
-        value if value.fill is not None else replace(value, at=places.get(value.name, (math.inf, 0, value.at[2])))
-        for value in context.values
-    ]
+    seen: dict[str, list[Position]] = {}
+    for name, fill in counts:
+        places = sorted(value.at for value in replayed if (value.name, value.fill) == (name, fill))
+        seen[name] = max(seen.get(name, []), places, key=len)
+    recorded = sorted((value for value in context.values if value.fill is None), key=lambda value: value.at)
+    if context.parted and not any(seen[value.name] for value in recorded):
+        return
+    last = max(value.at for value in replayed)
+    context.values = replayed
+    for value in recorded:
+        places = seen[value.name]
+        behind = max(value.at, (last[0], last[1], last[2] + 1 + value.at[2]))
+        unseen = behind if context.parted else (math.inf, 0, value.at[2])
+        context.values.append(replace(value, at=places.pop(0) if places else unseen))
 
 
 def _place(context: Context) -> tuple[str | None, int, int | None]:

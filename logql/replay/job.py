@@ -41,8 +41,8 @@ class Job:
 class Result:
     """What became of a segment. `covered` holds the iterations executed as far as wanted.
 
-    `places` are the values of the record that were logged again in contexts where a wanted name came more than once:
-    their rows depend on the order.
+    `places` are the values of the record that were logged again in contexts with wanted ones where some name came more
+    than once: their rows depend on the order.
     `log` is relative to the store. `notes` are for people: why a replay diverged, in which way it was isolated, what
     differs from the recorded machine. `placed`: the error came out of a statement that was put into the version's code.
     """

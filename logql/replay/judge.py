@@ -145,8 +145,9 @@ def _read(outcome: Outcome) -> _Report:
 
 
 def _places(events: Sequence[Logged], relogged: Sequence[Logged]) -> tuple[Logged, ...]:
-    """The values logged again in contexts where a wanted name came more than once."""
-    often = {path for (path, _), count in Counter((one.path, one.name) for one in events).items() if count > 1}
+    """The values logged again in contexts that have wanted ones, where any name came more than once."""
+    counts = Counter((one.path, one.name) for one in (*events, *relogged))
+    often = {path for (path, _), count in counts.items() if count > 1} & {one.path for one in events}
     return tuple(one for one in relogged if one.path in often)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -127,13 +128,25 @@ def snapshot_of(traces: Iterable[Trace], fills: Iterable[tuple[Fill, list[Logged
 
 
 def fill_tables(fill: Fill, events: list[Logged], shape: Shape) -> Mapping[str, pa.Table]:
-    """Sidecar tables as store.fills makes them."""
+    """Sidecar tables as store.fills makes them; events of names that the fill does not have are places."""
     builder = Builder(fill.run, fill.version, 0, sidecar=True, ordered=frozenset(shape.repeats))
-    builder.add(events)
+    builder.add(event for event in events if event.name in fill.names)
+    builder.add(event._replace(value=None) for event in events if event.name not in fill.names)
     found = {}
     for level, table in builder.tables().items():
+        table = table.drop_columns(
+            [name for name in builder.logged() if name in table.column_names and name not in fill.names]
+        )
         found[level] = table.append_column("_fill", pa.array([fill.id] * table.num_rows, pa.string()))
     return found
+
+
+def places_beside(events: Sequence[Logged], recorded: Sequence[Event]) -> list[Logged]:
+    """Recorded values in contexts of `events` that log some name again: a replay tells where they stand."""
+    relogged = [event for event in recorded if isinstance(event, Logged)]
+    counts = Counter((one.path, one.name) for one in (*events, *relogged))
+    often = {path for (path, _), count in counts.items() if count > 1} & {one.path for one in events}
+    return [one for one in relogged if one.path in often]
 
 
 def piece(level: str, table: pa.Table) -> Piece:

@@ -11,7 +11,7 @@ from logql.catalog.history import History
 from logql.catalog.schema import Column
 from logql.catalog.status import OWN, NoSources, Status
 from logql.model import Enter, Event, Fill, Level, Logged, Path, Segment, Step
-from tests.execute.traces import Trace, snapshot_of
+from tests.execute.traces import Trace, places_beside, snapshot_of
 
 #: Names of the old versions' missing statements, with the levels at which they may stand.
 PLACES: dict[str, tuple[tuple[Level, ...], ...]] = {
@@ -76,7 +76,9 @@ class Past:
         """Give the segments' cells and no other."""
         self.counter += 1
         for segment in segments:
-            self.fills.append(fill_of(segment, self.hidden[segment.run], len(self.fills)))
+            fill, events = fill_of(segment, self.hidden[segment.run], len(self.fills))
+            (recorded,) = (trace for trace in self.recorded if trace.run == segment.run)
+            self.fills.append((fill, [*events, *places_beside(events, recorded.events[0])]))
 
 
 def fill_of(segment: Segment, hidden: list[Logged], number: int) -> tuple[Fill, list[Logged]]:
@@ -183,14 +185,9 @@ class _Style:
         self.events.append(event)
 
     def _names(self, level: Level) -> list[str]:
-        """A virtual name may come again only beside no recorded one: their order would not be stored."""
+        """Names of one context, some of them twice."""
         mine = [name for name, levels in self.levels.items() if level in levels and self.rng.random() >= self.skip]
-        recorded = [name for name in mine if name not in self.virtual]
-        found = []
-        for name in mine:
-            repeats = name not in self.virtual or not recorded
-            found += [name] * (2 if repeats and self.rng.random() < self.again else 1)
-        return found
+        return [name for name in mine for _ in range(2 if self.rng.random() < self.again else 1)]
 
     def _value(self, name: str) -> object:
         if name in ("tag", "note"):
