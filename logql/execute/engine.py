@@ -30,6 +30,7 @@ from logql.execute.tables import Tables
 from logql.sql.bound import REF_META, BoundQuery, LogsRef
 from logql.sql.split import tokens
 from logql.sql.walk import find
+from logql.sql.written import written
 from logql.store.damage import find_damage
 
 #: Statements that give no rows.
@@ -336,7 +337,7 @@ class Engine:
                 node.set("this", exp.to_identifier(name, quoted=True))
                 node.set("db", None)
                 node.set("catalog", None)
-        sql = tree.sql(dialect="duckdb", copy=False)
+        sql = written(tree, copy=False)
         for name, text in lowered.items():
             sql = sql.replace(ident(name), f"({text})")
         return sql

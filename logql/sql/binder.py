@@ -20,6 +20,7 @@ from logql.sql.pivots import with_pivot_inside
 from logql.sql.scope import Scope
 from logql.sql.sources import Derived, Foreign, Reference, Source
 from logql.sql.world import World
+from logql.sql.written import written
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Drop, exp.Alter, exp.TruncateTable)
 #: Views within views beyond this depth are taken for a circle.
@@ -104,7 +105,7 @@ class Binder:
         macro = self.world.kept("macro", node.this.name) if isinstance(node.this, exp.Anonymous) else None
         if macro is not None and macro.table:
             tree = expand(macro.body, macro.parameters, node.this, self.sql)
-            return self._view(node, tree.sql(dialect="duckdb"))
+            return self._view(node, written(tree))
         if isinstance(node.this, exp.Func):
             for part in list(node.this.iter_expressions()):
                 self.inside(part, scope)
