@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,12 @@ import pytest
 from logql.samples import Sample, build_project, load_sample, missing_packages
 from logql.store.snapshot import forget
 from tests.store.history import epochs, record
+
+
+def pytest_configure() -> None:
+    """Ctrl-C interrupts, also where the tests run in the background of a shell, which has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
