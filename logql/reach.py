@@ -34,14 +34,11 @@ class Reach:
 
 def references_in_reach(bound: BoundQuery) -> Iterator[Reach]:
     """The references of a query that may have missing cells."""
-    return (reach for reach in _references(bound) if reach.ref.virtual)
+    return (Reach(ref, _condition(table, ref)) for table, ref in _references(bound) if ref.virtual)
 
 
-def _references(bound: BoundQuery) -> Iterator[Reach]:
-    for table in bound.tree.find_all(exp.Table):
-        ref = ref_of(table)
-        if ref is not None:
-            yield Reach(ref, _condition(table, ref))
+def _references(bound: BoundQuery) -> Iterator[tuple[exp.Table, LogsRef]]:
+    return ((table, ref) for table in bound.tables if (ref := ref_of(table)) is not None)
 
 
 def misfit_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
@@ -50,9 +47,9 @@ def misfit_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
     Names whose texts the query itself asks for are left out.
     """
     found: dict[str, int] = {}
-    for reach in _references(bound):
-        texts = {name: hidden_name(name, "text") for name in sorted(reach.ref.names) if _keeps_texts(name, engine)}
-        texts = {name: hidden for name, hidden in texts.items() if hidden not in reach.ref.columns}
+    for table, ref in _references(bound):
+        texts = {name: hidden_name(name, "text") for name in sorted(ref.names) if _keeps_texts(name, engine)}
+        texts = {name: hidden for name, hidden in texts.items() if hidden not in ref.columns}
         if not texts:
             continue
         counts = [
@@ -61,8 +58,8 @@ def misfit_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
             )
             for name, hidden in texts.items()
         ]
-        wider = replace(reach.ref, columns=(*reach.ref.columns, *texts.values()))
-        (row,) = engine.fetch(Reach(wider, reach.condition).query(*counts))
+        wider = replace(ref, columns=(*ref.columns, *texts.values()))
+        (row,) = engine.fetch(Reach(wider, _condition(table, ref)).query(*counts))
         for name, count in row.items():
             found[name] = max(found.get(name, 0), count or 0)
     return {name: count for name, count in found.items() if count}

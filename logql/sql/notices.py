@@ -15,8 +15,8 @@ _REPEATING = (exp.Sum, exp.Avg, exp.Count)
 
 def repeated_values(bound: BoundQuery, schema: Schema) -> Iterator[str]:
     """A notice for each sum, avg or count over a name that the rows of `logs` repeat from an enclosing level."""
-    refs = {ref.alias: ref for table in bound.tree.find_all(exp.Table) if (ref := ref_of(table)) is not None}
-    for call in bound.tree.find_all(*_REPEATING):
+    refs = {ref.alias: ref for table in bound.tables if (ref := ref_of(table)) is not None}
+    for call in (node for node in bound.notable if isinstance(node, _REPEATING)):
         column = call.this
         if not isinstance(column, exp.Column) or isinstance(column.this, exp.Star):
             continue
