@@ -97,8 +97,7 @@ def earlier_told(bound: BoundQuery, engine: Engine, told: Collection[str]) -> It
 
 def _shows(fill: Fill, name: str, history: History, shown: set[tuple[str, str | None, int, int | None]]) -> bool:
     """Whether one of the iterations in `shown` has its value, or its lack of one, from a fill."""
-    run = next(run for run in history.snapshot.runs if run.id == fill.run)
-    if history.status(name, run).fingerprint != fill.names[name]:
+    if history.status(name, history.runs[fill.run]).fingerprint != fill.names[name]:
         return False
     coverage = history.coverage(name, fill.run, fill.names[name])
     return any(
