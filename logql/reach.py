@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
@@ -32,9 +32,9 @@ class Reach:
         return select.where(self.condition) if self.condition is not None else select
 
 
-def references_in_reach(bound: BoundQuery) -> Iterator[Reach]:
-    """The references of a query that may have missing cells."""
-    return (Reach(ref, _condition(table, ref)) for table, ref in _references(bound) if ref.virtual)
+def references_in_reach(bound: BoundQuery, unknown: Collection[str] = ()) -> Iterator[Reach]:
+    """The references of a query that may have missing cells; a NULL in a column of `unknown` might be any value."""
+    return (Reach(ref, _condition(table, ref, unknown)) for table, ref in _references(bound) if ref.virtual)
 
 
 def _references(bound: BoundQuery) -> Iterator[tuple[exp.Table, LogsRef]]:
@@ -86,9 +86,12 @@ def _keeps_texts(name: str, engine: Engine) -> bool:
 
 
 def runs_in_reach(bound: BoundQuery, engine: Engine) -> Mapping[str, frozenset[str] | None]:
-    """For each virtual name the runs of which a row is in reach; None for all of them."""
+    """For each virtual name the runs of which a row is in reach; None for all of them.
+
+    Where a name has no place, its rows lack the loops in which it would stand: `step < 3` is NULL for them.
+    """
     found: dict[str, frozenset[str] | None] = {}
-    for reach in references_in_reach(bound):
+    for reach in references_in_reach(bound, unknown=engine.history.schema.loop_columns):
         runs: frozenset[str] | None = None
         if reach.condition is not None or reach.ref.versions is not None:
             rows = engine.fetch(reach.query(_column(_RUN)).distinct())
@@ -121,17 +124,23 @@ def _outermost(tree: exp.Expr) -> Iterator[exp.Select]:
         yield from _outermost(tree.this)
 
 
-def _condition(table: exp.Table, ref: LogsRef) -> exp.Expr | None:
+def _condition(table: exp.Table, ref: LogsRef, unknown: Collection[str] = ()) -> exp.Expr | None:
     """The conjuncts of WHERE that this reference alone decides, with known values only."""
     select = table.find_ancestor(exp.Select)
     where = select.args.get("where") if select is not None else None
     if where is None or _outer_joined(select):
         return None
     parts = [part.copy() for part in _conjuncts(where.this) if _decided(part, ref)]
-    for part in parts:
-        for column in part.find_all(exp.Column):
-            column.set("table", exp.to_identifier(_ALIAS))
-    return exp.and_(*parts) if parts else None
+    for column in (column for part in parts for column in part.find_all(exp.Column)):
+        column.set("table", exp.to_identifier(_ALIAS))
+    return exp.and_(*(_possibly(part, unknown) for part in parts)) if parts else None
+
+
+def _possibly(part: exp.Expr, unknown: Collection[str]) -> exp.Expr:
+    """The condition, true where it is NULL for a column of `unknown`."""
+    if any(column.name in unknown for column in part.find_all(exp.Column)):
+        return exp.Coalesce(this=part, expressions=[exp.true()])
+    return part
 
 
 def _outer_joined(select: exp.Expr | None) -> bool:
