@@ -11,6 +11,7 @@ from logql.propagate.names import bound_before, header_uses, item_names, paramet
 from logql.propagate.outline import Item
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal
+from logql.propagate.temporaries import definition_of
 
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -56,11 +57,19 @@ class Values:
                 raise Refusal(f"`{names[name]}` is a variable of an outer scope in this version")
         for name in sorted(uses.reads):
             other = self._counterpart_of_definition(names[name])
-            if other is not None and name not in header_uses(other.node).writes and other.index < self.statement.index:
+            if other is None or name in header_uses(other.node).writes or other.index >= self.statement.index:
+                continue
+            if not self._defined_alike(name, names[name]):
                 raise Refusal(f"`{names[name]}` has another value at this place")
         bound = {names[name] for name in uses.writes}
         if bound and self._read_beside(uses.writes) and not self.names_here & bound:
             raise Refusal(f"nothing reads `{min(bound)}` at this place")
+
+    def _defined_alike(self, name: str, other: str) -> bool:
+        """Whether both versions give their name the same value, however many lines they take for it."""
+        mine = definition_of(name, self.mine, self.statement.index)
+        theirs = definition_of(other, self.theirs, self.spot.index)
+        return mine is not None and theirs is not None and ast.dump(mine) == ast.dump(theirs)
 
     def _belongs_outside(self, name: str) -> bool:
         """Whether binding a name would make it a new variable of the old scope."""

@@ -301,3 +301,39 @@ def test_a_part_that_became_a_function_keeps_its_neighbour() -> None:
     result = put(new, "self.numbers", old)
     assert result.source is not None, result.reason
     assert "        self.wait = wait\n        self.numbers = iter(())\n" in result.source
+
+
+SEVERAL_LINES = """
+    import logql
+    def step(w, x, y):
+        out = w @ x
+        error = out - y
+        w -= error * x
+        logql.log("error", float(error))
+        return error * error
+    """
+
+
+@pytest.mark.parametrize(
+    "definition", ["error = w @ x - y", "error = (w @ x) - y", "pre = w @ x\n        error = pre - y"]
+)
+def test_a_value_that_was_written_in_fewer_lines_is_the_same_one(definition: str) -> None:
+    old = f"""
+    import logql
+    def step(w, x, y):
+        {definition}
+        w -= error * x
+        return error * error
+    """
+    assert added(put(SEVERAL_LINES, '"error"', old)) == ['    logql.log("error", float(error))']
+
+
+def test_a_value_computed_otherwise_is_another_one() -> None:
+    old = """
+    import logql
+    def step(w, x, y):
+        error = w @ x + y
+        w -= error * x
+        return error * error
+    """
+    assert put(SEVERAL_LINES, '"error"', old).reason == "`error` has another value at this place"
