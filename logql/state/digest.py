@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import sys
 from collections.abc import Iterable
@@ -9,13 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from logql.state.codec import digest_of
-from logql.state.graph import Atom, Buffer, Graph, Ref
+from logql.state.graph import Atom, Buffer, Graph, Node, Ref
 from logql.state.kinds.values import PICKLE, same_value
 from logql.state.readings import Reading, differ_in_time_only
 
 if TYPE_CHECKING:
     from logql.state.restore import Loaded
     from logql.state.save import Saved
+
+
+#: dtype, shape, stride and offset of a tensor's view on a storage
+Window = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class _Comparing:
         self._pairs: dict[int, int] = {}
         self._partners: dict[int, int] = {}
         self._todo: list[int] = []
-        self._shown: dict[int, slice] | None = None
+        self._shown: dict[int, list[Window]] | None = None
         self.compared = 0
         self.within: str | None = None
         self.beyond: str | None = None
@@ -114,9 +119,9 @@ class _Comparing:
     def _compare_shown(self, here: Buffer, there: Buffer, path: str) -> None:
         """Compare what tensors show of a storage: behind that, memory holds whatever was there before."""
         if self._shown is None:
-            self._shown = _shown_bytes(self._here)
-        part = self._shown.get(id(here), slice(None))
-        left, right = here.bytes()[part], there.bytes()[part]
+            self._shown = _windows(self._here)
+        windows = self._shown.get(id(here))
+        left, right = (_shown(buffer.bytes(), windows) for buffer in (here, there))
         if here.nbytes != there.nbytes or left != right:
             comparable = here.dtype == there.dtype != PICKLE and len(left) == len(right)
             self._differs(path, comparable and close_bytes(left, right, here.dtype, *self._tolerance))
@@ -132,23 +137,46 @@ class _Comparing:
             self.beyond = self.beyond or path
 
 
-def _shown_bytes(graph: Graph) -> dict[int, slice]:
-    """For each storage's buffer, by id, the part from the first byte to the last that a tensor shows."""
-    found: dict[int, slice] = {}
+def _windows(graph: Graph) -> dict[int, list[Window]]:
+    """For each storage's buffer, by id, what tensors show of it; not of those that show through an array as well."""
+    found: dict[int, list[Window]] = {}
     for node in graph.nodes:
-        if type(node.payload.get("storage")) is not Ref:
-            continue
-        shape, stride, first = (node.payload[name] for name in ("shape", "stride", "offset"))
-        size = getattr(sys.modules["torch"], node.payload["dtype"]).itemsize
-        last = first + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) + 1
-        buffer = graph.nodes[node.payload["storage"]].payload["content"]
-        known = found.get(id(buffer), slice(first * size, last * size))
-        found[id(buffer)] = slice(min(known.start, first * size), max(known.stop, last * size))
+        for storage, *window in _windows_of(node):
+            windows = found.setdefault(id(graph.nodes[storage].payload["content"]), [])
+            if window not in windows[-1:]:
+                windows.append(window)
     for node in graph.nodes:
         if type(node.payload.get("tensor")) is Ref:
             storage = graph.nodes[graph.nodes[node.payload["tensor"]].payload["storage"]]
             found.pop(id(storage.payload["content"]), None)
     return found
+
+
+def _windows_of(node: Node) -> list[list[Any]]:
+    if type(node.payload.get("storage")) is Ref:
+        return [[node.payload[name] for name in ("storage", "dtype", "shape", "stride", "offset")]]
+    parts: list[list[Any]] = node.payload.get("parts", [])
+    return parts
+
+
+def _shown(memory: memoryview, windows: list[Window] | None) -> memoryview:
+    if windows is None:
+        return memory
+    return memoryview(b"".join(_shown_by(memory, *window) for window in windows))
+
+
+def _shown_by(memory: memoryview, dtype: str, shape: list[int], stride: list[int], first: int) -> memoryview:
+    """The bytes from a window's first element to its last, without those between its rows."""
+    if 0 in shape:
+        return memory[:0]
+    torch = sys.modules["torch"]
+    kind = getattr(torch, dtype)
+    last = first + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) + 1
+    part = memory[first * kind.itemsize : last * kind.itemsize]
+    if len(part) < (last - first) * kind.itemsize or math.prod(shape) >= last - first:
+        return part
+    elements = torch.frombuffer(bytearray(part), dtype=kind).as_strided(shape, stride).contiguous()
+    return memoryview(ctypes.string_at(elements.data_ptr(), elements.nbytes))
 
 
 def _same_content(here: Buffer, there: Buffer) -> bool:

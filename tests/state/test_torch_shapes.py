@@ -77,6 +77,37 @@ other = torch.optim.SGD(model.parameters(), 0.1)
 """,
         'rig.log("loss", learn(model, other))\n',
     ),
+    "sparse": (
+        """
+index, value = torch.tensor([[0, 1, 1, 0], [2, 0, 2, 2]]), torch.tensor([3.0, 4.0, 5.0, 6.0])
+doubled = torch.sparse_coo_tensor(index, value, (2, 4))
+adjacency = doubled.coalesce()
+rows = adjacency.to_sparse_csr()
+layouts = [adjacency.to_sparse_csc(), torch.eye(4).to_sparse_bsr((2, 2)), torch.zeros(2, 3).to_sparse()]
+free = torch.ones(3, 4).to_sparse().requires_grad_()
+made = None
+table = nn.Embedding(5, 4, sparse=True)
+few = torch.optim.SparseAdam(table.parameters(), 0.1)
+""",
+        """
+rig.log("made", made is None or [made.is_coalesced(), made.to_dense().tolist()])
+few.zero_grad()
+(torch.sparse.mm(adjacency, table(torch.tensor([i, 1, 1, 4]))).sum() ** 2).backward()
+few.step()
+rig.log("table", [table.weight.sum().item(), table.weight.grad.is_sparse])
+value.mul_(1.5)
+rows.values().add_(1)
+made = (rows @ torch.ones(4, 4)).to_sparse() if i % 2 else doubled * i
+rig.log("shared", [float(doubled.to_dense().sum()), doubled.is_coalesced(), adjacency.is_coalesced()])
+rig.log("layouts", [str(one.layout) for one in layouts] + [float(one.to_dense().sum()) for one in layouts])
+torch.sparse.sum(free).backward()
+rig.log("free", [free.requires_grad, free.grad.to_dense().tolist()])
+if i == 2:
+    free.data = torch.eye(4)[:3].to_sparse()
+    free.grad = None
+    rows = (adjacency * 2).to_sparse_csr()
+""",
+    ),
     "schedules": (
         """
 from torch.optim import lr_scheduler
@@ -105,6 +136,10 @@ def _script(setup: str, body: str) -> str:
 @pytest.mark.parametrize("name", SHAPES)
 def test_from_every_iteration(tmp_path: Path, name: str) -> None:
     assert_exact(record(tmp_path, _script(*SHAPES[name])), "0:1", "0:3")
+
+
+def test_sparse_tensors(tmp_path: Path) -> None:
+    assert_exact(record(tmp_path, _script(*SHAPES["sparse"])), "0:3")
 
 
 def test_a_scaler_and_a_loss_whose_storage_is_larger_than_it(tmp_path: Path) -> None:

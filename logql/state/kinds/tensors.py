@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002  (all kinds share their signatures)
-"""torch: storages by content, tensors as windows on them, generators."""
+"""torch: storages by content, tensors as windows on them (`windows`), generators."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from logql.state.errors import GraphNotSaved, Refusal
 from logql.state.graph import Node, Payload
 from logql.state.kinds.base import Kind
 from logql.state.kinds.layout import attributes
+from logql.state.kinds.windows import describe, is_described, may_become, rebuild
 
 if TYPE_CHECKING:
     from logql.state.build import Builder
     from logql.state.walk import Walker
 
-#: numpy's names of dtypes, for comparisons by value
-_COMPARED_AS = {
-    "float32": "<f4", "float64": "<f8", "float16": "<f2", "bfloat16": "bfloat16",
-    "complex64": "<c8", "complex128": "<c16",
-}  # fmt: skip
 _DEVICES = ("cpu", "cuda")
 
 
@@ -81,7 +77,7 @@ def _read(storage: Any) -> memoryview:
 
 
 class TensorKind(Kind):
-    """A dense tensor or parameter: a window on a storage, its gradient, flags and attributes.
+    """A tensor or parameter: where it lies in memory, its gradient, flags and attributes.
 
     An autograd graph cannot be saved. A tensor whose graph was used up by backward(), or that nothing reads again,
     comes back with its value and with a graph that raises GraphNotSaved when anything runs backward through it.
@@ -93,16 +89,9 @@ class TensorKind(Kind):
         import torch
 
         _refuse_exotic(value)
-        storage = value.untyped_storage()
-        dtype = str(value.dtype).removeprefix("torch.")
-        walker.facts.setdefault(("storage", storage._cdata), _COMPARED_AS.get(dtype, "bytes"))
         payload: Payload = {
             "type": walker.ref(".__class__", type(value)),
-            "storage": walker.ref(".storage", storage),
-            "dtype": dtype,
-            "shape": list(value.shape),
-            "stride": list(value.stride()),
-            "offset": value.storage_offset(),
+            **describe(value, walker),
             "requires_grad": value.requires_grad,
             "leaf": value.grad_fn is None,
             "grad": walker.ref(".grad", value.grad) if value.grad_fn is None else None,
@@ -125,15 +114,13 @@ class TensorKind(Kind):
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
         if not super().accepts(node, live, builder):
             return False
-        storage = builder.value(node.payload["storage"])
-        same = str(live.dtype).removeprefix("torch.") == node.payload["dtype"] and live.device == storage.device
-        return same and bool((live.grad_fn is None) == node.payload["leaf"])
+        return may_become(live, node.payload, builder) and bool((live.grad_fn is None) == node.payload["leaf"])
 
     def create(self, node: Node, builder: Builder) -> object:
         import torch
 
         cls = builder.value(node.payload["type"])
-        plain = self._alias(node, builder)
+        plain = rebuild(node.payload, builder)
         if not node.payload["leaf"]:
             lost: object = _lost_graph().apply(torch.empty(0, requires_grad=True), plain)
             return lost
@@ -142,20 +129,12 @@ class TensorKind(Kind):
             made = torch.Tensor._make_subclass(cls, plain, node.payload["requires_grad"])
         return made
 
-    def _alias(self, node: Node, builder: Builder) -> Any:
-        import torch
-
-        storage = builder.value(node.payload["storage"])
-        empty = torch.empty(0, dtype=getattr(torch, node.payload["dtype"]), device=storage.device)
-        with torch.no_grad():
-            return empty.set_(storage, node.payload["offset"], node.payload["shape"], node.payload["stride"])
-
     def fill(self, node: Node, vessel: Any, builder: Builder) -> None:
         payload = node.payload
-        if not _same_window(vessel, builder.value(payload["storage"]), payload):
+        if not is_described(vessel, payload, builder):
             if payload["leaf"]:
                 vessel.grad = None
-            vessel.data = self._alias(node, builder)
+            vessel.data = rebuild(payload, builder)
         if payload["leaf"] and vessel.requires_grad != payload["requires_grad"]:
             vessel.requires_grad_(payload["requires_grad"])
         names = attributes(vessel)
@@ -169,15 +148,6 @@ class TensorKind(Kind):
             grad = builder.value(node.payload["grad"])
             if vessel.grad is not grad:
                 vessel.grad = grad
-
-
-def _same_window(tensor: Any, storage: Any, payload: Payload) -> bool:
-    return bool(
-        tensor.untyped_storage()._cdata == storage._cdata
-        and list(tensor.shape) == payload["shape"]
-        and list(tensor.stride()) == payload["stride"]
-        and tensor.storage_offset() == payload["offset"]
-    )
 
 
 def _can_run_backward(function: Any) -> bool:
@@ -212,7 +182,7 @@ def _refuse_exotic(value: Any) -> None:
     import torch
 
     cls = type(value)
-    if value.layout is not torch.strided or value.is_quantized or getattr(value, "is_nested", False):
+    if value.is_quantized or getattr(value, "is_nested", False):
         raise Refusal(f"a tensor of layout {value.layout}")
     if value.device.type not in _DEVICES:
         raise Refusal(f"a tensor on the device {value.device}")
