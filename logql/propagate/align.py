@@ -188,11 +188,15 @@ def pair_gain(one: Item, other: Item) -> float:
 def similarity(one: Item, other: Item) -> float:
     """Share of tokens in common, 0 across kinds; a compound statement counts its body as well.
 
-    Statements that log the same name, or delimit the same loop, are alike whatever else they say.
+    Statements that log the same name, or delimit the same loop, are alike whatever else they say; those that log
+    different names only as far as the values are: that both log says nothing.
     """
-    recorded = one.recorded
-    if recorded is not None and recorded == other.recorded:
-        return max(_RECORDED, _likeness(one, other))
+    recorded, there = one.recorded, other.recorded
+    if recorded is not None and there is not None:
+        if recorded == there:
+            return max(_RECORDED, _likeness(one, other))
+        if recorded[0] == there[0] == b"log":
+            return _likeness_of_values(one, other)
     mine, theirs = _GROUPS.get(type(one.node), "simple"), _GROUPS.get(type(other.node), "simple")
     if mine != theirs:
         return 0.8 * _likeness(one, other) if {mine, theirs} <= {"simple", "return"} else 0.0
@@ -241,13 +245,26 @@ def _binding(item: Item) -> tuple[bytes, ...] | None:
 
 def token_similarity(tokens: tuple[bytes, ...], other: Item) -> float:
     """Likeness of a text, given by its tokens, to a simple statement."""
-    tokens = without_self(tokens)
-    return 0.7 * _dice(_words(tokens), _bag(other, words=True)) + 0.3 * _dice(_counted(tokens), _bag(other))
+    return _alike(without_self(tokens), without_self(other.tokens))
+
+
+def _alike(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> float:
+    return 0.7 * _dice(_words(one), _words(other)) + 0.3 * _dice(_counted(one), _counted(other))
 
 
 def _likeness(one: Item, other: Item) -> float:
     """Words in common count more than punctuation."""
     return 0.7 * _dice(_bag(one, words=True), _bag(other, words=True)) + 0.3 * _dice(_bag(one), _bag(other))
+
+
+def _likeness_of_values(one: Item, other: Item) -> float:
+    return _alike(_logged_value(one.tokens), _logged_value(other.tokens))
+
+
+def _logged_value(tokens: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """What stands behind the name in a log statement."""
+    at = next(i for i in range(len(tokens)) if tokens[i] == b"log" and tokens[i + 1] == b"(")
+    return without_self(tokens[at + 3 :])
 
 
 def _bag(item: Item, *, words: bool = False) -> frozenset[tuple[bytes, int]]:

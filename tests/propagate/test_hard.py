@@ -282,3 +282,39 @@ def test_leading_lines_stay_first(head: str) -> None:
     assert result.source.startswith(head.rstrip("\n") + "\n")
     assert result.source.index("import math\n") < result.source.index("def f")
     assert "    print(math.sqrt(y), 'ä')\n    return y\n" in result.source
+
+
+def test_statements_that_log_other_things_are_no_neighbours() -> None:
+    """`logql.log(..., x.y().item())` stands all over a script: that both log does not make them the same statement."""
+    old = """
+    import logql
+    def train(args, diffusion, model, mse, loader):
+        for epoch in logql.loop("epoch", range(args.epochs)):
+            for i, images in enumerate(logql.loop("i", loader)):
+                t = diffusion.sample(images.shape[0])
+                noisy, noise = diffusion.noise(images, t)
+                predicted = model(noisy, t)
+                loss = mse(noise, predicted)
+                loss.backward()
+                logql.log("MSE", loss.item())
+            if epoch % 2 == 0:
+                images = diffusion.draw(model, n=16)
+                logql.log("sample_std", images.std().item())
+                save(images)
+    """
+    new = """
+    import logql
+    class Trainer:
+        def losses(self, x):
+            t = self.diffusion.sample(x.shape[0])
+            noisy, noise = self.diffusion.noise(x, t)
+            predicted = self.model(noisy, t)
+            loss = F.mse_loss(noise, predicted)
+            logql.log("t_mean", t.mean().item())
+            logql.log("snr", self.diffusion.hat[t].mean().item())
+            return loss
+    """
+    result = put(new, '"snr"', old)
+    assert added(result) == ['            logql.log("snr", diffusion.hat[t].mean().item())']
+    assert result.source is not None
+    assert result.source.index('"snr"') < result.source.index("loss.backward()")
