@@ -15,7 +15,7 @@ from typing import Any
 from logql.errors import CorruptFile
 from logql.model import Enter, Event, Level, Line, Logged, Path, Step
 from logql.store import layout, parquet, plain, wal
-from logql.store.parts import Cells, Rows
+from logql.store.contexts import Begun, Cells, Group, Rows
 
 _KINDS: dict[str, Any] = {"e": Enter, "v": Logged, "l": Line}
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
@@ -33,7 +33,7 @@ class Carried:
 
     def paths(self) -> set[Path]:
         """The contexts that are not over."""
-        return {path for rows in self.rows.values() for path in rows.paths}
+        return {path for rows in self.rows.values() for path in map(rows.path, range(len(rows)))}
 
 
 def path_of(store: str, stem: str, number: int) -> str:
@@ -96,14 +96,19 @@ def _encode(carried: Carried) -> dict[str, Any]:
 
 
 def _encode_rows(rows: Rows) -> dict[str, Any]:
+    numbers = range(len(rows))
     return {
         "level": rows.level,
-        "paths": rows.paths,
-        "outer": rows.outer,
+        "paths": [rows.path(row) for row in numbers],
+        "outer": [rows.outer(row) for row in numbers],
         "seqs": list(rows.seqs),
         "subs": list(rows.subs),
-        "ts": rows.ts,
-        "cells": {name: [list(c.rows), list(c.seqs), list(c.subs), c.values] for name, c in rows.cells.items()},
+        "ts": list(rows.ts),
+        "cells": {
+            name: [list(c.rows), list(c.seqs), list(c.subs), list(c.times), list(c.values)]
+            for name, c in rows.cells.items()
+        },
+        "begun": [[row, begun.parts, sorted(begun.names)] for row, begun in rows.begun.items()],
     }
 
 
@@ -120,20 +125,32 @@ def _decode(found: Any) -> Carried:
 
 def _decode_rows(found: Any) -> Rows:
     rows = Rows(tuple(_checked(loop, str) for loop in found["level"]))
-    rows.paths = [_path(path) for path in found["paths"]]
-    rows.outer = [tuple(items) for items in found["outer"]]
-    rows.seqs, rows.subs = array("q", found["seqs"]), array("i", found["subs"])
-    rows.ts = found["ts"]
-    count = len(rows.paths)
-    if {len(rows.outer), len(rows.seqs), len(rows.subs), len(rows.ts)} != {count}:
-        raise ValueError("columns of unequal length")
-    for name, (places, seqs, subs, values) in found["cells"].items():
+    groups: dict[tuple[Path, str, int], Group] = {}
+    columns = (found[name] for name in ("paths", "outer", "seqs", "subs", "ts"))
+    for path, items, seq, sub, ts in zip(*columns, strict=True):
+        _decode_row(rows, groups, _path(path), tuple(items), seq, sub, ts)
+    for name, (places, seqs, subs, times, values) in found["cells"].items():
         cells = rows.cells[_checked(name, str)] = Cells()
-        cells.rows, cells.seqs, cells.subs = array("q", places), array("q", seqs), array("i", subs)
-        cells.values = values
-        if {len(seqs), len(subs), len(values)} != {len(places)} or not all(0 <= row < count for row in places):
+        if not all(0 <= row < len(rows) for row in places):
             raise ValueError("values without a place")
+        for row, seq, sub, ts, value in zip(places, seqs, subs, times, values, strict=True):
+            cells.add(row, seq, sub, ts, value)
+    for row, parts, names in found["begun"]:
+        rows.begun[_checked(row, int)] = Begun(_checked(parts, int), frozenset(_checked(name, str) for name in names))
     return rows
+
+
+def _decode_row(
+    rows: Rows, groups: dict[tuple[Path, str, int], Group], path: Path, items: tuple[object, ...], seq: int, sub: int,
+    ts: float,
+) -> None:  # fmt: skip
+    if len(items) != len(path) or tuple(step.loop for step in path) != rows.level:
+        raise ValueError("a context of another level")
+    loop, entry, index = path[-1] if path else ("", 0, 0)
+    key = path[:-1], loop, entry
+    if key not in groups:
+        groups[key] = rows.adopt(Group(*key, items[:-1]))
+    rows.add(groups[key], index, items[-1] if items else None, seq, sub, ts)
 
 
 def _path(steps: Any) -> Path:

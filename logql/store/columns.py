@@ -29,6 +29,8 @@ _MARKED_FLOATS = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 def column(values: Sequence[object]) -> tuple[pa.Array, dict[int, str]]:
     """The array of `values` in their unified type, and the text of each one that is NULL for want of fitting."""
+    if type(values) is array:
+        return fixed(values[:], _NAMES[values.typecode]), {}
     types = set(map(type, values))
     if not types <= _KNOWN:
         values = [_plain(value) for value in values]
@@ -98,9 +100,15 @@ def fixed(data: array[Any], type_name: str, valid: bytearray | None = None) -> p
     return pa.Array.from_buffers(getattr(pa, type_name)(), len(data), [_bitmap(valid), pa.py_buffer(data)])
 
 
-def constant(value: str | int | None, type_: pa.DataType, count: int) -> pa.Array:
-    """`value`, `count` times."""
-    return encode([value], type_)[0].take(fixed(array("q", [0]) * count, "int64"))
+def repeated(value: str, count: int) -> pa.Array:
+    """A text, `count` times."""
+    import pyarrow as pa
+
+    data = value.encode("utf-8", "replace")
+    large = len(data) * count >= 1 << 31
+    offsets = array("q" if large else "i", range(0, len(data) * count + 1, len(data)) if data else [0] * (count + 1))
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data * count)]
+    return pa.Array.from_buffers(pa.large_string() if large else pa.string(), count, buffers)
 
 
 def strings(values: Sequence[str | None]) -> pa.Array:
@@ -114,7 +122,7 @@ def string_lists(values: Sequence[Sequence[str] | None]) -> pa.Array:
     """An array of lists of text."""
     import pyarrow as pa
 
-    if not any(value is not None for value in values):
+    if values.count(None) == len(values):
         return pa.nulls(len(values), pa.list_(pa.string()))
     return _encode_lists([None if value is None else list(value) for value in values], pa.list_(pa.string()))[0]
 
@@ -324,12 +332,12 @@ def _time_of_day(value: object) -> int | None:
 
 
 def timestamps(seconds: Iterable[float | None]) -> pa.Array:
-    """UTC timestamps (us) from seconds since the epoch; None is NULL."""
+    """UTC timestamps (us) from seconds since the epoch; None and NaN are NULL."""
     import pyarrow as pa
 
     values = list(seconds)
-    if None not in values:
+    with contextlib.suppress(TypeError, ValueError):
         return fixed(array("q", [round(value * 1e6) for value in values]), "int64").view(pa.timestamp("us"))  # type: ignore[operator]
-    valid = bytearray(value is not None for value in values)
-    micros = array("q", [0 if value is None else round(value * 1e6) for value in values])
+    valid = bytearray(value is not None and not math.isnan(value) for value in values)
+    micros = array("q", [round(value * 1e6) if there else 0 for value, there in zip(values, valid, strict=True)])  # type: ignore[operator]
     return fixed(micros, "int64", valid).view(pa.timestamp("us"))

@@ -2,28 +2,30 @@
 
 A context is over when a later iteration of the same execution of its loop, or of one around it, has begun. A thread or
 task may still log there; `late` then tells that the settled tables lack something, and the run is to be read anew.
-Where earlier chunks of the run are sealed, a builder goes on from what was `carried` over; what is logged in a context
-that was sealed is `overdue`.
+Of a context that is not over and logs a name again, all parts but the last are settled: nothing comes before what was
+logged. Where earlier chunks of the run are sealed, a builder goes on from what was `carried` over; what is logged in a
+context that was sealed is `overdue`.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Set
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
-from logql.model import OUTPUT_LEVEL, Event, Level, Path
+from logql.model import OUTPUT_LEVEL, Level, Line, Path
 from logql.store import layout
 from logql.store.carry import Carried
-from logql.store.levels import Builder, Place
-from logql.store.parts import Cells, Rows
+from logql.store.contexts import Begun, Cells, Rows, kinds_of
+from logql.store.levels import Builder
+from logql.store.parts import NOT_BEGUN, Value, contexts_of, part_starts, parted_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Rows (lines included) that are rebuilt at each change before some of them are settled.
-ENOUGH = 1 << 13
+#: Rows, values and lines that are rebuilt at each change before some of them are settled.
+ENOUGH = 1 << 14
 _NUMBERS = (bool, int, float)
 
 
@@ -41,7 +43,10 @@ class GrowingBuilder(Builder):
         self.overdue = False
         self.settled: dict[str, list[pa.Table]] = {}
         self._settles = settles
-        self._keep_open = keep
+        self._kept_open: dict[tuple[Path, str, int], set[int]] = {}
+        for path in keep - {()}:
+            loop, entry, index = path[-1]
+            self._kept_open.setdefault((path[:-1], loop, entry), set()).add(index)
         self._resumed = False
         self._names: dict[str, None] = {}
         self._last_ts = 0.0
@@ -50,13 +55,6 @@ class GrowingBuilder(Builder):
         self._kinds: dict[Level, set[str]] = {}
         self._due = ENOUGH
 
-    def add(self, events: Iterable[Event]) -> None:
-        """Take in events."""
-        first_line = len(self._lines)
-        super().add(events)
-        if any(line.path not in self._places for line in self._lines[first_line:]):
-            self._miss()
-
     def is_due(self) -> bool:
         """Whether so much has gathered that `settle` is worth its while."""
         return self._settles and self._gathered() >= self._due
@@ -64,9 +62,9 @@ class GrowingBuilder(Builder):
     def check_items(self) -> None:
         """Note `late` where a loop has items of different kinds: its column is text, also in what was settled."""
         for level, rows in self.levels.items():
-            if level and rows.outer:
+            if level and len(rows):
                 kinds = self._kinds.setdefault(level, set())
-                kinds.update("number" if t in _NUMBERS else t.__name__ for t in {type(one[-1]) for one in rows.outer})
+                kinds.update("number" if t in _NUMBERS else t.__name__ for t in kinds_of(rows.items))
                 self.late = self.late or bool(self.settled and len(kinds) > 1)
 
     def settle(self) -> None:
@@ -78,9 +76,8 @@ class GrowingBuilder(Builder):
             self._keep(OUTPUT_LEVEL, self._output())
             self._lines = []
         over, left = self._divide()
-        self.levels = over
         for level, rows in over.items():
-            if rows.paths:
+            if len(rows):
                 self._keep(layout.level_directory(level), self._table(rows))
         self._forget(over, left)
         self.levels = left
@@ -89,7 +86,7 @@ class GrowingBuilder(Builder):
     def tables(self) -> dict[str, pa.Table]:
         """The tables of what is not settled."""
         everything = self.levels
-        self.levels = {level: rows for level, rows in everything.items() if rows.paths}
+        self.levels = {level: rows for level, rows in everything.items() if len(rows)}
         try:
             return super().tables()
         finally:
@@ -103,13 +100,11 @@ class GrowingBuilder(Builder):
     def resume(self, carried: Carried) -> None:
         """Go on where another builder stopped; nothing may have been added before."""
         self.levels = carried.rows
-        for rows in self.levels.values():
-            for row, path in enumerate(rows.paths):
-                self._places[path] = rows, row, rows.outer[row]
+        self.run_group = self.levels[()].groups[0]
+        self._groups = {group.key: group for level, rows in self.levels.items() if level for group in rows.groups}
         self._passed = carried.passed
         self._names = dict.fromkeys(carried.names)
         self._last_ts = carried.last_ts
-        self._around = None
         self._resumed = True
 
     def logged(self) -> list[str]:
@@ -121,17 +116,19 @@ class GrowingBuilder(Builder):
         """When the last event happened; 0 if none did."""
         return max(self._last_ts, super().last_ts)
 
-    def _gathered(self) -> int:
-        return len(self._lines) + sum(len(rows.paths) for rows in self.levels.values())
-
-    def _place_unseen(self, path: Path, seq: int, sub: int, ts: float | None) -> Place:
-        self._miss()
-        return super()._place_unseen(path, seq, sub, ts)
-
-    def _miss(self) -> None:
+    def miss(self) -> None:
         """An event came whose context is not among those that are open."""
         self.late = self.late or bool(self.settled)
         self.overdue = self.overdue or self._resumed
+
+    def _add_lines(self, lines: list[Line]) -> None:
+        super()._add_lines(lines)
+        if any(self.find(path) is None for path in {line.path for line in lines}):
+            self.miss()
+
+    def _gathered(self) -> int:
+        values = sum(len(cells.rows) for rows in self.levels.values() for cells in rows.cells.values())
+        return len(self._lines) + values + sum(map(len, self.levels.values()))
 
     def _keep(self, level: str, table: pa.Table) -> None:
         """Add settled rows; tables of one schema are put together without copying."""
@@ -145,41 +142,57 @@ class GrowingBuilder(Builder):
 
     def _divide(self) -> tuple[dict[Level, Rows], dict[Level, Rows]]:
         """Rows of contexts that are over, and the others."""
-        latest: dict[tuple[Path, str, int], int] = {}
-        for rows in self.levels.values():
-            for path in rows.paths:
-                if path:
-                    group = path[:-1], path[-1].loop, path[-1].entry
-                    latest[group] = max(latest.get(group, 0), path[-1].index)
-        is_open: dict[Path, bool] = {(): True}
         over, left = {}, {}
+        open_paths: set[Path] = {()}
         for level in sorted(self.levels, key=len):
             rows = self.levels[level]
-            for path in rows.paths:
-                if path:
-                    here = latest[path[:-1], path[-1].loop, path[-1].entry] == path[-1].index
-                    is_open[path] = (here or path in self._keep_open) and is_open.get(path[:-1], False)
-            over[level], left[level] = _divide_rows(rows, [is_open[path] for path in rows.paths])
+            stays = bytearray(len(rows))
+            for group in rows.groups:
+                if group.rows and group.around in open_paths:
+                    for index in {max(group.rows), *self._kept_open.get(group.key, ())} & group.rows.keys():
+                        stays[group.rows[index]] = 1
+                        open_paths.add(group.path(index))
+            over[level], left[level] = rows.divided(stays)
+            self._settle_parts(over[level], left[level])
         return over, left
+
+    def _settle_parts(self, over: Rows, left: Rows) -> None:
+        """Move the parts of contexts that stay, but for the last ones, to those that are over."""
+        parted = parted_rows(left)
+        starts = self._inner_starts(left, parted) if parted else {}
+        gone: dict[int, int] = {}
+        moved: list[Value] = []
+        for row, values in contexts_of(left, parted):
+            cuts = part_starts(values, starts[row])
+            if len(cuts) > 1:
+                before, settled = left.begun.get(row, NOT_BEGUN), values[: cuts[-1]]
+                gone[row] = over.copy(left, row)
+                over.begun[gone[row]] = before
+                names = before.names.union(value[4] for value in settled)
+                left.begun[row] = Begun(before.parts + len(cuts) - 1, names)
+                moved += settled
+        if moved:
+            _move(moved, over, left, gone)
 
     def _forget(self, over: dict[Level, Rows], left: dict[Level, Rows]) -> None:
         """Let go of contexts that are over, but for when they began inside of others that are not."""
+        stay = {path for rows in left.values() for path in map(rows.path, range(len(rows)))}
         for rows in over.values():
-            for path in rows.paths:
-                del self._places[path]
-                self._passed.pop(path, None)
-        for rows in over.values():
-            for path, seq in zip(rows.paths, rows.seqs, strict=True):
-                if path[:-1] in self._places:
-                    self._passed.setdefault(path[:-1], array("q")).append(seq)
+            whole = [group.around in stay if rows.level else False for group in rows.groups]
+            for number, index, seq in zip(rows.group, rows.index, rows.seqs, strict=True):
+                group = rows.groups[number]
+                if whole[number] and group.path(index) not in stay:
+                    self._passed.setdefault(group.around, array("q")).append(seq)
+        self._passed = {path: seqs for path, seqs in self._passed.items() if path in stay}
         for rows in left.values():
-            for row, path in enumerate(rows.paths):
-                self._places[path] = rows, row, rows.outer[row]
-        self._around = None
+            rows.renumber()
+        self._groups = {group.key: group for level, rows in left.items() if level for group in rows.groups}
 
     def _separating(self, path: Path, starts: array[int]) -> array[int]:
         """Of the inner iterations that began in a context, one between each two of its values: more tell nothing."""
-        rows, row, _ = self._places[path]
+        place = self.find(path)
+        assert place is not None  # only contexts that are not settled have any
+        rows, row = place
         seqs = sorted(
             cells.seqs[position]
             for cells in rows.cells.values()
@@ -188,30 +201,19 @@ class GrowingBuilder(Builder):
         )
         return array("q", {bisect_left(seqs, start): start for start in starts}.values())
 
-    def _inner_starts(self, level: Level, paths: set[Path]) -> dict[Path, list[int]]:
-        found = super()._inner_starts(level, paths)
-        for path, starts in found.items():
-            starts += self._passed.get(path, ())
+    def _inner_starts(self, rows: Rows, wanted: set[int]) -> dict[int, list[int]]:
+        found = super()._inner_starts(rows, wanted)
+        for row, starts in found.items():
+            starts += self._passed.get(rows.path(row), ())
         return found
 
 
-def _divide_rows(rows: Rows, stays: list[bool]) -> tuple[Rows, Rows]:
-    """The rows that do not stay, and those that do."""
-    parts = Rows(rows.level), Rows(rows.level)
-    numbers: list[int] = []
-    for row, stay in enumerate(stays):
-        part = parts[stay]
-        numbers.append(len(part.paths))
-        part.paths.append(rows.paths[row])
-        part.outer.append(rows.outer[row])
-        part.seqs.append(rows.seqs[row])
-        part.subs.append(rows.subs[row])
-        part.ts.append(rows.ts[row])
-    for name, cells in rows.cells.items():
-        for position, row in enumerate(cells.rows):
-            own = parts[stays[row]].cells.setdefault(name, Cells())
-            own.rows.append(numbers[row])
-            own.seqs.append(cells.seqs[position])
-            own.subs.append(cells.subs[position])
-            own.values.append(cells.values[position])
-    return parts
+def _move(moved: list[Value], over: Rows, left: Rows, numbers: dict[int, int]) -> None:
+    """Take values out of `left` and put them into `over`, where their rows have other numbers."""
+    flags = {name: bytearray(len(cells.rows)) for name, cells in left.cells.items()}
+    for _, _, _, at, name in moved:
+        flags[name][at] = 1
+    for name, cells in left.cells.items():
+        if 1 in flags[name]:
+            over.cells.setdefault(name, Cells()).take(cells.at(flags[name]), numbers)
+            left.cells[name] = cells.at(bytes(not flag for flag in flags[name]))

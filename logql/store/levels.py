@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from logql.model import OUTPUT_LEVEL, SYSTEM_COLUMNS, Enter, Event, Level, Line, Logged, Path, Shape
 from logql.store import columns, layout, types
+from logql.store.contexts import Cells, Column, Group, Rows
+from logql.store.intake import Intake
 from logql.store.names import INTERNAL, fold
-from logql.store.parts import Cells, Rows, row_order, split_rows
+from logql.store.parts import Split, row_order, split_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from logql.store.wal import Batch
+
 #: Columns of every level table besides those of loops and names.
 FRAME = ("version", "run", "rank", "ts", *INTERNAL)
-#: Where the row of a context is: its level's rows, its number there, the items of the loops around it.
-Place = tuple[Rows, int, tuple[object, ...]]
+#: Where the row of a context is: its level's rows, and its number there.
+Place = tuple[Rows, int]
 _NOT_LOOPS = frozenset((*SYSTEM_COLUMNS, *INTERNAL))
 
 
@@ -70,41 +75,45 @@ class Builder:
         self.names = names or {}
         self.sidecar = sidecar
         self.ordered = ordered
-        self.levels: dict[Level, Rows] = {}
-        self._places: dict[Path, Place] = {}
+        self.levels: dict[Level, Rows] = {(): Rows(())}
+        #: names that some context of a level logged twice, as far as `tables` was asked
+        self.repeats: dict[Level, set[str]] = {}
+        self.run_group = self.levels[()].adopt(Group((), "", 0, ()))
+        self._groups: dict[tuple[Path, str, int], Group] = {}
         self._lines: list[Line] = []
-        self._around: Path | None = None
-        self._loop = ""
-        self._rows = Rows(())
-        self._outer: tuple[object, ...] = ()
         if not sidecar:
-            self._place((), None, -1, 0, None)
+            self._place((), None, -1, 0, math.nan)
 
     def add(self, events: Iterable[Event]) -> None:
         """Take in events."""
         last: Path | None = None
-        rows, row = self.levels.get((), Rows(())), 0
+        rows, row = self.levels[()], 0
+        lines = []
         for event in events:
-            path = event.path
-            if type(event) is Logged:
-                if path is not last:
-                    place = self._places.get(path) or self._place_unseen(path, event.seq, event.sub, event.ts)
-                    rows, row, _ = place
-                    last = path
-                _, name, value, seq, sub, ts = event
-                cells = rows.cells.get(name)
+            if isinstance(event, Line):
+                lines.append(event)
+            elif event.path is not last:
+                found = self.find(event.path)
+                if found is None:
+                    if isinstance(event, Logged):
+                        self.miss()
+                    item, sub = (event.item, 0) if isinstance(event, Enter) else (None, event.sub)
+                    found = self._place(event.path, item, event.seq, sub, event.ts)
+                rows, row = found
+                last = event.path
+            if isinstance(event, Logged):
+                cells = rows.cells.get(event.name)
                 if cells is None:
-                    cells = rows.cells[name] = Cells()
-                cells.rows.append(row)
-                cells.seqs.append(seq)
-                cells.subs.append(sub)
-                cells.values.append(value)
-                rows.ts[row] = ts
-            elif type(event) is Enter:
-                rows, row, _ = self._place(path, event.item, event.seq, 0, event.ts)
-                last = path
-            elif type(event) is Line:
-                self._lines.append(event)
+                    cells = rows.cells[event.name] = Cells()
+                cells.add(row, event.seq, event.sub, event.ts, event.value)
+                rows.ts[row] = event.ts
+        self._add_lines(lines)
+
+    def add_batch(self, batch: Batch) -> None:
+        """Take in recorded events as a stream has them."""
+        intake = Intake(self, batch)
+        intake.take()
+        self._add_lines(intake.lines)
 
     def logged(self) -> list[str]:
         """Every name that was logged."""
@@ -113,42 +122,52 @@ class Builder:
     @property
     def last_ts(self) -> float:
         """When the last event happened; 0 if none did."""
-        times = [max((ts for ts in rows.ts if ts is not None), default=0.0) for rows in self.levels.values()]
+        times = [max((ts for ts in rows.ts if not math.isnan(ts)), default=0.0) for rows in self.levels.values()]
         return max(*times, self._lines[-1].ts if self._lines else 0.0, 0.0)
 
-    def _place_unseen(self, path: Path, seq: int, sub: int, ts: float | None) -> Place:
-        """The place of a context whose beginning is not among the events."""
-        return self._place(path, None, seq, sub, ts)
-
-    def _place(self, path: Path, item: object, seq: int, sub: int, ts: float | None) -> Place:
-        known = self._places.get(path)
-        if known is not None:
-            return known
-        outer: tuple[object, ...] = ()
+    def find(self, path: Path) -> Place | None:
+        """Where a context is, if it is known."""
+        group, index = self.run_group, 0
         if path:
-            around, own = path[:-1], path[-1]
-            if around != self._around or own.loop != self._loop:
-                self._go_to(path, seq, sub, ts)
-            rows = self._rows
-            outer = (*self._outer, own.index if item is None and not self.sidecar else item)
-        else:
-            rows = self.levels.setdefault((), Rows(()))
-        place = self._places[path] = rows, len(rows.paths), outer
-        rows.paths.append(path)
-        rows.outer.append(outer)
-        rows.seqs.append(seq)
-        rows.subs.append(sub)
-        rows.ts.append(ts)
-        return place
+            loop, entry, index = path[-1]
+            known = self._groups.get((path[:-1], loop, entry))
+            if known is None:
+                return None
+            group = known
+        row = group.rows.get(index)
+        return None if row is None else (self.levels[group.level], row)
 
-    def _go_to(self, path: Path, seq: int, sub: int, ts: float | None) -> None:
-        """Note where iterations like `path` go: most follow one of the same loop in the same context."""
-        around = path[:-1]
-        place = self._places.get(around) or self._place_unseen(around, seq, sub, ts)
-        level = tuple(step.loop for step in path)
-        if level not in self.levels:
-            self.levels[level] = Rows(level)
-        self._around, self._loop, self._rows, self._outer = around, path[-1].loop, self.levels[level], place[2]
+    def group_of(self, around: Path, loop: str, entry: int, seq: int, sub: int, ts: float) -> Group:
+        """An execution of a loop; the event of which `seq`, `sub` and `ts` are told happens in it."""
+        group = self._groups.get((around, loop, entry))
+        if group is not None:
+            return group
+        place = self.find(around)
+        if place is None:
+            self.miss()
+            place = self._place(around, None, seq, sub, ts)
+        group = Group(around, loop, entry, place[0].outer(place[1]))
+        self._groups[group.key] = group
+        rows = self.levels.get(group.level)
+        if rows is None:
+            rows = self.levels[group.level] = Rows(group.level)
+        return rows.adopt(group)
+
+    def miss(self) -> None:
+        """An event came to a context whose beginning is not among the events."""
+
+    def _add_lines(self, lines: list[Line]) -> None:
+        self._lines += lines
+
+    def _place(self, path: Path, item: object, seq: int, sub: int, ts: float) -> Place:
+        """Make the row of a context that is not known yet."""
+        if not path:
+            rows = self.levels[()]
+            return rows, rows.add(self.run_group, 0, None, seq, sub, ts)
+        loop, entry, index = path[-1]
+        group = self.group_of(path[:-1], loop, entry, seq, sub, ts)
+        rows = self.levels[group.level]
+        return rows, rows.add(group, index, index if item is None and not self.sidecar else item, seq, sub, ts)
 
     def tables(self) -> dict[str, pa.Table]:
         """The tables of all that was added."""
@@ -160,30 +179,41 @@ class Builder:
             found[OUTPUT_LEVEL] = self._output()
         return found
 
+    def shape(self, tables: Mapping[str, pa.Table]) -> Shape:
+        """What these of its tables hold where; repeats are those of all that was added."""
+        shape = shape_of(tables, with_repeats=False)
+        repeats = {level: frozenset(self.names.get(name, name) for name in own) for level, own in self.repeats.items()}
+        return Shape(shape.levels, shape.loops, repeats)
+
     def _table(self, rows: Rows) -> pa.Table:
         split = split_rows(rows, self._inner_starts, self.sidecar, rows.level in self.ordered)
-        order = row_order(split)
-        count = len(split.paths)
+        if split.repeated:
+            self.repeats.setdefault(rows.level, set()).update(split.repeated)
+        order = row_order(split, rows.groups)
+        count = len(split.index)
         frame = _frame(self.version, self.run, self.rank, count)
-        frame.update(_loops(rows.level, split.paths, split.outer))
+        frame.update(_loops(rows, split))
         frame["ts"] = columns.timestamps([None] * count if self.sidecar else split.ts)
         frame["_seq"] = columns.fixed(split.seqs, "int64")
         frame["_sub"] = columns.fixed(split.subs, "int32")
-        frame["_part"] = columns.fixed(split.parts, "int32", bytearray(part >= 0 for part in split.parts))
+        frame["_part"] = _part_numbers(split)
         frame["_order"] = columns.string_lists(_stored_lists(split.order, self.names, count))
         frame["_null"] = columns.string_lists(_stored_lists(_nulls(split.cells), self.names, count))
         for name, cells in split.cells.items():
             _add_column(frame, self.names.get(name, name), cells, count)
         return _table(frame, order)
 
-    def _inner_starts(self, level: Level, paths: set[Path]) -> dict[Path, list[int]]:
-        """For each of the contexts `paths`, the seq of every iteration that began directly inside."""
-        found: dict[Path, list[int]] = {path: [] for path in paths}
-        for inner, rows in self.levels.items():
-            if len(inner) == len(level) + 1 and inner[:-1] == level:
-                for path, seq in zip(rows.paths, rows.seqs, strict=True):
-                    if path[:-1] in found:
-                        found[path[:-1]].append(seq)
+    def _inner_starts(self, rows: Rows, wanted: set[int]) -> dict[int, list[int]]:
+        """For each of some rows, the seq of every iteration that began directly inside its context."""
+        found: dict[int, list[int]] = {row: [] for row in wanted}
+        by_path = {rows.path(row): own for row, own in found.items()}
+        for level, inner in self.levels.items():
+            if level[:-1] == rows.level and level:
+                lists = [by_path.get(group.around) for group in inner.groups]
+                for number, seq in zip(inner.group, inner.seqs, strict=True):
+                    own = lists[number]
+                    if own is not None:
+                        own.append(seq)
         return found
 
     def _output(self) -> pa.Table:
@@ -191,7 +221,7 @@ class Builder:
         frame = _frame(self.version, self.run, self.rank, len(lines))
         loops = dict.fromkeys(step.loop for line in lines for step in line.path)
         for loop in loops:
-            frame.update(_output_loop(loop, lines, self._places))
+            frame.update(_output_loop(loop, lines, self.find))
         frame["ts"] = columns.timestamps([line.ts for line in lines])
         frame["_seq"] = columns.fixed(array("q", [line.seq for line in lines]), "int64")
         frame["stream"] = columns.strings([line.stream for line in lines])
@@ -202,31 +232,48 @@ class Builder:
 
 
 def _frame(version: str, run: str, rank: int, count: int) -> dict[str, pa.Array]:
-    import pyarrow as pa
-
     return {
-        "version": columns.constant(version, pa.string(), count),
-        "run": columns.constant(run, pa.string(), count),
-        "rank": columns.constant(rank, pa.int32(), count),
+        "version": columns.repeated(version, count),
+        "run": columns.repeated(run, count),
+        "rank": columns.fixed(array("i", [rank]) * count, "int32"),
     }
 
 
-def _loops(level: Level, paths: Sequence[Path], outer: Sequence[tuple[object, ...]]) -> dict[str, pa.Array]:
+def _loops(rows: Rows, split: Split) -> dict[str, pa.Array]:
+    """Item, index and entry of each loop of the level; all but the innermost iterations are one for each group."""
+    used = sorted(set(split.group))
+    groups = [rows.groups[number] for number in used]
+    numbers = dict(zip(used, range(len(used)), strict=True))
+    places = columns.fixed(array("q", map(numbers.__getitem__, split.group)), "int64")
     found = {}
-    for depth, name in enumerate(loop_names(level)):
-        found[name] = _items([items[depth] for items in outer])
-        found[f"{name}_index"] = columns.fixed(array("q", [path[depth].index for path in paths]), "int64")
-        found[f"{name}_entry"] = columns.fixed(array("i", [path[depth].entry for path in paths]), "int32")
+    names = loop_names(rows.level)
+    for depth, name in enumerate(names[:-1]):
+        around = [group.around[depth] for group in groups]
+        found[name] = _items([group.outer[depth] for group in groups]).take(places)
+        found[f"{name}_index"] = columns.fixed(array("q", [step.index for step in around]), "int64").take(places)
+        found[f"{name}_entry"] = columns.fixed(array("i", [step.entry for step in around]), "int32").take(places)
+    for name in names[-1:]:
+        found[name] = _items(split.items)
+        found[f"{name}_index"] = columns.fixed(split.index, "int64")
+        found[f"{name}_entry"] = columns.fixed(array("i", [group.entry for group in groups]), "int32").take(places)
     return found
 
 
-def _items(items: list[object]) -> pa.Array:
+def _part_numbers(split: Split) -> pa.Array:
+    import pyarrow as pa
+
+    if split.parts is None:
+        return pa.nulls(len(split.index), pa.int32())
+    return columns.fixed(split.parts, "int32", bytearray(part >= 0 for part in split.parts))
+
+
+def _items(items: Column) -> pa.Array:
     """Items of a loop; of different kinds, they are text."""
     array_, misfits = columns.column(items)
     return columns.strings([None if item is None else str(item) for item in items]) if misfits else array_
 
 
-def _output_loop(loop: str, lines: list[Line], places: Mapping[Path, Place]) -> dict[str, pa.Array]:
+def _output_loop(loop: str, lines: list[Line], find: Callable[[Path], Place | None]) -> dict[str, pa.Array]:
     steps: list[tuple[object, int, int] | None] = []
     for line in lines:
         depth = next((depth for depth, step in enumerate(line.path) if step.loop == loop), None)
@@ -234,8 +281,8 @@ def _output_loop(loop: str, lines: list[Line], places: Mapping[Path, Place]) -> 
             steps.append(None)
             continue
         step = line.path[depth]
-        place = places.get(line.path[: depth + 1])
-        steps.append((place[2][depth] if place else step.index, step.index, step.entry))
+        place = find(line.path[: depth + 1])
+        steps.append((place[0].items[place[1]] if place else step.index, step.index, step.entry))
     (name,) = loop_names((loop,))
     valid = bytearray(step is not None for step in steps)
     return {
@@ -248,7 +295,7 @@ def _output_loop(loop: str, lines: list[Line], places: Mapping[Path, Place]) -> 
 def _nulls(cells: Mapping[str, Cells]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for name, one in cells.items():
-        if None in one.values:
+        if type(one.values) is list and None in one.values:
             for row, value in zip(one.rows, one.values, strict=True):
                 if value is None:
                     found.setdefault(row, []).append(name)
@@ -277,7 +324,7 @@ def _table(frame: dict[str, pa.Array], order: list[int] | None) -> pa.Table:
     return table if order is None else table.take(columns.fixed(array("q", order), "int64"))
 
 
-def shape_of(tables: Mapping[str, pa.Table]) -> Shape:
+def shape_of(tables: Mapping[str, pa.Table], *, with_repeats: bool = True) -> Shape:
     """What the run logged where, from its level tables."""
     levels: dict[Level, Mapping[str, str]] = {}
     loops: dict[str, str] = {}
@@ -289,7 +336,7 @@ def shape_of(tables: Mapping[str, pa.Table]) -> Shape:
         loop_types = {name: types.type_text(table.schema.field(name).type) for name in loop_names(level)}
         loops.update({name: types.unify([loops.get(name, "NULL"), type_]) for name, type_ in loop_types.items()})
         levels[level] = {name: types.type_text(table.schema.field(name).type) for name in logged_names(level, table)}
-        found = _repeated_names(table)
+        found = repeated_names(level, [table]) if with_repeats else None
         if found:
             repeats[level] = found
     return Shape(levels, loops, repeats)
@@ -301,17 +348,20 @@ def logged_names(level: Level, table: pa.Table) -> list[str]:
     return [name for name in table.column_names if name not in others and not name.endswith("$text")]
 
 
-def _repeated_names(table: pa.Table) -> frozenset[str]:
-    """Names that occur in two parts of one context."""
+def repeated_names(level: Level, tables: Iterable[pa.Table]) -> frozenset[str]:
+    """Names that occur in two parts of one context of one run, whose parts may lie in several tables."""
     import pyarrow.compute as pc
 
-    if table.column("_part").null_count == table.num_rows:
-        return frozenset()
-    parted = table.filter(pc.is_valid(table.column("_part")))
+    keys = [f"{name}_{part}" for name in loop_names(level) for part in ("entry", "index")]
     repeated: set[str] = set()
-    seen: set[str] = set()
-    for part, order in zip(parted.column("_part").to_pylist(), parted.column("_order").to_pylist(), strict=True):
-        seen = set() if part == 0 else seen
-        repeated |= seen.intersection(order)
-        seen.update(order)
+    seen: dict[tuple[object, ...], set[str]] = {}
+    for table in tables:
+        if table.column("_part").null_count == table.num_rows:
+            continue
+        parted = table.filter(pc.is_valid(table.column("_part")))
+        contexts = zip(*(parted.column(name).to_pylist() for name in ("run", "rank", *keys)), strict=True)
+        for context, order in zip(contexts, parted.column("_order").to_pylist(), strict=True):
+            before = seen.setdefault(context, set())
+            repeated |= before.intersection(order)
+            before.update(order)
     return frozenset(repeated)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from logql.errors import CorruptFile
 from logql.model import Event, Run, Shape
-from logql.store import carry, levels, streams, wal
+from logql.store import carry, streams, wal
 from logql.store.carry import Sieve
 from logql.store.catalog import Catalog
 from logql.store.growing import GrowingBuilder
@@ -123,7 +123,8 @@ class LiveRuns:
         chunks = streams.pending(listed, positions)
         ranks = [self._rank(run, rank, own) for rank, own in streams.ranks(chunks).items()]
         tables = [pair for rank in ranks for pair in self._tables(rank)]
-        shape = merge_shapes([sealed, *(levels.shape_of({level: table}) for level, table in tables)], len(ranks))
+        shapes = [rank.builder.shape({level: table}) for rank in ranks for level, table in self._tables(rank)]
+        shape = merge_shapes([sealed, *shapes], len(ranks))
         names = {name: stored for rank in ranks for name, stored in rank.stored.items()}
         found = self._runs[run.id] = _Run(seen, names, tables, shape, _notices(run, chunks, ranks))
         return found
@@ -191,7 +192,10 @@ class LiveRuns:
         for chunk in chunks:
             try:
                 for batch, offset in streams.batches(chunk, chunk is not chunks[-1], rank.offsets.get(chunk.path, 0)):
-                    self._add(rank, wal.events(batch))
+                    if rank.sieve is None:
+                        rank.builder.add_batch(batch)
+                    else:
+                        self._add(rank, wal.events(batch))
                     rank.offsets[chunk.path] = offset
                     if rank.builder.is_due():
                         self._settle(rank)

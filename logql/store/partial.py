@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logql.errors import CorruptFile
-from logql.model import OUTPUT_LEVEL, Enter, Path, Run
-from logql.store import carry, layout, levels, merge, names, parquet, placing, publish, shapes, streams, wal
+from logql.model import OUTPUT_LEVEL, RUN_LEVEL, Path, Run, Shape, level_text
+from logql.store import carry, layout, levels, merge, names, parquet, placing, publish, records, shapes, streams, wal
 from logql.store.carry import Carried, Sieve
 from logql.store.catalog import Catalog
 from logql.store.growing import GrowingBuilder
@@ -43,6 +43,7 @@ class _Part:
     stem: str
     position: int
     tables: dict[str, pa.Table]
+    shape: Shape
     carried: Carried
 
 
@@ -70,8 +71,8 @@ def seal_closed(catalog: Catalog, run: Run, *, least: int | None = None) -> bool
     files = [file for part in parts for file in _write(catalog, run, owner, part)]
     for part in parts:
         carry.write(carry.path_of(catalog.store, part.stem, part.position), part.carried)
-    found = [levels.shape_of(part.tables) for part in parts]
-    shape = shapes.merge_shapes([shapes.stored_shape(catalog, run.id), *found], len(ranks))
+    found = [shapes.stored_shape(catalog, run.id), *(part.shape for part in parts)]
+    shape = shapes.merge_shapes(found, len(ranks))
     sealed = {part.stem: part.position for part in parts}
     publish.publish(catalog, publish.Change(owner, files, sealed=sealed, run=run.id, shape=shape))
     streams.remove_sealed(catalog, run.id)
@@ -109,12 +110,14 @@ def _read_part(catalog: Catalog, run: Run, stretch: _Stretch) -> _Part:
             break
     rest = builder.carried()
     rest.overdue = sieve.overdue
-    return _Part(rank, streams.stream_of(behind), behind.number, tables, rest)
+    return _Part(rank, streams.stream_of(behind), behind.number, tables, builder.shape(tables), rest)
 
 
 def _touched(chunk: wal.Chunk) -> set[Path]:
-    """Contexts in which something happens in a chunk, with those around them."""
-    paths = {event.path[:-1] if type(event) is Enter else event.path for event in wal.read(chunk.path)}
+    """Contexts in which something happens in a chunk and that began before it, with those around them."""
+    paths: set[Path] = set()
+    for batch, _ in wal.read_batches(chunk.path):
+        paths |= wal.paths_touched(batch)
     return {path[:depth] for path in paths for depth in range(len(path) + 1)}
 
 
@@ -124,8 +127,10 @@ def _build(
     """Tables of what is over; the builder holds the rest."""
     for chunk in chunks:
         for batch, _ in streams.batches(chunk, behind=True):
-            events = wal.events(batch)
-            builder.add(events if sieve is None else sieve(events))
+            if sieve is None:
+                builder.add_batch(batch)
+            else:
+                builder.add(sieve(wal.events(batch)))
             if builder.is_due():
                 _settle(catalog, builder)
     _settle(catalog, builder)
@@ -155,7 +160,11 @@ def _as_one(level: str, tables: Sequence[pa.Table]) -> pa.Table:
 
 def _write(catalog: Catalog, run: Run, owner: str, part: _Part) -> list[parquet.Written]:
     name = f"{run.id}-{part.rank}.{part.position}"
-    planned = placing.plan_files(layout.LOGS, name, catalog.ordinal(run.version), part.tables)
+    tables = {
+        level: records.add_record(table, None) if level == level_text(RUN_LEVEL) else table
+        for level, table in part.tables.items()
+    }
+    planned = placing.plan_files(layout.LOGS, name, catalog.ordinal(run.version), tables)
     paths = [file.path for file in planned]
     publish.stage(catalog, owner, paths)
     metadata = {"part": {"stream": part.stem, "position": part.position, "files": paths}}

@@ -6,91 +6,133 @@ A part ends where one of its names is logged again, or where an inner loop's ite
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress, count, groupby, islice, repeat
 from operator import ge, gt, itemgetter
 from typing import Any
 
-from logql.model import Level, Path
+from logql.store.contexts import Begun, Cells, Group, Rows
 
+#: row, seq, sub, position among its name's cells, name
+Value = tuple[int, int, int, int, str]
+#: When iterations directly inside of some rows' contexts began, by row.
+Starts = Callable[[Rows, set[int]], dict[int, list[int]]]
 
-class Cells:
-    """Values of one name in one level: where, when in the run's order, and what."""
-
-    __slots__ = ("rows", "seqs", "subs", "values")
-
-    def __init__(self) -> None:
-        self.rows = array("q")
-        self.seqs = array("q")
-        self.subs = array("i")
-        self.values: list[object] = []
-
-
-class Rows:
-    """Contexts of one level, one each, with what was logged in them."""
-
-    def __init__(self, level: Level) -> None:
-        self.level = level
-        self.paths: list[Path] = []
-        self.outer: list[tuple[object, ...]] = []
-        self.seqs = array("q")
-        self.subs = array("i")
-        self.ts: list[float | None] = []
-        self.cells: dict[str, Cells] = {}
+NOT_BEGUN = Begun(0, frozenset())
+_NEVER = 1 << 63
 
 
 class Split:
-    """Rows of a level after contexts with repeats became parts."""
+    """Rows of a level after contexts with repeats became parts; `repeated` are names that some context has twice."""
 
     def __init__(self, rows: Rows) -> None:
-        self.paths, self.outer, self.ts = rows.paths, rows.outer, rows.ts
+        # Arrow keeps what it gets, and an array that Arrow has cannot grow
+        self.group, self.index, self.items, self.ts = rows.group[:], rows.index[:], rows.items[:], rows.ts[:]
         self.seqs, self.subs = rows.seqs[:], rows.subs[:]
-        self.parts = array("i", [-1]) * len(rows.paths)
-        self.order: dict[int, list[str]] = {}
         self.cells = rows.cells
+        #: number of the part; -1 for a context that is one row; None where all are
+        self.parts: array[int] | None = None
+        self.order: dict[int, list[str]] = {}
+        self.repeated: set[str] = set()
+
+    def put_context(self, rows: Rows, values: Sequence[Value], cuts: Sequence[int]) -> None:
+        """The values of one context in parts, which begin at `cuts`."""
+        row = values[0][0]
+        begun = rows.begun.get(row, NOT_BEGUN)
+        counts = Counter(map(itemgetter(4), values))
+        self.repeated.update(name for name, times in counts.items() if times > 1 or name in begun.names)
+        for part, (start, stop) in enumerate(zip(cuts, [*cuts[1:], len(values)], strict=True), begun.parts):
+            place = self._place(row) if start else row
+            self._put_part(rows, place, part, values[start:stop])
+
+    def _place(self, row: int) -> int:
+        """Another row for the context of `row`."""
+        columns: tuple[Any, ...] = self.group, self.index, self.items, self.ts, self.seqs, self.subs, self.parts
+        for column in columns:
+            column.append(column[row])
+        return len(self.index) - 1
+
+    def _put_part(self, rows: Rows, place: int, part: int, values: Sequence[Value]) -> None:
+        assert self.parts is not None
+        self.parts[place] = part
+        _, self.seqs[place], self.subs[place], _, _ = values[0]
+        self.order[place] = [value[4] for value in values]
+        for _, _, _, at, name in values:
+            own = self.cells[name]
+            own.rows.append(place)
+            own.values.append(rows.cells[name].values[at])
+        self.ts[place] = rows.cells[values[-1][4]].times[values[-1][3]]
 
 
-def split_rows(rows: Rows, inner_starts: Any, sidecar: bool, ordered: bool) -> Split:
+def split_rows(rows: Rows, inner_starts: Starts, sidecar: bool, ordered: bool) -> Split:
     """Rows with their contexts in parts where a name repeats (or in all contexts, if `ordered`).
 
-    `inner_starts(level, paths)` tells when inner iterations began. In a sidecar every value is a part.
+    In a sidecar every value is a part.
     """
     split = Split(rows)
-    repeated = {row for cells in rows.cells.values() for row in (cells.rows if ordered else _repeated_rows(cells.rows))}
-    if not repeated:
+    parted = {row for cells in rows.cells.values() for row in cells.rows} if ordered else parted_rows(rows)
+    if not parted:
         return split
-    split.paths, split.outer, split.ts = rows.paths[:], rows.outer[:], rows.ts[:]
-    moved = _values_of(rows, repeated)
-    split.cells = {name: _without(cells, repeated) for name, cells in rows.cells.items()}
-    starts = inner_starts(rows.level, {rows.paths[row] for row in repeated})
-    for row in sorted(repeated):
-        values = sorted(moved[row], key=itemgetter(0, 1, 2))
-        parts = [[value] for value in values] if sidecar else _parts(values, starts[rows.paths[row]])
-        for part, values in enumerate(parts):
-            _put_part(split, row, part, values)
+    split.parts = array("i", [-1]) * len(rows)
+    split.cells = {name: _without(cells, parted) for name, cells in rows.cells.items()}
+    starts = {} if sidecar else inner_starts(rows, parted)
+    for row, values in contexts_of(rows, parted):
+        split.put_context(rows, values, range(len(values)) if sidecar else part_starts(values, starts[row]))
     return split
+
+
+def parted_rows(rows: Rows) -> set[int]:
+    """Rows of contexts that are stored in parts."""
+    return set(rows.begun).union(*(_repeated_rows(cells.rows) for cells in rows.cells.values()))
+
+
+def contexts_of(rows: Rows, wanted: set[int]) -> Iterator[tuple[int, list[Value]]]:
+    """The values of each of the rows `wanted`, in the order in which they were logged."""
+    found: list[Value] = []
+    for name, cells in rows.cells.items():
+        columns = zip(cells.rows, cells.seqs, cells.subs, count(), repeat(name))
+        found += columns if len(wanted) == len(rows) else compress(columns, map(wanted.__contains__, cells.rows))
+    found.sort(key=itemgetter(0, 1, 2, 3))
+    for row, values in groupby(found, key=itemgetter(0)):
+        yield row, list(values)
+
+
+def part_starts(values: Sequence[Value], begun: Iterable[int]) -> list[int]:
+    """Where parts begin among the values of one context: a name comes again, or an inner iteration began."""
+    found: list[int] = []
+    names: set[str] = set()
+    starts = iter(sorted(begun))
+    start = next(starts, _NEVER)
+    for at, (_, seq, _, _, name) in enumerate(values):
+        if not at or name in names or start <= seq:
+            found.append(at)
+            names = set()
+            while start <= seq:
+                start = next(starts, _NEVER)
+        names.add(name)
+    return found
+
+
+def row_order(split: Split, groups: Sequence[Group]) -> list[int] | None:
+    """The order of rows by context and part; None if they are in order."""
+    keys: Sequence[Any] = split.index
+    if split.parts is not None or len(groups) > 1:
+        ranks = array("q", [0]) * len(groups)
+        for rank, number in enumerate(sorted(range(len(groups)), key=lambda at: groups[at].key)):
+            ranks[number] = rank
+        parts = repeat(0) if split.parts is None else split.parts
+        keys = list(zip(map(ranks.__getitem__, split.group), split.index, parts, strict=False))
+    if not any(map(gt, keys, islice(keys, 1, None))):
+        return None
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def _repeated_rows(rows: array[int]) -> set[int]:
     """Rows that occur twice; the usual case, ascending rows, is told at C speed."""
     if not any(map(ge, rows, islice(rows, 1, None))):
         return set()
-    seen: set[int] = set()
-    return {row for row in rows if row in seen or seen.add(row)}  # type: ignore[func-returns-value]
-
-
-#: seq, sub, position among its name's cells, name, value
-_Value = tuple[int, int, int, str, object]
-
-
-def _values_of(rows: Rows, wanted: set[int]) -> dict[int, list[_Value]]:
-    found: dict[int, list[_Value]] = {row: [] for row in wanted}
-    for name, cells in rows.cells.items():
-        for position, row in enumerate(cells.rows):
-            if row in wanted:
-                value = cells.seqs[position], cells.subs[position], position, name, cells.values[position]
-                found[row].append(value)
-    return found
+    return {row for row, times in Counter(rows).items() if times > 1}
 
 
 def _without(cells: Cells, rows: set[int]) -> Cells:
@@ -99,45 +141,3 @@ def _without(cells: Cells, rows: set[int]) -> Cells:
     kept.rows = array("q", [cells.rows[position] for position in keep])
     kept.values = [cells.values[position] for position in keep]
     return kept
-
-
-def _parts(values: Sequence[_Value], starts: Sequence[int]) -> list[list[_Value]]:
-    """Values of one context in parts: one ends where a name comes again, or an inner iteration began."""
-    parts: list[list[_Value]] = []
-    names: set[str] = set()
-    begun, position = sorted(starts), 0
-    for value in values:
-        passed = position
-        while position < len(begun) and begun[position] <= value[0]:
-            position += 1
-        if not parts or value[3] in names or position > passed:
-            parts.append([])
-            names = set()
-        parts[-1].append(value)
-        names.add(value[3])
-    return parts
-
-
-def _put_part(split: Split, row: int, part: int, values: list[_Value]) -> None:
-    place = row
-    if part:
-        place = len(split.paths)
-        split.paths.append(split.paths[row])
-        split.outer.append(split.outer[row])
-        split.ts.append(split.ts[row])
-        split.seqs.append(0)
-        split.subs.append(0)
-        split.parts.append(0)
-    split.parts[place] = part
-    split.seqs[place], split.subs[place] = values[0][:2]
-    split.order[place] = [value[3] for value in values]
-    for *_, name, value in values:
-        split.cells[name].rows.append(place)
-        split.cells[name].values.append(value)
-
-
-def row_order(split: Split) -> list[int] | None:
-    """The order of rows by context and part; None if they are in order."""
-    if not split.order and not any(map(gt, split.paths, islice(split.paths, 1, None))):
-        return None
-    return sorted(range(len(split.paths)), key=lambda row: (split.paths[row], split.parts[row]))

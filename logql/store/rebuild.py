@@ -12,7 +12,7 @@ import re
 import sqlite3
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logql.errors import CorruptFile, StoreError
 from logql.model import Run, Shape, Version
@@ -22,6 +22,9 @@ from logql.store.catalog import Catalog
 from logql.store.connection import Transaction
 from logql.store.records import COLUMN, Record
 from logql.store.usage import walk
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _PARTITION = re.compile(r"versions=(\d+)-(\d+)/epochs=(-?\d+)-(-?\d+)/[^/]+\.parquet\Z")
 _SIDE_FILES = ("", "-wal", "-shm")
@@ -260,8 +263,13 @@ def _insert_version(txn: Transaction, id_: str) -> None:
 
 
 def _shape(store: str, files: list[_Found]) -> Shape:
-    tables = [{file.level: parquet.read(layout.inside(store, file.path))} for file in files]
-    return shapes.merge_shapes(map(levels.shape_of, tables), 1)
+    tables: dict[str, list[pa.Table]] = {}
+    for file in files:
+        tables.setdefault(file.level, []).append(parquet.read(layout.inside(store, file.path)))
+    alone = [levels.shape_of({level: one}, with_repeats=False) for level, own in tables.items() for one in own]
+    merged = shapes.merge_shapes(alone, 1)
+    found = {level: levels.repeated_names(level, tables[layout.level_directory(level)]) for level in merged.levels}
+    return replace(merged, repeats={level: names for level, names in found.items() if names})
 
 
 def _text_id(txn: Transaction, text: str) -> int:

@@ -112,7 +112,7 @@ def _seal(catalog: Catalog, run: Run) -> None:
     _name(catalog, ends)
     tables = [end.builder.tables() for end in ends]
     lates = [late.place_late(catalog, run, end.builder.rank, end.overdue, end.builder.names) for end in ends]
-    found = [levels.shape_of(table) for table in tables] + [one.shape for one in lates]
+    found = [end.builder.shape(own) for end, own in zip(ends, tables, strict=True)] + [one.shape for one in lates]
     shape = shapes.merge_shapes([shapes.stored_shape(catalog, run.id), *found], len(ends))
     record = records.run_record(catalog, run, shape, [os.path.basename(chunk.path) for chunk in chunks])
     files, superseded = _write(catalog, run, owner, _with_record(ends, tables, record), lates)

@@ -184,7 +184,7 @@ def list_chunks(store: str, run: str | None = None) -> list[Chunk]:
 
 def events(batch: Batch) -> Iterator[Event]:
     """The batch's events one by one, with their paths and their place in the run's order."""
-    paths = _Paths(batch.entries)
+    paths = Paths(batch.entries)
     lines = iter(batch.lines)
     names, items, others = batch.names, batch.items, batch.others
     seq = batch.seq - 1
@@ -249,7 +249,7 @@ def decode_batch(payload: bytes) -> Batch:
     return batch
 
 
-class _Paths(dict[int, Path]):
+class Paths(dict[int, Path]):
     """Paths by context, worked out once per batch."""
 
     def __init__(self, entries: list[Entry]) -> None:
@@ -266,6 +266,15 @@ class _Paths(dict[int, Path]):
         for here, (_, loop, entry, _) in reversed(inner):
             path = self[here] = (*path, Step(loop, entry, here & ((1 << INDEX_BITS) - 1)))
         return path
+
+
+def paths_touched(batch: Batch) -> set[Path]:
+    """Contexts in which something happens; of an iteration that begins here, the one in which it does."""
+    entered = {context for kind, context in zip(batch.kinds, batch.contexts, strict=True) if kind == ENTER}
+    parents = {entry.number: entry.parent for entry in batch.entries}
+    touched = set(batch.contexts) - entered | {parents[context >> INDEX_BITS] for context in entered}
+    paths = Paths(batch.entries)
+    return {paths[context] for context in touched}
 
 
 def record(kind: int, payload: bytes) -> bytes:

@@ -167,7 +167,8 @@ def test_reading_on_costs_what_is_new(store: str) -> None:
         reader.read(runs, {}, {}, {}, 0)
         builder = reader._ranks["01A", 0].builder
         assert builder._gathered() < 2 * growing.ENOUGH + 10_000
-        assert len(builder._places) == builder._gathered() - len(builder._lines)
+        known = {group.path(index) for group in builder._groups.values() for index in group.rows}
+        assert known == {rows.path(row) for rows in builder.levels.values() for row in range(len(rows))} - {()}
     recorder.abandon()
 
 
