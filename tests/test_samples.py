@@ -214,8 +214,8 @@ def test_truth_of_every_run_whatever_threads_and_workers(
         train_by_hand(sample, folder, arguments, project, tmp_path / f"truth-{number}", **environment)
         for number, folder, arguments in cases
     ]
-    for workers, least in ((1, 1_000_000), (2, 1), (4, servers.LEAST_JOBS)):
-        monkeypatch.setattr(servers, "LEAST_JOBS", least)
+    for workers, least in ((1, 1_000_000), (2, 1), (4, servers.LEAST_FORKS)):
+        monkeypatch.setattr(servers, "LEAST_FORKS", least)
         copy = tmp_path / f"workers-{workers}"
         shutil.copytree(project, copy, symlinks=True)
         runs = runs_of(copy / ".logql")

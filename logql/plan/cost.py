@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,7 +42,10 @@ class Timings(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a segment costs; `executed` counts iterations, `start` is the checkpoint's index (None: the beginning)."""
+    """What a segment costs; `executed` counts iterations, `start` is the checkpoint's index (None: the beginning).
+
+    `seconds` is in an interpreter of its own, until it is scheduled.
+    """
 
     seconds: float
     executed: int
@@ -152,12 +154,3 @@ def compare_seconds(checkpoint: Checkpoint) -> float:
 
 def _index(item: tuple[int, Checkpoint]) -> int:
     return item[0]
-
-
-def wall_seconds(costs: Iterable[float], workers: int) -> float:
-    """Wall time over some workers, longest segment first."""
-    free = [0.0] * max(1, workers)
-    heapq.heapify(free)
-    for seconds in sorted(costs, reverse=True):
-        heapq.heappush(free, heapq.heappop(free) + seconds)
-    return max(free)

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from logql.garbage import collections_paused
 from logql.model import Level, Run, Segment
-from logql.plan.cost import Estimate, RunCost, Timings, wall_seconds
+from logql.plan.cost import Estimate, RunCost, Timings
 from logql.plan.demand import Demand
+from logql.plan.schedule import schedule, start_of
 from logql.threads import replays_beside
 
 #: A segment is split only where the longer part takes at most this share of the whole.
@@ -89,10 +90,13 @@ def plan_fill(
     costs = {run: RunCost(run, history) for run in runs}
     parts = _split([(item, _estimate(item, costs)) for item in work], costs, count)
     parts.sort(key=lambda part: -part[1].seconds)
-    segments = tuple(_segment(item, estimate) for item, estimate in parts)
-    estimates = tuple(estimate for _, estimate in parts)
-    seconds = [estimate.seconds for estimate in estimates]
-    return FillPlan(segments, estimates, wall_seconds(seconds, count) if seconds else 0.0, sum(seconds), count)
+    starts = {run: start_of(runs[run]) for run in runs}
+    scheduled = schedule([(estimate.seconds, starts[item.run.id]) for item, estimate in parts], count)
+    estimates = tuple(
+        replace(estimate, seconds=seconds) for (_, estimate), seconds in zip(parts, scheduled.each, strict=True)
+    )
+    segments = tuple(_segment(item, estimate) for (item, _), estimate in zip(parts, estimates, strict=True))
+    return FillPlan(segments, estimates, scheduled.wall, scheduled.cpu, count)
 
 
 _Place = tuple[str, str | None, int]

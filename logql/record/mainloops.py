@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from logql import settings
 from logql.model import MainLoop, Run
-from logql.record import api, guard, identity
+from logql.record import api, guard, identity, loading
 from logql.record.blockplaces import find_block
 from logql.record.checkpoints import Checkpointer
 from logql.record.clock import work_time
@@ -52,6 +52,8 @@ class Main:
         self.since = since
         self.started_at = self.ended_at = work_time()
         self.stalled = 0.0
+        #: seconds of loading modules up to then (see `record.loading`)
+        self.loaded: float | None = None
         self.saved: MainLoop | None = None
         #: what others of the same time have counted of it already (see `Checkpointer.begin`)
         self.counted = 0.0
@@ -136,6 +138,12 @@ class MainLoops:
             main.forget()
             api.end_entry(entry)
 
+    @property
+    def loading(self) -> dict[str, object] | None:
+        """What was loaded when the first loop began, and in which time; None as long as none has."""
+        seconds = self._loops[0].loaded if self._loops else None
+        return None if seconds is None else {"seconds": round(seconds, 4), "packages": loading.packages()}
+
     def leave_out(self, seconds: float) -> None:
         """Have what the recorder itself took before the next loop not count as the script's."""
         self._last_end += seconds
@@ -198,6 +206,7 @@ class MainLoops:
             main.due = float("inf")
             guard.failed("checkpoint", "no checkpoints are taken in this loop", exc)
         main.frame = None
+        main.loaded = loading.seconds()
 
     def _add(self, entry: Entry, *, is_block: bool = False) -> Main:
         if not self._loops:

@@ -90,6 +90,8 @@ class OpenRun:
         """Bring the catalog up to date; runs on the flusher's thread, and at the end."""
         if "packages" not in self._environment:
             self._environment["packages"] = environment.packages()
+        if "loading" not in self._environment and (loading := self.main_loops.loading):
+            self._environment["loading"] = loading
         self._environment |= self._inputs.describe()
         if self._environment != self._saved_environment:
             self._saved_environment = dict(self._environment)

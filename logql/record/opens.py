@@ -8,6 +8,8 @@ import os
 import sys
 from time import time
 
+from logql.record import loading
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +64,9 @@ def _see(event: str, arguments: "tuple[object, ...]") -> None:
     path, _, flags = arguments if event == "open" else (arguments[1], None, _NO_READING)
     if not isinstance(path, int):
         name = os.fsdecode(path)  # type: ignore[arg-type]
-        if not name.endswith(CODE):
+        if name.endswith(CODE):
+            loading.code_opened()
+        else:
             (_receiver or _note)(name, time(), isinstance(flags, int) and bool(flags & _NO_READING))
 
 

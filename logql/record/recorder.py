@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from logql import settings
-from logql.record import api, arguments, guard, identity, processes
+from logql.record import api, arguments, guard, identity, loading, processes
 from logql.record.blocks import Blocks
 from logql.record.clock import work_time
 from logql.record.ending import ending
@@ -134,7 +134,7 @@ class Recorder:
         return self._run if isinstance(self._run, OpenRun) else None
 
     def _open(self, name: str | None, tags: tuple[str, ...], *, explicit: bool) -> None:
-        began = work_time()
+        began, loaded = work_time(), loading.seconds()
         replay = processes.find_replay()
         if replay is not None:
             api.send_events_to(lambda event: processes.note_name(replay, event))
@@ -151,6 +151,7 @@ class Recorder:
             ending.watch()
             if isinstance(run, OpenRun):
                 run.main_loops.leave_out(work_time() - began)
+                loading.set_back(loaded)
         except Exception as exc:
             self._run = None
             api.send_events_to(api.discard)

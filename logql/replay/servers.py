@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from logql.model import Run
-from logql.replay import environment, gpus
+from logql.plan.schedule import LEAST_FORKS, may_fork
+from logql.replay import environment
 from logql.replay.checkout import Tree
 from logql.replay.job import Job, Options
 from logql.replay.leading import Import, later_imports, leading_imports, own_modules, reads_at_import
@@ -16,8 +17,6 @@ from logql.replay.start import Fresh, Server, Starter
 
 #: Servers kept at a time: each holds what it imported in memory.
 _MOST = 4
-#: So many replays of a version are worth one.
-LEAST_JOBS = 2
 _Key = tuple[tuple[str, ...], frozenset[tuple[str, str]], tuple[Import, ...]]
 
 
@@ -40,7 +39,7 @@ class Servers:
     def expect(self, jobs: Iterable[Job]) -> None:
         """Tell what is going to be started."""
         self._expected = Counter(job.version.id for job in jobs)
-        self._several = self._expected.total() >= LEAST_JOBS
+        self._several = self._expected.total() >= LEAST_FORKS
 
     def starter(self, job: Job, tree: Tree, project: str, strong: bool) -> tuple[Starter, frozenset[str]]:
         """What starts a job, and the modules that its script's directory shadows.
@@ -59,7 +58,7 @@ class Servers:
     def _server(self, key: _Key, job: Job) -> Server | None:
         """The server for a key, as the one used last; None as long as too few have asked for it."""
         server = self._servers.pop(key, None)
-        if server is None and (self._expected[job.version.id] >= LEAST_JOBS or key in self._asked):
+        if server is None and (self._expected[job.version.id] >= LEAST_FORKS or key in self._asked):
             self._drop(list(self._servers)[: 1 - _MOST])
             try:
                 server = Server(key[0], dict(key[1]), key[2], self._store)
@@ -83,15 +82,14 @@ class Servers:
             server.close()
 
     def _may_share(self, run: Run, tree: Tree, project: str) -> bool:
-        """Whether a fork is as good as a fresh process: not on accelerators, whose drivers may not survive one."""
+        """Whether a replay can be a fork here, and is as good as a fresh process then."""
         return (
             self._options.share_imports
             and self._several
             and sys.platform == "linux"
             and hasattr(os, "pidfd_open")
             and project == run.project
-            and not gpus.uses_gpu(run)
-            and not isinstance(run.environment.get("module"), str)
+            and may_fork(run)
             and not reads_at_import(project, run.cwd, tree)
         )
 

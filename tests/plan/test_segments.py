@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from logql.model import Checkpoint, MainLoop, Run
-from logql.plan.cost import STATE_LOAD_S, WORKER_START_S, RunCost, wall_seconds
+from logql.plan.cost import STATE_LOAD_S, WORKER_START_S, RunCost
 from logql.plan.demand import Demand
+from logql.plan.schedule import FORK_S, Start, schedule, start_of
 from logql.plan.segments import plan_fill
 
 
@@ -33,10 +34,10 @@ class Past:
 
     @property
     def main_loops(self) -> dict[str, tuple[MainLoop, ...]]:
-        loops = [
-            MainLoop("A", "epoch", n, "train.py", 3, None, 10, True, 10.0, 2.0, ordinal=n) for n in range(self.loops)
-        ]
-        return {"A": tuple(loops)}
+        return {run: tuple(self._loop(run, n) for n in range(self.loops)) for run in self.runs}
+
+    def _loop(self, run: str, entry: int) -> MainLoop:
+        return MainLoop(run, "epoch", entry, "train.py", 3, None, 10, True, 10.0, 2.0, ordinal=entry)
 
     @property
     def checkpoints(self) -> dict[str, tuple[Checkpoint, ...]]:
@@ -113,4 +114,47 @@ def test_what_is_outside_of_loops_is_a_segment_without_iterations() -> None:
 
 
 def test_wall_time_is_that_of_the_busiest_worker() -> None:
-    assert wall_seconds([3.0, 2.0, 2.0, 1.0], 2) == 4.0
+    scheduled = schedule([(seconds, Start()) for seconds in (3.0, 2.0, 2.0, 1.0)], 2)
+    assert (scheduled.wall, scheduled.cpu, scheduled.each) == (4.0, 8.0, (3.0, 2.0, 2.0, 1.0))
+
+
+def test_what_starts_alike_is_loaded_once_and_waited_for_by_all() -> None:
+    alike, other = Start("torch", 2.0), Start("numpy", 0.5)
+    scheduled = schedule([(3.0, alike), (3.0, alike), (3.0, alike), (1.0, other)], 2)
+    each = 1.0 + FORK_S
+    assert scheduled.each == (2.0 + each, 2.0 + each, each, 1.0)
+    assert scheduled.cpu == 2.0 + each + each + each + 1.0
+    assert scheduled.wall == 2.0 + each + each
+
+
+def run(name: str, **environment: object) -> Run:
+    return Run(name, "v1", "train.py", (), "finished", 0.0, "/p", "/p", environment=environment)
+
+
+LOADED = {"seconds": 1.5, "packages": ["torch"]}
+
+
+def test_runs_start_alike_that_loaded_the_same_in_the_same_environment() -> None:
+    one = start_of(run("A", loading=LOADED, executable="/python"))
+    assert one == start_of(run("B", loading=LOADED, executable="/python"))
+    assert one.server != start_of(run("C", loading=LOADED, executable="/other")).server
+    assert one.server != start_of(run("C", loading={**LOADED, "packages": []}, executable="/python")).server
+    threads = {"threads": {"cpus": 2, "torch": 2}, "executable": "/python"}
+    assert one.server != start_of(run("D", loading=LOADED, **threads)).server
+
+
+def test_where_a_run_cannot_be_forked_its_start_counts_whole() -> None:
+    assert start_of(run("A")) == Start()
+    assert start_of(run("B", loading=LOADED, accelerators=["H100"])) == Start()
+    assert start_of(run("C", loading=LOADED, module="pkg.train")) == Start()
+
+
+def test_segments_of_runs_that_start_alike_are_estimated_as_forks() -> None:
+    past = Past()
+    past.runs = {name: run(name, loading={"seconds": 1.5, "packages": []}) for name in "AB"}
+    alone = plan_fill(demands(0), past, workers=1)
+    assert alone.seconds == WORKER_START_S + STATE_LOAD_S + 2 + 1
+    both = plan_fill([*demands(0), Demand("B", "epoch", 0, (0,), frozenset({"gn"}))], past, workers=1)
+    fork = alone.seconds - 1.5 + FORK_S
+    assert [segment.estimated_s for segment in both.segments] == [1.5 + fork, fork]
+    assert both.seconds == both.cpu_seconds == 1.5 + 2 * fork

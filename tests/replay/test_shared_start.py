@@ -131,7 +131,7 @@ def test_replays_start_afresh_where_a_module_leaves_a_trace(
     jobs = _history(project, "import thing", _installed(tmp_path, ""))
     (tmp_path / "site-packages" / "thing.py").write_text(TRACES["file"].format(mark=tmp_path / "mark"))
     results = project.replay(*jobs, options=Options(workers=1))
-    assert [one.fidelity for one in results] == ["exact"] * RUNS
+    assert [(one.fidelity, one.error) for one in results] == [("exact", None)] * RUNS
     assert served.count("fresh") == RUNS
     assert not (tmp_path / "mark").exists()
 
