@@ -13,7 +13,13 @@ from typing import Literal
 #: now; dead: written before it is read, on every way.
 Use = Literal["needed", "kept", "dead"]
 
-_DYNAMIC = frozenset({"locals", "vars", "eval", "exec", "globals", "dir"})
+_DYNAMIC = frozenset({"locals", "eval", "exec", "globals"})
+#: These look at the variables around them only where they are called without an argument.
+_DYNAMIC_ALONE = frozenset({"vars", "dir"})
+#: These reach the variables of a module from its functions, too.
+_DYNAMIC_GLOBAL = _DYNAMIC - {"locals"}
+_LOADS_GLOBAL = frozenset({"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
+_BETWEEN = frozenset({"CACHE", "PRECALL", "PUSH_NULL"})
 _PARTS = re.compile(r"(LOAD|STORE|DELETE)_FAST")
 _ENDS = frozenset({"RETURN_VALUE", "RETURN_CONST", "RERAISE", "RAISE_VARARGS", "INTERPRETER_EXIT"})
 _JUMPS = frozenset({"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT", "JUMP", "JUMP_NO_INTERRUPT"})
@@ -29,8 +35,6 @@ def uses_after(code: CodeType, offset: int, in_loop: bool, to_body: bool = False
     flow = _Flow(code)
     live = flow.live_at(offset, to_body)
     shared = {*code.co_cellvars, *code.co_freevars} | flow.named_in_functions()
-    if flow.is_dynamic():
-        live |= flow.all_names()
     needed = flow.touched_in_loop(offset) if in_loop else set()
     uses: dict[str, Use] = {name: "needed" if name in needed else "kept" for name in live}
     uses.update(dict.fromkeys(shared, "needed"))
@@ -65,6 +69,7 @@ class _Flow:
         self._instructions = list(bytecode)
         self._position = {one.offset: i for i, one in enumerate(self._instructions)}
         self._effects = [tuple(_effects(one)) for one in self._instructions]
+        self._read_everything()
         self._handlers = self._find_handlers(bytecode)
         self._successors = [self._after(i) for i in range(len(self._instructions))]
 
@@ -145,9 +150,22 @@ class _Flow:
                 todo += edges[i]
         return seen
 
-    def is_dynamic(self) -> bool:
-        """Whether the code may look at its variables by other means than their names."""
-        return not _DYNAMIC.isdisjoint(self.all_names() - {*variables(self._code)})
+    def _read_everything(self) -> None:
+        """Let calls that read variables by other means than their names read all; where one has an alias, any code."""
+        everything = tuple(("LOAD", name) for name in self.all_names())
+        for i, following in self._looks_around():
+            aliased = following.opname.startswith("STORE_")
+            for at in range(len(self._effects)) if aliased else (i,):
+                self._effects[at] += everything
+
+    def _looks_around(self) -> Iterator[tuple[int, dis.Instruction]]:
+        """Where functions that look around are loaded, and what comes next: a call, an argument, a new name."""
+        looking = (_DYNAMIC | _DYNAMIC_ALONE) - {*variables(self._code)}
+        code = [(i, one) for i, one in enumerate(self._instructions) if one.opname not in _BETWEEN]
+        for (i, one), (_, following) in zip(code, code[1:], strict=False):
+            if one.opname in _LOADS_GLOBAL and one.argval in looking:
+                if one.argval not in _DYNAMIC_ALONE or not following.opname.startswith("LOAD_"):
+                    yield i, following
 
     def all_names(self) -> set[str]:
         """Every variable that the code mentions."""
@@ -157,7 +175,8 @@ class _Flow:
         """For module code: every name that a function or class in it mentions, so that a call may use it."""
         if self._code.co_name != "<module>":
             return set()
-        return set(_nested_names(self._code))
+        found = set(_nested_names(self._code))
+        return found if _DYNAMIC_GLOBAL.isdisjoint(found) else found | self.all_names()
 
 
 def _nested_names(code: CodeType) -> Iterator[str]:
@@ -176,7 +195,7 @@ def _effects(one: dis.Instruction) -> Iterator[tuple[str, str]]:
         yield from zip(_PARTS.findall(one.opname), names, strict=False)
         if one.opname == "LOAD_FAST_AND_CLEAR":
             yield "LOAD", one.argval
-    elif one.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"):
+    elif one.opname in _LOADS_GLOBAL:
         yield "LOAD", one.argval
     elif one.opname in ("STORE_NAME", "STORE_GLOBAL"):
         yield "STORE", one.argval
