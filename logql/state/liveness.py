@@ -6,6 +6,7 @@ import dis
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from types import CodeType
 from typing import Literal
 
@@ -162,10 +163,10 @@ class _Flow:
         """Where functions that look around are loaded, and what comes next: a call, an argument, a new name."""
         looking = (_DYNAMIC | _DYNAMIC_ALONE) - {*variables(self._code)}
         code = [(i, one) for i, one in enumerate(self._instructions) if one.opname not in _BETWEEN]
-        for (i, one), (_, following) in zip(code, code[1:], strict=False):
-            if one.opname in _LOADS_GLOBAL and one.argval in looking:
-                if one.argval not in _DYNAMIC_ALONE or not following.opname.startswith("LOAD_"):
-                    yield i, following
+        for (i, one), (_, following) in pairwise(code):
+            has_argument = following.opname.startswith("LOAD_") and one.argval in _DYNAMIC_ALONE
+            if one.opname in _LOADS_GLOBAL and one.argval in looking and not has_argument:
+                yield i, following
 
     def all_names(self) -> set[str]:
         """Every variable that the code mentions."""
