@@ -31,6 +31,7 @@ from logql.filling import place_demands
 from logql.plan.demand import demand
 from logql.plan.segments import plan_fill
 from logql.sql.binder import bind_query
+from logql.sql.macros import parsed
 from logql.store.snapshot import forget, read_snapshot
 from tests.execute.worlds import TestWorld
 
@@ -127,7 +128,8 @@ def planning(counts: Sequence[int], times: int, clock: Clock) -> None:
 
 
 def plan(sql: str, world: TestWorld, engine: Engine, history: History) -> None:
-    """What happens to a query before anything is replayed."""
+    """What happens to a query before anything is replayed, where its text was never seen before."""
+    parsed.cache_clear()
     first = demand(bind_query(sql, world), engine)
     plan_fill(place_demands(first.demands, history), history, 2)
 
@@ -149,10 +151,20 @@ def above_duckdb(runs: int, times: int, clock: Clock) -> None:
     with versions_store(runs) as (store, plain), dbapi.connect(store) as ours, duckdb.connect() as db:
         db.execute(f"CREATE VIEW epoch AS FROM read_parquet('{plain}/epoch.parquet')")
         for title, sql in queries.items():
-            mine = median_ms(lambda: ours.execute(sql).arrow(), times, clock)  # noqa: B023
+            again = median_ms(lambda: ours.execute(sql).arrow(), times, clock)  # noqa: B023
+            first = median_ms(lambda: first_time(ours, sql), times, clock)  # noqa: B023
             raw = median_ms(lambda: db.sql(sql).to_arrow_table(), times, clock)  # noqa: B023
-            verdict = "ok" if mine - raw <= 10 else "over 10 ms"
-            print(f"{title:7} {len(sql):5} bytes, {runs} runs: {mine:7.1f} ms, DuckDB {raw:7.1f} ms   {verdict}")
+            verdict = "ok" if first - raw <= 10 else "over 10 ms"
+            print(
+                f"{title:7} {len(sql):5} bytes, {runs} runs: {first:7.1f} ms, asked again {again:7.1f} ms, "
+                f"DuckDB {raw:7.1f} ms   {verdict}"
+            )
+
+
+def first_time(connection: dbapi.Connection, sql: str) -> None:
+    """Ask what was never asked before."""
+    parsed.cache_clear()
+    connection.execute(sql).arrow()
 
 
 def main() -> None:

@@ -337,7 +337,7 @@ class Engine:
                 node.set("this", exp.to_identifier(name, quoted=True))
                 node.set("db", None)
                 node.set("catalog", None)
-        sql = written(tree, copy=False)
+        sql = written(tree)
         for name, text in lowered.items():
             sql = sql.replace(ident(name), f"({text})")
         return sql

@@ -6,7 +6,6 @@ the filter itself. A row is out where its filter is NULL as well as where it is 
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -16,13 +15,13 @@ from logql.plan.relation import Relation, Writer, aliased, column, copy_columns,
 from logql.plan.rules.possible_values import settled_filter, three_valued
 from logql.plan.scopes import conjuncts
 from logql.plan.values import Reader
-from logql.sql.walk import find
+from logql.sql.written import written_condition
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block
 
-#: Nodes from which on a condition is long.
-LONG = 300
+#: Characters from which on a condition is long.
+LONG = 2_000
 #: Hidden column: the value of a block's filter.
 PASSING = "_w"
 
@@ -51,7 +50,9 @@ def keep_possible(relation: Relation, known: list[Cond], waiting: list[exp.Expr]
     held = read(relation.name, *projections)
     if all_of(*known) is not True:
         held = held.where(sql_of(all_of(*known)), copy=False)
-    name = block.program.add("f", held, once=isinstance(value, exp.Paren) and isinstance(value.this, exp.Var))
+    long = isinstance(value, exp.Paren) and isinstance(value.this, exp.Var)
+    name = block.program.add("f", held)
+    block.program.kept |= {relation.name, name} if long else set()
     rows = Relation(name, relation.columns, tokens, relation.unsure)
     undecided = is_null(column(rows.name, PASSING)) if waiting else False
     writer = Writer(any_of(rows.unsure_in(), undecided))
@@ -74,7 +75,5 @@ def _written(condition: Cond) -> Cond:
     """A long condition as text, which nobody walks or copies again; one that holds tables is still to be lowered."""
     if isinstance(condition, bool):
         return condition
-    nodes = list(itertools.islice(condition.walk(), LONG))
-    if len(nodes) < LONG or any(True for _ in find(condition, exp.Table)):
-        return condition
-    return exp.Paren(this=exp.Var(this=condition.sql(dialect="duckdb", copy=False)))
+    text = written_condition(condition)
+    return condition if text is None or len(text) < LONG else exp.Paren(this=exp.Var(this=text))

@@ -12,7 +12,7 @@ from logql.plan.engine import ENTRY, INDEX, LOOP, RUN, SURE, missing_flag
 from logql.plan.relation import Barrier, Base, Blocker, Relation, Writer, column
 from logql.plan.values import Value
 from logql.sql.bound import LogsRef, ref_of
-from logql.sql.walk import children
+from logql.sql.walk import find
 
 
 class Program:
@@ -20,7 +20,8 @@ class Program:
 
     `missing` holds the names of each reference (by id) that have missing cells at all; a part of the query without any
     is settled and is used as it stands. `round_number` counts the fills before this one. `from_settled`: the answer
-    will be taken from rows without missing cells alone. `result` is the query whose rows nothing above reads.
+    will be taken from rows without missing cells alone. `result` is the query whose rows nothing above reads. `kept`:
+    CTEs whose rows DuckDB is to keep, so that a long condition is worked out once, and over plain vectors.
     """
 
     def __init__(
@@ -69,12 +70,10 @@ class Program:
         self.ctes.append((name, body))
         return relation
 
-    def add(self, prefix: str, query: exp.Expr, *, once: bool = False) -> str:
-        """Add a CTE that is no relation with flags; `once`: its columns are dear, so that its rows are kept."""
+    def add(self, prefix: str, query: exp.Expr) -> str:
+        """Add a CTE that is no relation with flags."""
         name = self.fresh(prefix)
         self.ctes.append((name, query))
-        if once:
-            self.kept.add(name)
         return name
 
     def is_open(self, node: exp.Expr) -> bool:
@@ -168,11 +167,6 @@ def struct(fields: Mapping[str, exp.Expr]) -> exp.Expr:
 
 def _used_tables(node: exp.Expr) -> list[exp.Table]:
     """Tables of a query, those in its WITH left out: an unused CTE is not part of it."""
-    found: list[exp.Table] = []
-    stack = [node]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, exp.Table):
-            found.append(item)
-        stack += [child for child in children(item) if not isinstance(child, exp.With)]
-    return found
+    found = list(find(node, exp.Table, exp.With))
+    inside = {id(table) for clause in found if isinstance(clause, exp.With) for table in find(clause, exp.Table)}
+    return [table for table in found if isinstance(table, exp.Table) and id(table) not in inside]

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from logql.catalog.relations import FIXED_NAMES
 from logql.errors import BindError, NotSupportedError, ParseError, ReadOnlyRelation
+from logql.garbage import collections_paused
 from logql.sql.bound import BoundQuery, LogsRef
 from logql.sql.macros import expand, parse
 from logql.sql.names import at, nearest, span
@@ -19,6 +20,7 @@ from logql.sql.patches import Patches
 from logql.sql.pivots import with_pivot_inside
 from logql.sql.scope import Scope
 from logql.sql.sources import Derived, Foreign, Reference, Source
+from logql.sql.walk import LEAVES, children
 from logql.sql.world import World
 from logql.sql.written import written
 
@@ -27,6 +29,7 @@ _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Drop, exp.Alter, e
 _DEEPEST = 30
 
 
+@collections_paused()
 def bind_query(sql: str, world: World) -> BoundQuery:
     """Bind one statement of DuckDB's. Raises ParseError, and BindError for names that mean nothing."""
     try:
@@ -93,8 +96,9 @@ class Binder:
         elif isinstance(node, (exp.Columns, exp.Star)):
             scope.columns_call(node)
         elif not (isinstance(node, exp.Anonymous) and scope.function(node)):
-            for part in list(node.iter_expressions()):
-                self.inside(part, scope)
+            for part in children(node):
+                if type(part) not in LEAVES:
+                    self.inside(part, scope)
 
     def source(self, node: exp.Table, scope: Scope) -> Source:
         """What a table in a FROM is: CTE, own table or view, fixed relation, loop relation, in that order."""

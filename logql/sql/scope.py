@@ -33,6 +33,7 @@ class Scope:
         self.merged: dict[str, list[tuple[Source, str]]] = {}
         self.aliases: set[str] = set()
         self.full: set[str] = set()
+        self._found: dict[tuple[str, int, int], tuple[Source, str, Scope]] = {}
 
     # -- FROM
 
@@ -216,8 +217,14 @@ class Scope:
         return exp.Coalesce(this=sides[0], expressions=sides[1:]) if name.lower() in self.full else sides[0]
 
     def _lookup(self, column: exp.Column, node: exp.Expr) -> tuple[Source, str, Scope] | None:
-        """The source of a bare name; None where it is an alias, a whole row or DuckDB's to find."""
-        name = column.name
+        """The source of a bare name, looked for once; None where it is an alias, a whole row or DuckDB's to find."""
+        key = (column.name, len(self.sources), len(self.merged))
+        found = self._found.get(key) or self._search(column.name, node)
+        if found is not None:
+            self._found[key] = found
+        return found
+
+    def _search(self, name: str, node: exp.Expr) -> tuple[Source, str, Scope] | None:
         candidates: list[str] = []
         for scope in self._chain():
             hits = scope._hits(name)

@@ -10,6 +10,9 @@ from sqlglot import exp
 T = TypeVar("T", bound=exp.Expr)
 U = TypeVar("U", bound=exp.Expr)
 
+#: Nodes without any below them that nobody changes: walks pass them by, and copies of a tree share them.
+LEAVES = frozenset({exp.Identifier, exp.Literal})
+
 
 def children(node: exp.Expr) -> list[exp.Expr]:
     """The expressions right below a node, in order."""
@@ -29,23 +32,42 @@ def find(root: exp.Expr, kind: type[T], other: type[U], /) -> Iterator[T | U]: .
 @overload
 def find(root: exp.Expr, /, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]: ...
 def find(root: exp.Expr, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]:
-    """The nodes of some kinds in a tree, its root included, outer ones first; the tree may be changed meanwhile."""
+    """The nodes of some kinds in a tree, its root included, outer ones first; the tree may be changed meanwhile.
+
+    Identifiers and literals are not looked at.
+    """
+    wanted: dict[type[exp.Expr], bool] = {}
     stack = [root]
     while stack:
         node = stack.pop()
-        below = children(node)
-        below.reverse()
-        stack += below
-        if isinstance(node, kinds):
+        for value in reversed(node.args.values()):
+            if isinstance(value, exp.Expr):
+                if type(value) not in LEAVES:
+                    stack.append(value)
+            elif type(value) is list:
+                stack += [item for item in reversed(value) if isinstance(item, exp.Expr)]
+        kind = type(node)
+        hit = wanted.get(kind)
+        if hit is None:
+            hit = wanted[kind] = issubclass(kind, kinds)
+        if hit:
             yield node
 
 
-#: Nodes that nobody changes: copies of a tree may share them.
-_SHARED = (exp.Identifier, exp.Literal)
+def flattened(node: exp.Expr) -> list[exp.Expr]:
+    """The operands of a chain of one connector (AND, OR), from left to right."""
+    kind, found, stack = type(node), [], [node]
+    while stack:
+        part = stack.pop()
+        if type(part) is kind:
+            stack += [part.args["expression"], part.args["this"]]
+        else:
+            found.append(part)
+    return found
 
 
-def copied(root: T) -> T:
-    """A copy that shares with its original the nodes that nobody changes."""
+def copied(root: T, shared: frozenset[type[exp.Expr]] = LEAVES) -> T:
+    """A copy that shares with its original the nodes of some kinds."""
     top = type(root)()
     stack: list[tuple[exp.Expr, exp.Expr]] = [(root, top)]
     while stack:
@@ -53,18 +75,24 @@ def copied(root: T) -> T:
         copy.comments, copy._meta = node.comments, node._meta and {**node._meta}
         for key, value in node.args.items():
             if type(value) is list:
-                copy.set(key, [_twin(item, stack) for item in value])
-            elif isinstance(value, exp.Expr) and not isinstance(value, _SHARED):
-                copy.set(key, _twin(value, stack))
+                copy.args[key] = [_twin(item, copy, key, place, shared, stack) for place, item in enumerate(value)]
             else:
-                copy.args[key] = value
+                copy.args[key] = _twin(value, copy, key, None, shared, stack)
     return top
 
 
-def _twin(node: object, stack: list[tuple[exp.Expr, exp.Expr]]) -> object:
-    """What stands for a node in a copy; still to be filled, if it is a new one."""
-    if not isinstance(node, exp.Expr) or isinstance(node, _SHARED):
+def _twin(
+    node: object,
+    parent: exp.Expr,
+    key: str,
+    place: int | None,
+    shared: frozenset[type[exp.Expr]],
+    stack: list[tuple[exp.Expr, exp.Expr]],
+) -> object:
+    """What stands for a node in the copy of its parent; still to be filled, if it is a new one."""
+    if not isinstance(node, exp.Expr) or type(node) in shared:
         return node
     twin = type(node)()
+    twin.parent, twin.arg_key, twin.index = parent, key, place
     stack.append((node, twin))
     return twin

@@ -5,29 +5,51 @@ sqlglot drops the tables of all columns in a PIVOT, also in the queries below it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Iterable
 
-from sqlglot import exp, transforms
-from sqlglot.generators.duckdb import DuckDBGenerator
+from sqlglot import exp
 
+from logql.sql.walk import find, flattened
 
-def _without_tables(pivot: exp.Expr) -> exp.Expr:
-    """PIVOT's own columns stand without a table; those of queries below keep theirs."""
-    for column in pivot.find_all(exp.Column):
-        if column.find_ancestor(exp.Pivot, exp.Query) is pivot:
-            for part in column.parts[:-1]:
-                part.pop()
-    return pivot
+_CONNECTORS: dict[type[exp.Expr], str] = {exp.And: " AND ", exp.Or: " OR "}
+_OPERATORS: dict[type[exp.Expr], str] = {
+    exp.EQ: " = ", exp.NEQ: " <> ", exp.LT: " < ", exp.LTE: " <= ", exp.GT: " > ", exp.GTE: " >= ",
+}  # fmt: skip
 
 
-class _Generator(DuckDBGenerator):
-    TRANSFORMS: ClassVar[dict[type[exp.Expr], Callable[..., str]]] = {
-        **DuckDBGenerator.TRANSFORMS,
-        exp.Pivot: transforms.preprocess([_without_tables]),
-    }
+def written(tree: exp.Expr) -> str:
+    """SQL of a tree, which is of no further use afterwards.
+
+    sqlglot's classes are not derived from here: where it is compiled (`sqlglot[c]`), they cannot be.
+    """
+    for pivot in list(find(tree, exp.Pivot)):
+        for column in list(find(pivot, exp.Column)):
+            if column.table and not isinstance(column.find_ancestor(exp.Pivot, exp.Query), exp.Pivot):
+                column.replace(exp.Dot.build(column.parts))
+    return tree.sql(dialect="duckdb", copy=False)
 
 
-def written(tree: exp.Expr, **options: Any) -> str:
-    """SQL of a tree; `options` are sqlglot's."""
-    return _Generator(dialect="duckdb").generate(tree, **options)
+def written_condition(node: exp.Expr) -> str | None:
+    """SQL of a condition, None where it holds tables: comparisons are written here, which sqlglot takes long for."""
+    kind = type(node)
+    if kind in _CONNECTORS:
+        return _joined(_CONNECTORS[kind], flattened(node))
+    if kind in _OPERATORS:
+        return _joined(_OPERATORS[kind], (node.this, node.expression))
+    if kind is exp.Paren or kind is exp.Coalesce:
+        inside = _joined(", ", (node.this, *node.expressions))
+        return inside and f"{'COALESCE' if kind is exp.Coalesce else ''}({inside})"
+    if isinstance(node, exp.Column) and all(type(part) is exp.Identifier for part in node.args.values()):
+        return ".".join(_quoted(part.name) for part in node.parts)
+    if kind is exp.Literal and not node.is_string:
+        return str(node.this)
+    return None if any(True for _ in find(node, exp.Table)) else node.sql(dialect="duckdb", copy=False)
+
+
+def _joined(connector: str, nodes: Iterable[exp.Expr]) -> str | None:
+    parts = [written_condition(node) for node in nodes]
+    return None if None in parts else connector.join(map(str, parts))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -21,7 +21,7 @@ from logql.plan.conditions import (
 )
 from logql.plan.formulas import COMPARISONS, Formula, both, comparison, either, is_constant
 from logql.plan.values import Dependence, Reader, Truth, Value, all_depends
-from logql.sql.walk import children
+from logql.sql.walk import children, flattened
 
 QUERIES = (exp.Select, exp.SetOperation)
 
@@ -57,7 +57,7 @@ def _decided(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond | Formul
         if isinstance(node, exp.Not):
             return _decided(node.this, not wanted, reader)
         if isinstance(node, exp.And | exp.Or):
-            return _joined(node.flatten(), isinstance(node, exp.And) is wanted, wanted, reader)
+            return _joined(flattened(node), isinstance(node, exp.And) is wanted, wanted, reader)
         formula = comparison(node, wanted, lambda part: reader.computed(part) or reader.column(part))
         if formula is not None:
             return formula
@@ -174,7 +174,7 @@ def _operands(node: exp.Expr) -> list[exp.Expr]:
 
 
 def _and(node: exp.Expr, reader: Reader) -> Truth:
-    return _all(possible_values(part, reader) for part in node.flatten())
+    return _all(possible_values(part, reader) for part in flattened(node))
 
 
 def _conjunction(a: Truth, b: Truth) -> Truth:
@@ -197,7 +197,7 @@ def _flip(a: Truth) -> Truth:
 
 
 def _or(node: exp.Expr, reader: Reader) -> Truth:
-    return _flip(_all(_flip(possible_values(part, reader)) for part in node.flatten()))
+    return _flip(_all(_flip(possible_values(part, reader)) for part in flattened(node)))
 
 
 def _not(node: exp.Expr, reader: Reader) -> Truth:
