@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import os.path
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,6 +10,7 @@ from dataclasses import replace
 from logql.model import Fill, Segment
 from logql.replay.job import Job, claim_of
 from logql.store.catalog import Catalog
+from logql.store.liveness import Lock, hold_claims
 
 _RETRY_S = 0.3
 
@@ -23,18 +24,24 @@ class Waiting:
 
 
 class Claims:
-    """Claims of one pool on cells, kept in the catalog as running fills; a dead process's claims count for nothing."""
+    """Claims of one pool on cells, kept in the catalog as running fills.
+
+    They count as long as a lock on a file is held, which the system drops when this process dies.
+    """
 
     def __init__(self, store: str) -> None:
         self._store = store
         self._catalog: Catalog | None = None
+        self._lock: Lock | None = None
         self._held: dict[str, Job] = {}
         with Catalog.open(store) as catalog:
             self._known = frozenset(fill.id for fill in catalog.fills() if fill.state != "running")
 
     def take(self, job: Job) -> bool:
         """Claim a job's cells; False, and nothing claimed, where others hold some of them."""
-        if self._open().claim(claim_of(job), os.getpid()):
+        if self._lock is None:
+            self._lock = hold_claims(self._store)
+        if self._open().claim(claim_of(job), os.path.basename(self._lock.path)):
             self.release(job, "another query fills these cells")
             return False
         self._held[job.id] = job
@@ -86,6 +93,9 @@ class Claims:
         if self._catalog is not None:
             self._catalog.close()
             self._catalog = None
+        if self._lock is not None:
+            self._lock.release(unlink=True)
+            self._lock = None
 
     def _open(self) -> Catalog:
         if self._catalog is None:

@@ -190,28 +190,27 @@ class Catalog:
         with self.connection.write() as txn:
             txn.upsert("fills", rows.fill_row(fill), ("id",))
 
-    def claim(self, fill: Fill, pid: int) -> list[Fill]:
-        """Register a running fill of process `pid`; return live claims of others on some of the same cells.
+    def claim(self, fill: Fill, holder: str) -> list[Fill]:
+        """Register a running fill of `holder` (see `liveness.hold_claims`); return live claims of others on its cells.
 
-        Claims of dead processes become `cancelled` on the way.
+        Claims of holders that are gone become `cancelled` on the way.
         """
-        owner = {"pid": pid, "process": liveness.process_identity(pid)}
         with self.connection.write() as txn:
             found = txn.execute(
-                f"SELECT pid, process, {rows.FILL_COLUMNS} FROM fills WHERE state = 'running' AND run = ?",
-                (fill.run,),
+                f"SELECT process, {rows.FILL_COLUMNS} FROM fills WHERE state = 'running' AND run = ?", (fill.run,)
             ).fetchall()
             others = []
-            for other_pid, process, *row in found:
+            for process, *row in found:
                 other = rows.fill_from(tuple(row))
                 if other.id == fill.id or not _overlap(fill, other):
                     continue
-                if liveness.is_alive(other_pid, process):
+                if liveness.claims_live(self.store, process):
                     others.append(other)
                 else:
                     dead = replace(other, state="cancelled", error="the replaying process died")
                     txn.upsert("fills", rows.fill_row(dead), ("id",))
-            txn.upsert("fills", {**rows.fill_row(replace(fill, state="running")), **owner}, ("id",))
+            running = rows.fill_row(replace(fill, state="running"))
+            txn.upsert("fills", {**running, "pid": os.getpid(), "process": holder}, ("id",))
         return others
 
     # What only the catalog knows

@@ -18,6 +18,7 @@ CODE = "code.git"
 SCRATCH = "scratch"
 #: Leases of running queries; see `store.leases`.
 READERS = os.path.join(SCRATCH, "readers")
+CLAIMS = os.path.join(SCRATCH, "claims")
 
 _CANNOT_SYNC = frozenset((errno.EINVAL, errno.ENOTSUP, errno.ENOSYS))
 _DIRECTORIES = (LOGS, FILLS, WAL, CHECKPOINTS, READERS)

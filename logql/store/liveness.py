@@ -2,7 +2,8 @@
 
 A recorder holds a shared flock on `wal/<run>.lock` for as long as it may write; a sealer holds `wal/<run>.seal`. Forked
 children close the descriptor, so that they never keep a dead parent alive. One that writes events of its own holds
-`wal/<run>.lock` anew, and its rows are sealed when it ends; that the training is dead, `wal/<run>.main` tells.
+`wal/<run>.lock` anew, and its rows are sealed when it ends; that the training is dead, `wal/<run>.main` tells. Whoever
+replays holds `scratch/claims/<holder>`. Locks also tell of processes in other containers, whose numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -124,6 +125,29 @@ def read_exit_code(store: str, run: str) -> int | None:
     return data[0] if data else None
 
 
+def hold_claims(store: str) -> Lock:
+    """What a pool of replays calls before it claims cells: the name of the lock's file is their holder's."""
+    directory = os.path.join(store, layout.CLAIMS)
+    os.makedirs(directory, exist_ok=True)
+    for name in os.listdir(directory):
+        _forget_dead(os.path.join(directory, name))
+    while (lock := Lock.take(os.path.join(directory, os.urandom(8).hex()))) is None:
+        pass
+    return lock
+
+
+def claims_live(store: str, holder: str | None) -> bool:
+    """Whether whoever claimed cells as `holder` still lives."""
+    return bool(holder) and is_held(os.path.join(store, layout.CLAIMS, str(holder)))
+
+
+def _forget_dead(path: str) -> None:
+    with contextlib.suppress(OSError):
+        lock = Lock.take(path)
+        if lock is not None:
+            lock.release(unlink=True)
+
+
 def is_held(path: str) -> bool:
     """Whether a live process holds the lock file `path`; a missing file is held by nobody, an unreadable one may be."""
     try:
@@ -156,11 +180,6 @@ def process_identity(pid: int) -> str | None:
     except OSError:
         pass
     return "unknown"
-
-
-def is_alive(pid: int | None, identity: str | None) -> bool:
-    """Whether the process `pid` with that identity still runs."""
-    return pid is not None and identity is not None and process_identity(pid) == identity
 
 
 def _boot() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
 import time
 
+import pytest
+
 from logql.replay.claims import Claims
-from logql.replay.job import Options, Progress, Result, claim_of, to_fill
+from logql.replay.job import Options, Progress, Result, to_fill
 from logql.replay.pool import LocalPool
 from logql.store.catalog import Catalog
 from logql.store.fills import write_fill
@@ -57,13 +60,26 @@ def test_the_second_query_waits_and_is_told(project: Project) -> None:
 def test_cells_of_others_do_not_wait(project: Project) -> None:
     project.write("train.py", SCRIPT.format(pause=0))
     project.run()
-    with Catalog.open(project.store) as catalog:
-        catalog.claim(claim_of(project.job(EDIT, ["y"], (0,))), 1)
+    claims = Claims(project.store)
+    assert claims.take(project.job(EDIT, ["y"], (0,)))
     (result,) = project.replay(project.job(EDIT, ["y"], (1,)))
     assert result.state == "done"
+    claims.close()
 
 
-def test_a_dead_process_holds_no_claim(project: Project) -> None:
+def _namespaces() -> list[str]:
+    """A command that starts another in a PID namespace of its own, as a container does; none where that is refused."""
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
+    allowed = shutil.which("unshare") and subprocess.run([*command, "true"], check=False, capture_output=True)
+    return command if allowed and allowed.returncode == 0 else []
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_dead_process_holds_no_claim(project: Project, apart: bool) -> None:
+    """... and a live one does, also where its number means nothing here."""
+    command = _namespaces() if apart else []
+    if apart and not command:
+        pytest.skip("no PID namespaces here")
     project.write("train.py", SCRIPT.format(pause=0))
     project.run()
     text = (
@@ -73,15 +89,17 @@ def test_a_dead_process_holds_no_claim(project: Project) -> None:
         f"project = Project(Path({str(project.path)!r}))\n"
         "edit = after('logql.log(\"x\"', 'logql.log(\"y\", epoch + 0.5)')\n"
         "print(Claims(project.store).take(project.job(edit, ['y'], (1,))), flush=True)\n"
-        "import os, time; time.sleep(1); os._exit(9)\n"
+        "import os; input(); os._exit(9)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "True"
     claims = Claims(project.store)
     job = project.job(EDIT, ["y"], (1,))
     assert not claims.take(job)
-    process.communicate()
+    process.communicate("\n")
     assert claims.take(job)
     claims.close()
 

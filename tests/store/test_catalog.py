@@ -15,6 +15,7 @@ from logql.errors import CorruptFile, StoreError, StoreTooNew
 from logql.model import Checkpoint, Fill, MainLoop, Run, Version
 from logql.store import layout, schema
 from logql.store.catalog import Catalog
+from logql.store.liveness import hold_claims
 
 
 def a_run(id_: str = "01A", version: str = "a" * 12, **changes: object) -> Run:
@@ -123,24 +124,31 @@ def test_fills_round_trip(store: str) -> None:
 
 
 def test_claims_see_live_claims_on_the_same_cells_only(store: str) -> None:
-    with Catalog.open(store, create=True) as catalog:
-        assert catalog.claim(a_fill("f1", 0, 4), os.getpid()) == []
-        assert [fill.id for fill in catalog.claim(a_fill("f2", 4, 6), os.getpid())] == ["f1"]
-        assert catalog.claim(a_fill("f3", 7, 9), os.getpid()) == []
-        assert catalog.claim(a_fill("f4", 0, 9, {"gnorm": "other text"}), os.getpid()) == []
-        assert {fill.id for fill in catalog.claim(a_fill("f5", None, None), os.getpid())} == {"f1", "f2", "f3"}
+    with Catalog.open(store, create=True) as catalog, hold_claims(store) as lock:
+        me = FilePath(lock.path).name
+        assert catalog.claim(a_fill("f1", 0, 4), me) == []
+        assert [fill.id for fill in catalog.claim(a_fill("f2", 4, 6), me)] == ["f1"]
+        assert catalog.claim(a_fill("f3", 7, 9), me) == []
+        assert catalog.claim(a_fill("f4", 0, 9, {"gnorm": "other text"}), me) == []
+        assert {fill.id for fill in catalog.claim(a_fill("f5", None, None), me)} == {"f1", "f2", "f3"}
 
 
 def test_claims_of_a_dead_process_are_cancelled(store: str) -> None:
     script = (
         "import os, sys; from tests.store.test_catalog import a_fill; from logql.store.catalog import Catalog\n"
-        "Catalog.open(sys.argv[1], create=True).claim(a_fill('dead', 0, 4), os.getpid()); os._exit(0)"
+        "from logql.store.liveness import hold_claims\n"
+        "catalog = Catalog.open(sys.argv[1], create=True); lock = hold_claims(sys.argv[1])\n"
+        "catalog.claim(a_fill('dead', 0, 4), os.path.basename(lock.path)); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", script, store], check=True, cwd=FilePath(__file__).parents[2])
     with Catalog.open(store) as catalog:
-        assert catalog.claim(a_fill("f1", 0, 4), os.getpid()) == []
+        (left,) = os.listdir(os.path.join(store, "scratch", "claims"))
+        assert catalog.claim(a_fill("f1", 0, 4), "nobody") == []
         states = {fill.id: (fill.state, fill.error) for fill in catalog.fills()}
+        assert catalog.claim(a_fill("f2", 0, 4), "nobody either") == []
     assert states["dead"] == ("cancelled", "the replaying process died")
+    with hold_claims(store) as lock:
+        assert left not in os.listdir(os.path.dirname(lock.path))
 
 
 def test_kept_values_of_every_kind(store: str) -> None:
