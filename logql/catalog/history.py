@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from logql.catalog.coverage import Coverage, index_fills, trusted
-from logql.catalog.schema import Column, Schema, build_schema, known_type
+from logql.catalog.schema import UNKNOWN_TYPE, Column, Schema, build_schema, known_type
 from logql.catalog.status import OWN, NoSources, Sources, Status
 from logql.model import RUN_LEVEL, Checkpoint, Fill, Level, MainLoop, Run, Shape, Version
 from logql.store.snapshot import Snapshot
@@ -138,7 +138,7 @@ class History:
         found = next((column for column in self.sources.names().values() if column.name.lower() == lower), None)
         if found is None or found.name not in self._hindsight_types:
             return found
-        return replace(found, type=known_type(unify(self._hindsight_types[found.name])))
+        return replace(found, type=known_type(unify(self._hindsight_types[found.name]), UNKNOWN_TYPE))
 
     def status(self, name: str, run: Run) -> Status:
         """What `name` is in the source that `run` ran."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES, RUN_TYPES, SYSTEM_TYPES
 from logql.model import RUN_LEVEL, Level, Run, Shape, level_text
 from logql.store.levels import loop_names
-from logql.store.types import unify
+from logql.store.types import filled_in, unify
 
 #: Type of a virtual column before its first fill: NULL without a type, which DuckDB compares with anything.
 UNKNOWN_TYPE = '"NULL"'
@@ -133,8 +133,8 @@ def python_type(value: object) -> str:
 
 
 def known_type(type_: str, default: str = "DOUBLE") -> str:
-    """`type_`, or `default` where only None was ever logged."""
-    return default if type_ == "NULL" else type_
+    """`type_` with `default` where only None was ever logged, in lists and structs too."""
+    return filled_in(type_, default)
 
 
 def explicit(name: str) -> tuple[str, str | None]:

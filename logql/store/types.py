@@ -89,6 +89,20 @@ def _unify(one: str, other: str) -> str:
     return "VARCHAR" if "VARCHAR" in (one, other) else one
 
 
+@lru_cache(maxsize=10_000)
+def filled_in(type_: str, default: str) -> str:
+    """`type_` with `default` in the place of every NULL: an empty list has no type of its own that DuckDB could name.
+
+    >>> filled_in('STRUCT("a" NULL[], "b" BIGINT)', "DOUBLE")
+    'STRUCT("a" DOUBLE[], "b" BIGINT)'
+    """
+    if type_.endswith("[]"):
+        return f"{filled_in(type_[:-2], default)}[]"
+    if type_.startswith("STRUCT("):
+        return "STRUCT(" + ", ".join(f"{_quote(n)} {filled_in(t, default)}" for n, t in _fields(type_).items()) + ")"
+    return default if type_ == NULL else type_
+
+
 def _fields(type_: str) -> dict[str, str]:
     """Fields of `STRUCT("a" BIGINT, ...)`; names are always quoted."""
     body, found, position = type_[len("STRUCT(") : -1], {}, 0
