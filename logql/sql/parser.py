@@ -150,7 +150,7 @@ class Reader:
 
 def _explain(reader: Reader) -> Statement:
     analyze, format_ = reader.accept("ANALYZE"), "text"
-    if reader.accept("("):
+    if reader.peek(1) in ("ANALYZE", "FORMAT") and reader.accept("("):
         while not reader.accept(")"):
             if reader.accept("ANALYZE"):
                 analyze = True

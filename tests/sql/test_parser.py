@@ -27,6 +27,7 @@ from logql.sql.statements import (
         ("EXPLAIN SELECT 1", Explain("", "SELECT 1", False, "text")),
         ("explain analyze SELECT 1", Explain("", "SELECT 1", True, "text")),
         ("EXPLAIN (FORMAT json) SELECT 1", Explain("", "SELECT 1", False, "json")),
+        ("EXPLAIN (SELECT 1) UNION (SELECT 2)", Explain("", "(SELECT 1) UNION (SELECT 2)", False, "text")),
         ("EXPLAIN (ANALYZE, FORMAT JSON) SELECT 1", Explain("", "SELECT 1", True, "json")),
         ("FILL a", FillColumns("", ("a",), None)),
         ('FILL a, "b c" WHERE epoch > 3;', FillColumns("", ("a", "b c"), "epoch > 3")),
