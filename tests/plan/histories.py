@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 
 from logql.catalog.history import History
-from logql.catalog.schema import Column
+from logql.catalog.schema import UNKNOWN_TYPE, Column
 from logql.catalog.status import OWN, NoSources, Status
 from logql.model import Enter, Event, Fill, Level, Logged, Path, Segment, Step
 from tests.execute.traces import Trace, places_beside, snapshot_of
@@ -18,6 +19,16 @@ PLACES: dict[str, tuple[tuple[Level, ...], ...]] = {
     "gn": ((("epoch",),), (("epoch", "step"),), (("epoch",), ("epoch", "step")), ((),)),
     "hn": ((("epoch",),), (("epoch", "step"),), (("epoch", "eval"),)),
     "note": ((("epoch",),), ((),)),
+}
+#: The same for values of other types than numbers and words.
+TYPED: dict[str, tuple[tuple[Level, ...], ...]] = {
+    **PLACES,
+    "size": ((("epoch",),), (("epoch", "step"),), ((),)),
+    "ok": ((("epoch",),), (("epoch", "step"),)),
+    "day": ((("epoch",),), ((),)),
+    "seen": ((("epoch",),), (("epoch", "step"),)),
+    "vec": ((("epoch",),), (("epoch", "step"),)),
+    "info": ((("epoch",),), ((),)),
 }
 RECORDED: dict[str, Level] = {"val_acc": ("epoch",), "loss": ("epoch", "step"), "best": (), "tag": ("epoch",)}
 FINGERPRINT = "f"
@@ -37,11 +48,7 @@ class Placed(NoSources):
         self.once = once
 
     def names(self) -> dict[str, Column]:
-        texts = ("tag", "note")
-        return {
-            name: Column(name, "VARCHAR" if name in texts else "DOUBLE", frozenset(), True)
-            for name in (*RECORDED, *PLACES)
-        }
+        return {name: Column(name, UNKNOWN_TYPE, frozenset(), True) for name in (*RECORDED, *TYPED)}
 
     def is_stale(self) -> bool:
         """Never: there is no source to change."""
@@ -101,11 +108,17 @@ def _inside(path: Path, segment: Segment) -> bool:
     return bool(path) and path[0][:2] == (segment.loop, segment.entry) and path[0].index in segment.wanted
 
 
-def make_past(rng: random.Random) -> Past:
+def make_typed_past(rng: random.Random) -> Past:
+    """The same with a few virtual columns of any type."""
+    return make_past(rng, {name: TYPED[name] for name in rng.sample(list(TYPED), 3)})
+
+
+def make_past(rng: random.Random, virtual: Mapping[str, tuple[tuple[Level, ...], ...]] = PLACES) -> Past:
     """One to four runs of one to three versions; the old ones lack names."""
-    levels = {name: rng.choice(places) for name, places in PLACES.items() if rng.random() < 0.9}
+    levels = {name: rng.choice(places) for name, places in virtual.items() if rng.random() < 0.9}
     style = _Style(rng, levels)
-    full, recorded, hidden = [], [], {}
+    full, recorded = [], []
+    hidden: dict[str, list[Logged]] = {}
     for number in range(rng.randint(1, 4)):
         version = rng.choice(("old", "old", "older", "new"))
         ranks = 2 if rng.random() < 0.08 else 1
@@ -190,8 +203,25 @@ class _Style:
         return [name for name in mine for _ in range(2 if self.rng.random() < self.again else 1)]
 
     def _value(self, name: str) -> object:
+        rng = self.rng
         if name in ("tag", "note"):
-            return self.rng.choice(("x", "y", "z"))
-        if self.rng.random() < 0.2:
-            return self.rng.choice((None, float("nan"), 5.0))
-        return self.rng.randint(0, 12) / 4
+            return rng.choice(("x", "y", "z", "xy", None))
+        if name in TYPED and name not in PLACES:
+            return None if rng.random() < 0.15 else _typed(name, rng)
+        if rng.random() < 0.2:
+            return rng.choice((None, float("nan"), 5.0))
+        return rng.randint(0, 12) / 4
+
+
+def _typed(name: str, rng: random.Random) -> object:
+    if name == "size":
+        return rng.randint(-1, 6)
+    if name == "ok":
+        return rng.random() < 0.5
+    if name == "day":
+        return date(2024, 1, rng.randint(1, 5))
+    if name == "seen":
+        return datetime(2024, 1, rng.randint(1, 3), rng.randint(0, 23))
+    if name == "info":
+        return {"x": rng.choice((None, 1.0, 2.5)), "s": rng.choice("xyz")}
+    return [rng.choice((None, 0.0, 1.0, 2.0)) for _ in range(rng.randint(0, 3))]

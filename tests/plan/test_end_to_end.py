@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,11 @@ from logql.store import seal
 from logql.store.catalog import Catalog
 from logql.store.fills import write_fill
 from logql.store.snapshot import forget
-from tests.execute.traces import Trace
-from tests.plan.histories import Past, fill_of, make_past
+from tests.execute.traces import Trace, places_beside
+from tests.plan.histories import Past, fill_of, make_past, make_typed_past
 from tests.plan.oracle import bag
 from tests.plan.rich import RichQueries
+from tests.plan.typed import KEPT, TypedQueries
 from tests.store.history import record
 
 EXAMPLES = int(os.environ.get("LOGQL_END_TO_END_EXAMPLES", "6"))
@@ -44,7 +45,8 @@ class LooksUp:
         for segment in segments:
             self.count += 1
             fill, events = fill_of(segment, self.past.hidden[segment.run], self.count)
-            write_fill(self.store, fill, events)
+            (recorded,) = (trace for trace in self.past.recorded if trace.run == segment.run)
+            write_fill(self.store, fill, events, places=places_beside(events, recorded.events[0]))
             found.append(fill)
         return Filled(tuple(found))
 
@@ -62,9 +64,9 @@ def _store(path: Path, traces: list[Trace], rng: random.Random) -> str:
     return store
 
 
-def _past(rng: random.Random) -> Past:
+def _past(rng: random.Random, make: Callable[[random.Random], Past]) -> Past:
     while True:
-        past = make_past(rng)
+        past = make(rng)
         if all(len(trace.events) == 1 for trace in past.full):
             return past
 
@@ -82,16 +84,21 @@ def test_a_store_filled_lazily_answers_as_a_full_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: list[str], seed: int
 ) -> None:
     rng = random.Random(f"end to end {seed}")
-    past = _past(rng)
-    monkeypatch.setattr(session_module, "ProjectSources", lambda *_: past.sources)
+    past = _past(rng, make_typed_past if seed % 2 else make_past)
+    virtual = past.sources.levels
     full = _store(tmp_path / "full" / ".logql", past.full, rng)
     lacking = _store(tmp_path / "lacking" / ".logql", past.recorded, rng)
+    sources = {full: past.truth().sources, lacking: past.sources}
+    monkeypatch.setattr(session_module, "ProjectSources", lambda catalog, *_: sources[str(catalog.store)])
     stores += [full, lacking]
     everything, lazily = Session(full, str(tmp_path)), Session(lacking, str(tmp_path), filler=LooksUp(lacking, past))
     try:
         everything.execute("SET replay = 'off'")
+        for text in KEPT:
+            everything.execute(text)
+            lazily.execute(text)
         for _ in range(QUERIES):
-            sql = RichQueries(rng).query()
+            sql = (TypedQueries(rng, virtual) if seed % 2 else RichQueries(rng)).query()
             try:
                 expected = bag(everything.execute(sql).answer.table)
             except (BindError, DataError):

@@ -69,6 +69,10 @@ def bind_cells(tree: sqlglot.exp.Expr) -> sqlglot.exp.Expr:
     return bind(tree.sql("duckdb")).tree
 
 
+def test_each_rule_has_a_query_that_demands_more_without_it() -> None:
+    assert {rule for rule, query, _ in PAIRS if query.startswith("-- raises")} == set(NAMES)
+
+
 def _statement(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("--"))
 

@@ -17,7 +17,9 @@ from logql.sql.bound import BoundQuery
 from tests.execute.worlds import TestWorld
 from tests.plan.histories import Past
 from tests.plan.oracle import answer, bag
+from tests.plan.typed import kept
 
+KEPT = kept()
 COMMENTS: dict[str, dict[str, object]] = {"run": {}, "version": {}, "column": {}}
 
 
@@ -34,7 +36,9 @@ class Answered:
 def bind(sql: str, engine: Engine, history: History) -> BoundQuery:
     """Bind a query over a history and hand both to the engine."""
     engine.use(history, COMMENTS)
-    return bind_query(sql, TestWorld(history, engine))
+    world = TestWorld(history, engine)
+    world.statements.update(KEPT)
+    return bind_query(sql, world)
 
 
 def run(sql: str, engine: Engine, history: History) -> pa.Table:
