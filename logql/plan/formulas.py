@@ -16,6 +16,13 @@ from logql.plan.conditions import Cond, all_of, any_of, decide, not_null, sql_of
 from logql.plan.values import Value
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
+#: Functions that are NULL wherever an operand is.
+STRICT = (
+    exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Pow, exp.BitwiseAnd, exp.Abs, exp.Round,
+    exp.Floor, exp.Ceil, exp.Sign, exp.Sqrt, exp.Exp, exp.Ln, exp.Log, exp.IsNan, exp.Cast, exp.Lower, exp.Upper,
+    exp.Length, exp.Substring, exp.Trim, exp.StartsWith, exp.Contains, exp.RegexpLike, exp.StrPosition, exp.Extract,
+    exp.Year, exp.Month, exp.TimestampTrunc, exp.DateDiff, exp.TimeToUnix, exp.TimeToStr,
+)  # fmt: skip
 Resolve = Callable[[exp.Column], Value | None]
 
 

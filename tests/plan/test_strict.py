@@ -9,13 +9,14 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from logql.plan.rules.possible_values import STRICT
+from logql.plan.formulas import STRICT
 
 VALUES = {"x": "2::DOUBLE", "y": "3::BIGINT", "s": "'ab'", "t": "'b'", "d": "TIMESTAMP '2024-01-02'"}
 EXAMPLES = (
     "x + y", "x - y", "x * y", "x / y", "x // y", "x % y", "mod(x, y)", "-x", "x ** y", "power(x, y)", "y & y",
-    "abs(x)", "round(x, y::INT)", "floor(x)", "ceil(x)", "sign(x)", "sqrt(x)", "exp(x)", "ln(x)", "log(x)", "log10(x)", "isnan(x)",
-    "x::INT", "TRY_CAST(s AS INT)", "lower(s)", "upper(s)", "length(s)", "substring(s, y, y)", "trim(s)", "ltrim(s, t)",
+    "abs(x)", "round(x, y::INT)", "floor(x)", "ceil(x)", "sign(x)", "sqrt(x)", "exp(x)", "ln(x)", "log(x)", "log10(x)",
+    "isnan(x)", "x::INT", "TRY_CAST(s AS INT)", "lower(s)", "upper(s)", "length(s)", "substring(s, y, y)", "trim(s)",
+    "ltrim(s, t)",
     "starts_with(s, t)", "contains(s, t)", "regexp_matches(s, t)", "strpos(s, t)", "extract(year FROM d)", "year(d)",
     "month(d)", "date_trunc('day', d)", "date_diff('day', d, d)", "epoch(d)", "strftime(d, '%Y')", "d + INTERVAL 1 DAY",
 )  # fmt: skip

@@ -19,7 +19,7 @@ from logql.plan.conditions import (
     not_null,
     not_true,
 )
-from logql.plan.formulas import COMPARISONS, Formula, both, comparison, either, is_constant
+from logql.plan.formulas import COMPARISONS, STRICT, Formula, both, comparison, either, is_constant
 from logql.plan.values import Dependence, Reader, Truth, Value, all_depends
 from logql.sql.walk import children, flattened
 
@@ -130,8 +130,22 @@ def value_of(expression: exp.Expr, reader: Reader) -> Value:
         return reader.subquery_value(expression)
     treat = _VALUES.get(type(expression)) if reader.precise else None
     inputs = [value_of(child, reader) for child in _operands(expression)]
+    if reader.precise and isinstance(expression, STRICT):
+        return _computed(reader.as_is(expression), inputs)
     unknown = treat(expression, reader) if treat else any_of(*(value.open for value in inputs))
     return Value(reader.as_is(expression), unknown, False, all_depends(inputs))
+
+
+def _computed(sql: exp.Expr, inputs: Sequence[Value]) -> Value:
+    """A function that is NULL wherever an input is: one that turns NULL, with its row or not, turns it NULL too."""
+    return Value(
+        sql,
+        any_of(*(value.unknown for value in inputs)),
+        any_of(*(value.nullable for value in inputs)),
+        all_depends(inputs),
+        blank=all(value.blank or value.unknown is False for value in inputs),
+        with_row=all(value.with_row or value.nullable is False for value in inputs),
+    )
 
 
 def open_in(expressions: Iterable[exp.Expr], reader: Reader) -> Cond:
