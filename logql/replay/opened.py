@@ -18,11 +18,12 @@ _MOST_TOLD = 3
 class OpenedFiles:
     """Notes files opened for reading."""
 
-    def __init__(self, run: Run, own: frozenset[str]) -> None:
-        """`own` holds the paths of the version's files, which are as they were."""
+    def __init__(self, run: Run, own: frozenset[str], store: str) -> None:
+        """`own` holds the paths of the version's files, which are as they were; `store` is none of the script's."""
         self._since = run.ended_at or run.started_at
         self._began = time.time()
         self._own = own
+        self._elsewhere = ("/proc/", "/sys/", "/dev/", os.path.join(store, ""))
         self._seen: dict[str, None] = {}
 
     def note(self, path: str) -> None:
@@ -35,7 +36,7 @@ class OpenedFiles:
         found = []
         for path in list(self._seen):
             absolute = os.path.abspath(path)
-            if absolute in self._own or absolute.startswith(("/proc/", "/sys/", "/dev/")):
+            if absolute in self._own or absolute.startswith(self._elsewhere):
                 continue
             try:
                 modified = os.stat(absolute).st_mtime

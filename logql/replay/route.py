@@ -38,9 +38,9 @@ class Route:
         return self._checkpoints.get((loop.loop, loop.entry, index))
 
     def any_of(self, loop: MainLoop) -> Checkpoint | None:
-        """Some checkpoint of a loop: each knows the random states with which the loop began."""
+        """Some checkpoint of a loop: each knows the random states with which the loop began, the run's own for sure."""
         found = [one for key, one in self._checkpoints.items() if key[:2] == (loop.loop, loop.entry)]
-        return found[0] if found else None
+        return min(found, key=lambda one: one.by != "training", default=None)
 
     def start(self) -> Checkpoint | None:
         """Where to begin: the last checkpoint at or before the first wanted iteration; None is the loop's beginning."""

@@ -74,7 +74,8 @@ def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
         mark_readings(spec.project)
         _resemble(spec, script)
         states = ProgramStates(spec, sources, spool, channel.send)
-        opened = OpenedFiles(spec.run, frozenset(os.path.join(spec.project, path) for path in spec.files))
+        own = frozenset(os.path.join(spec.project, path) for path in spec.files)
+        opened = OpenedFiles(spec.run, own, spec.store)
         driver = ReplayDriver(spec, states, channel.send, lambda: leave(channel, opened))
         _watch_opens(spec, states, driver, opened, channel)
     except (Error, OSError) as exc:

@@ -55,6 +55,7 @@ class Prologue:
         self.copies = Copies()
         self._edges = edges
         self._objects = walker.objects if keep else None
+        self._selection = roots.selection
 
     def anchor(self, key: object, value: object) -> int | None:
         """The number that an object had in the prologue, or None if it is new."""
@@ -63,6 +64,14 @@ class Prologue:
             return None
         owner = self._owners.get(number)
         return number if owner is None or owner() is value else None
+
+    def note_random_states(self) -> None:
+        """Take those of now for the ones at the loop's start: a replay gave the generators what the original had."""
+        walker = Walker(self._selection)
+        for node in self.entry:
+            if self._objects is not None and node.anchor is not None:
+                captured = KINDS[node.kind].capture(self._objects[node.anchor], walker)
+                node.payload["state"] = captured["state"]
 
     def find(self, places: Mapping[int, tuple[int, str]]) -> dict[int, object]:
         """Live objects at places that were noted in another process; a place that leads nowhere is left out."""

@@ -36,6 +36,7 @@ class Loaded:
     def set_random_states(self, prologue: Prologue) -> None:
         """Give all random generators the states as of the loop's `iter()`; call it right before `iter(iterable)`."""
         set_random_states(self.graph.entry, prologue.find(self.graph.anchors))
+        prologue.note_random_states()
 
 
 @dataclass(slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 import threading
 from pathlib import Path
@@ -178,3 +179,17 @@ def test_no_variable_is_kept_alive_by_looking_at_it() -> None:
         return gone() is None
 
     assert loop_function()
+
+
+def test_a_replay_passes_on_the_random_states_with_which_the_loop_began(tmp_path: Path) -> None:
+    """Checkpoints that a replay adds know those of the original run, not what an unseeded generator had before."""
+    generator = random.Random(1)
+    roots = here(generator=generator)
+    recorded = saved(roots)
+    loaded = load(blobs(tmp_path), recorded.write(blobs(tmp_path))[0])
+    generator.seed(2)
+    prologue = Prologue(roots, keep=True)
+    loaded.set_random_states(prologue)
+    assert generator.getstate() == random.Random(1).getstate()
+    added = saved(roots, prologue)
+    assert [node.payload for node in added.graph.entry] == [node.payload for node in recorded.graph.entry]
