@@ -87,7 +87,7 @@ def plan(files: Iterable[File], enough: int) -> list[list[File]]:
         if len(found) < enough:
             continue
         group: list[File] = []
-        for file in sorted(found, key=lambda file: (file.versions, file.runs[:1], file.epochs, file.path)):
+        for file in sorted(found, key=lambda file: (file.versions, file.runs[:1], file.epochs)):
             group.append(file)
             if sum(one.bytes for one in group) >= TARGET_BYTES:
                 groups.append(group)
@@ -125,10 +125,7 @@ def _merge_files(catalog: Catalog, group: Sequence[File]) -> str:
     store = catalog.store
     paths = [layout.inside(store, file.path) for file in group]
     ordinals = {version.id: version.ordinal for version in catalog.versions()}
-    table = merge(
-        [(file.epochs[0], parquet.read(path)) for file, path in zip(group, paths, strict=True)],
-        ordinals,
-    )
+    table = merge([parquet.read(path) for path in paths], ordinals)
     versions = min(file.versions[0] for file in group), max(file.versions[1] for file in group)
     epochs = min(file.epochs[0] for file in group), max(file.epochs[1] for file in group)
     kind, level = group[0].kind, group[0].level

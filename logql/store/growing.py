@@ -177,16 +177,21 @@ class GrowingBuilder(Builder):
     def _forget(self, over: dict[Level, Rows], left: dict[Level, Rows]) -> None:
         """Let go of contexts that are over, but for when they began inside of others that are not."""
         stay = {path for rows in left.values() for path in map(rows.path, range(len(rows)))}
-        for rows in over.values():
-            whole = [group.around in stay if rows.level else False for group in rows.groups]
-            for number, index, seq in zip(rows.group, rows.index, rows.seqs, strict=True):
-                group = rows.groups[number]
-                if whole[number] and group.path(index) not in stay:
-                    self._passed.setdefault(group.around, array("q")).append(seq)
+        for level, rows in over.items():
+            # parts of what stays are no iterations of their own
+            staying = set(zip(left[level].group, left[level].index, strict=True))
+            passed = [self._passed_in(group.around) if group.around in stay else None for group in rows.groups]
+            for number, index, seq in zip(rows.group, rows.index, rows.seqs, strict=True) if level else ():
+                own = passed[number]
+                if own is not None and (number, index) not in staying:
+                    own.append(seq)
         self._passed = {path: seqs for path, seqs in self._passed.items() if path in stay}
         for rows in left.values():
             rows.renumber()
         self._groups = {group.key: group for level, rows in left.items() if level for group in rows.groups}
+
+    def _passed_in(self, path: Path) -> array[int]:
+        return self._passed.setdefault(path, array("q"))
 
     def _separating(self, path: Path, starts: array[int]) -> array[int]:
         """Of the inner iterations that began in a context, one between each two of its values: more tell nothing."""

@@ -122,8 +122,9 @@ class Builder:
     @property
     def last_ts(self) -> float:
         """When the last event happened; 0 if none did."""
-        times = [max((ts for ts in rows.ts if not math.isnan(ts)), default=0.0) for rows in self.levels.values()]
-        return max(*times, self._lines[-1].ts if self._lines else 0.0, 0.0)
+        times = [max(rows.ts, default=0.0) for level, rows in self.levels.items() if level]
+        of_run = [ts for ts in self.levels[()].ts if not math.isnan(ts)]
+        return max(0.0, *times, *of_run, self._lines[-1].ts if self._lines else 0.0)
 
     def find(self, path: Path) -> Place | None:
         """Where a context is, if it is known."""

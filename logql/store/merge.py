@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def merge(tables: Sequence[tuple[int, pa.Table]], ordinals: Mapping[str, int]) -> pa.Table:
-    """One sorted table. Each input is sorted and comes with its first epoch; `ordinals` orders versions."""
+def merge(tables: Sequence[pa.Table], ordinals: Mapping[str, int]) -> pa.Table:
+    """One sorted table of sorted ones; `ordinals` orders versions. What one run has in several is in order of time."""
     import pyarrow as pa
 
-    schema = _schema([table for _, table in tables])
+    schema = _schema(tables)
     slices: list[tuple[tuple[int, str, int, int, int], pa.Table]] = []
-    for number, (first_epoch, table) in enumerate(tables):
+    for number, table in enumerate(tables):
         fitted = fit(table, schema)
         for version, run, rank, start, stop in _segments(table):
-            key = (ordinals.get(version, 0), run, rank, first_epoch, number)
+            key = (ordinals.get(version, 0), run, rank, table.column("_seq")[start].as_py(), number)
             slices.append((key, fitted.slice(start, stop - start)))
     slices.sort(key=lambda pair: pair[0])
     return pa.concat_tables([piece for _, piece in slices]).combine_chunks()

@@ -150,7 +150,7 @@ def _settle(catalog: Catalog, builder: GrowingBuilder) -> None:
 
 def _as_one(level: str, tables: Sequence[pa.Table]) -> pa.Table:
     """Settled tables of a level as one, in the order of its contexts."""
-    table = tables[0] if len(tables) == 1 else merge.merge([(0, table) for table in tables], {})
+    table = tables[0] if len(tables) == 1 else merge.merge(tables, {})
     loops = layout.level_of(level)
     if level == OUTPUT_LEVEL or isinstance(loops, str):
         return table

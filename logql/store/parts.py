@@ -37,32 +37,31 @@ class Split:
         self.repeated: set[str] = set()
 
     def put_context(self, rows: Rows, values: Sequence[Value], cuts: Sequence[int]) -> None:
-        """The values of one context in parts, which begin at `cuts`."""
-        row = values[0][0]
+        """The values of one context in parts, which begin at `cuts`; all but the first get rows of their own."""
+        row, ends = values[0][0], [*cuts[1:], len(values)]
         begun = rows.begun.get(row, NOT_BEGUN)
-        counts = Counter(map(itemgetter(4), values))
-        self.repeated.update(name for name, times in counts.items() if times > 1 or name in begun.names)
-        for part, (start, stop) in enumerate(zip(cuts, [*cuts[1:], len(values)], strict=True), begun.parts):
-            place = self._place(row) if start else row
-            self._put_part(rows, place, part, values[start:stop])
+        names = [value[4] for value in values]
+        self.repeated.update(name for name, times in Counter(names).items() if times > 1 or name in begun.names)
+        places = [row, *range(len(self.index), len(self.index) + len(cuts) - 1)]
+        lasts = [values[end - 1] for end in ends]
+        self._put(self.parts, places, range(begun.parts, begun.parts + len(cuts)))
+        self._put(self.seqs, places, [values[cut][1] for cut in cuts])
+        self._put(self.subs, places, [values[cut][2] for cut in cuts])
+        self._put(self.ts, places, [rows.cells[name].times[at] for _, _, _, at, name in lasts])
+        for column in (self.group, self.index, self.items):
+            self._put(column, places, [column[row]] * len(places))
+        for place, cut, end in zip(places, cuts, ends, strict=True):
+            self.order[place] = names[cut:end]
+            for _, _, _, at, name in values[cut:end]:
+                own = self.cells[name]
+                own.rows.append(place)
+                own.values.append(rows.cells[name].values[at])
 
-    def _place(self, row: int) -> int:
-        """Another row for the context of `row`."""
-        columns: tuple[Any, ...] = self.group, self.index, self.items, self.ts, self.seqs, self.subs, self.parts
-        for column in columns:
-            column.append(column[row])
-        return len(self.index) - 1
-
-    def _put_part(self, rows: Rows, place: int, part: int, values: Sequence[Value]) -> None:
-        assert self.parts is not None
-        self.parts[place] = part
-        _, self.seqs[place], self.subs[place], _, _ = values[0]
-        self.order[place] = [value[4] for value in values]
-        for _, _, _, at, name in values:
-            own = self.cells[name]
-            own.rows.append(place)
-            own.values.append(rows.cells[name].values[at])
-        self.ts[place] = rows.cells[values[-1][4]].times[values[-1][3]]
+    @staticmethod
+    def _put(column: Any, places: Sequence[int], values: Sequence[Any]) -> None:
+        """Values of one column, the first in a row that is there, the others behind it."""
+        column[places[0]] = values[0]
+        column.extend(values[1:])
 
 
 def split_rows(rows: Rows, inner_starts: Starts, sidecar: bool, ordered: bool) -> Split:

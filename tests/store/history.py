@@ -10,9 +10,30 @@ from logql.store import liveness, wal
 from logql.store.catalog import Catalog
 
 
-def epochs(count: int, steps: int = 0, seed: int = 0) -> list[Event]:
-    """A training of `count` epochs of `steps` steps: `loss` per step, `acc` per epoch, `best` per run."""
-    return list(_training(count, steps, seed))
+def epochs(count: int, steps: int = 0, seed: int = 0, *, outside: bool = False) -> list[Event]:
+    """A training of `count` epochs of `steps` steps: `loss` per step, `acc` per epoch, `best` per run.
+
+    With `outside` the run logs values between the epochs, too: one name again and again, and another now and then.
+    """
+    found: list[Event] = []
+    for event in _training(count, steps, seed):
+        begins = isinstance(event, Enter) and len(event.path) == 1
+        if outside and begins:
+            index = event.path[0].index
+            found += [
+                Logged((), name, index / 8, 0, 0, event.ts) for name in ("so_far", "mark")[: 1 + (index % 5 == 3)]
+            ]
+        found.append(event)
+    return _numbered(found)
+
+
+def _numbered(events: Iterable[Event]) -> list[Event]:
+    """Events with the seqs that a run would give them."""
+    found, seq = [], -1
+    for event in events:
+        seq += not isinstance(event, Line)
+        found.append(event._replace(seq=seq))
+    return found
 
 
 def _training(count: int, steps: int, seed: int) -> Iterator[Event]:

@@ -130,10 +130,11 @@ def test_columns_of_different_types(store: str, values: tuple[Any, Any], merged:
 def test_merging_interleaved_runs_sorts_them() -> None:
     def table(*runs: tuple[str, str, int]) -> pa.Table:
         version, run, epoch = zip(*runs, strict=True)
-        return pa.table({"version": version, "run": run, "rank": pa.array([0] * len(run), pa.int32()), "e": epoch})
+        rank = pa.array([0] * len(run), pa.int32())
+        return pa.table({"version": version, "run": run, "rank": rank, "e": epoch, "_seq": epoch})
 
-    found = merge.merge([(5, table(("v1", "A", 5), ("v2", "C", 0))), (0, table(("v1", "A", 0), ("v1", "B", 0)))],
-                        {"v1": 1, "v2": 2})  # fmt: skip
+    tables = [table(("v1", "A", 5), ("v2", "C", 0)), table(("v1", "A", 0), ("v1", "B", 0))]
+    found = merge.merge(tables, {"v1": 1, "v2": 2})
     assert found.column("run").to_pylist() == ["A", "A", "B", "C"]
     assert found.column("e").to_pylist() == [0, 5, 0, 0]
 

@@ -149,7 +149,7 @@ def test_a_seal_of_a_run_that_goes_on_and_meets_a_fault(
 ) -> None:
     monkeypatch.setattr(partial, "PART_BYTES", 4000)
     recorder = Recorder(store, "01A", chunk_bytes=1200)
-    events = epochs(600, 5)
+    events = epochs(600, 5, outside=True)
     there = 0
     for at in range(1 + (stride // 2) * dies, STEPS * 3, stride):
         while len(wal.list_chunks(store)) < 7:

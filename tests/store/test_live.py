@@ -25,7 +25,7 @@ def store(tmp_path: FilePath) -> Iterator[str]:
 
 def rows_of(tables: Sequence[pa.Table]) -> list[dict[str, object]]:
     """Rows of several tables of one level, in the order of contexts and parts."""
-    found = merge.merge([(0, table) for table in tables], {}).to_pylist()
+    found = merge.merge(tables, {}).to_pylist()
     found = [{name: value for name, value in row.items() if value is not None} for row in found]
     return sorted(found, key=lambda row: repr(sorted(row.items())))
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import logql
 from logql.errors import CorruptFile
 from logql.model import Enter, Event, Line, Logged, Path, Step
 from logql.store import carry, compact, doctor, growing, layout, levels, partial, rebuild, records, seal, streams, wal
@@ -63,7 +64,7 @@ def stream_bytes(store: str) -> int:
 
 
 def test_neither_the_stream_nor_what_a_reader_builds_grows_with_the_run(store: str) -> None:
-    events = epochs(60, 12)
+    events = epochs(60, 12, outside=True)
     recorder = Recorder(store, "01A", chunk_bytes=4000)
     sizes = []
     for start in range(0, len(events), 50):
@@ -81,6 +82,33 @@ def test_neither_the_stream_nor_what_a_reader_builds_grows_with_the_run(store: s
     compact.compact(store)
     assert len(files(store)) == 4
     check(store, events)
+
+
+@pytest.mark.parametrize("names", [("loss",), ("loss", "lr", "loss", "seen")])
+def test_a_run_that_logs_outside_of_loops_alone_is_sealed_as_it_goes(store: str, names: tuple[str, ...]) -> None:
+    logged = [Logged((), names[at % len(names)], at / 8, at, 0, 1000.0 + at) for at in range(2000)]
+    once = Logged((), "best", 1, 2000, 0, 3000.0)
+    recorder = Recorder(store, "01A", chunk_bytes=1000)
+    for start in range(0, len(logged), 40):
+        recorder.append(logged[start : start + 40])
+        seal.seal_run(store, "01A")
+        assert stream_bytes(store) < 9000
+        if start % 400 == 0:
+            check(store, logged[: start + 40])
+    recorder.append([once])
+    recorder.finish()
+    check(store, [*logged, once])
+    compact.compact(store)
+    (path,) = [path for path in files(store) if "/run/" in path]
+    parts = pq.ParquetFile(os.path.join(store, path)).read(["_part", "_seq"]).to_pylist()
+    assert [row["_part"] for row in parts] == list(range(len(parts)))
+    assert [row["_seq"] for row in parts] == sorted(row["_seq"] for row in parts)
+    check(store, [*logged, once])
+    with logql.connect(store) as connection:
+        found = connection.execute("SELECT loss FROM logs").fetchall()
+        assert found == [(event.value,) for event in logged if event.name == "loss"]
+        assert connection.execute("SELECT loss, best FROM runs").fetchall() == [(found[-1][0], 1)]
+    assert doctor.check(store) == []
 
 
 @settings(max_examples=25, deadline=None)
@@ -305,8 +333,9 @@ def test_what_is_carried_is_checked(tmp_path: FilePath) -> None:
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_a_catalog_is_rebuilt_from_the_parts_of_a_run(store: str, ends: bool) -> None:
-    events = epochs(30, 5)
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_catalog_is_rebuilt_from_the_parts_of_a_run(store: str, ends: bool, outside: bool) -> None:
+    events = epochs(30, 5, outside=outside)
     recorder = Recorder(store, "01A", chunk_bytes=1500)
     for start in range(0, len(events), 30):
         recorder.append(events[start : start + 30])
