@@ -87,11 +87,15 @@ def _fork(store: str, folder: str, name: str, kind: str) -> int:
 
 
 def _record(store: str, name: str, told: int) -> None:
-    """A bare writer: an epoch with its value per batch, ten batches per chunk."""
+    """A bare writer: an epoch with its value, and one outside of loops, per batch; a few batches per chunk."""
     recorder = Recorder(store, name, chunk_bytes=2000)
     for n in itertools.count():
         path = (Step("epoch", 0, n),)
-        recorder.append([Enter(path, n, 2 * n, 1.0 + n), Logged(path, "x", n / 4, 2 * n + 1, 0, 1.0 + n)])
+        logged = [
+            Logged(at, name, n / 4, 3 * n + place, 0, 1.0 + n)
+            for place, (at, name) in enumerate(((path, "x"), ((), "y")), 1)
+        ]
+        recorder.append([Enter(path, n, 3 * n, 1.0 + n), *logged])
         os.write(told, b".")
         time.sleep(0.002)
 
@@ -99,8 +103,10 @@ def _record(store: str, name: str, told: int) -> None:
 def _record_api(name: str, told: int) -> None:
     """What a training script does."""
     with logql.run(name=name):
-        for n in logql.loop("epoch", itertools.count()):
-            logql.log("x", n / 4)
+        for n in itertools.count():
+            with logql.iteration("epoch", n):
+                logql.log("x", n / 4)
+            logql.log("y", n / 4)
             logql.flush()
             os.write(told, b".")
 

@@ -26,9 +26,11 @@ from tests.store.test_seal import cells
 known = {}
 while True:
     snapshot = read_snapshot(sys.argv[1])
-    runs = {}
+    runs, outside = {}, {}
     for run, epoch, x in cells(snapshot, "epoch", "run", "epoch", "x") if "epoch" in snapshot.levels else ():
         runs.setdefault(run, []).append((epoch, x))
+    for run, seq, y in cells(snapshot, "run", "run", "_seq", "y") if "epoch" in snapshot.levels else ():
+        outside.setdefault(run, []).append((seq, y))
     assert {run.id for run in snapshot.runs} >= set(known)
     for run, found in runs.items():
         found = [pair for pair in sorted(found)]
@@ -37,6 +39,9 @@ while True:
         assert all(x == epoch / 4 for epoch, x in found[:-1]), (run, found)
         assert len(found) >= known.get(run, 0), (run, len(found), known[run])
         known[run] = len(found)
+        values = [y for _, y in sorted(outside[run]) if y is not None]
+        assert values == [n / 4 for n in range(len(values))], (run, values)
+        assert len(found) - 1 <= len(values) <= len(found), (run, len(found), len(values))
     os.write(1, b".")
 """
 
@@ -113,7 +118,13 @@ def check_all_there(store: str, handed: dict[str, int]) -> None:
     for run, _, x in sorted(cells(snapshot, "epoch", "run", "epoch", "x")):
         if x is not None:
             found.setdefault(names[run], []).append(x)
+    outside: dict[str, list[float]] = {}
+    for run, _, y in sorted(cells(snapshot, "run", "run", "_seq", "y")):
+        if y is not None:
+            outside.setdefault(names[run], []).append(y)
     for run, count in handed.items():
+        assert count <= len(outside.get(run, [])) <= count + 1
+        assert outside.get(run, []) == [n / 4 for n in range(len(outside.get(run, [])))]
         values = found.get(run, [])
         assert values == [n / 4 for n in range(len(values))]
         own = [one for one in snapshot.runs if names[one.id] == run]
