@@ -12,6 +12,7 @@ import uuid
 from dataclasses import dataclass
 
 from logql.replay import namespaces
+from logql.replay.composed import Composed
 
 #: Mounts below these stay as they are.
 _KEPT = ("/dev/", "/proc/")
@@ -33,29 +34,33 @@ def build_view(layout: Layout) -> list[str]:
     """
     namespaces.make_private()
     targets = _targets(os.path.realpath(layout.project))
-    layers = [_layers(layout, target, number) for number, target in enumerate(targets)]
+    layers = [_layers(layout, targets, number) for number in range(len(targets))]
     mounted, notes = [], []
     for target, one in zip(targets, layers, strict=True):
         try:
-            one.mount(target)
-            mounted.append(target)
+            mounted += one.mount(target)
         except OSError as exc:
             if target == os.path.realpath(layout.project):
                 raise
             notes.append(f"{target} is read-only in the replay: {exc.strerror}")
         finally:
             one.close()
-    for target in mounted:
+    for target in set(mounted) & set(targets):
         _probe(target)
     _seal_rest(set(mounted))
     _hide(layout)
     return notes
 
 
-def _layers(layout: Layout, target: str, number: int) -> namespaces.Layers:
+def _layers(layout: Layout, targets: list[str], number: int) -> namespaces.Layers | Composed:
+    target = targets[number]
     own = target == os.path.realpath(layout.project)
     upper = private_directory(layout.scratch) if own else _directory(layout.scratch, f"upper{number}")
-    return namespaces.Layers(target, upper, _directory(layout.scratch, f"work{number}"))
+    work = _directory(layout.scratch, f"work{number}")
+    points = namespaces.mount_points()
+    if any(point.startswith(target + "/") for point in points):
+        return Composed(target, upper, work, points, targets)
+    return namespaces.Layers(target, upper, work)
 
 
 def private_directory(scratch: str) -> str:

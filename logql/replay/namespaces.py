@@ -12,7 +12,9 @@ import signal
 NEW_USER = 0x10000000
 NEW_MOUNTS = 0x00020000
 NEW_PIDS = 0x20000000
-_PRIVATE_RECURSIVE = (1 << 18) | (1 << 14)
+_RECURSIVE = 1 << 14
+_PRIVATE = 1 << 18
+_DETACH = 2
 _SET_PARENT_DEATH_SIGNAL = 1
 _SET_CHILD_SUBREAPER = 36
 _BIND = 1 << 12
@@ -48,7 +50,7 @@ def write_maps(pid: int) -> None:
 
 def make_private() -> None:
     """Keep mounts made here from spreading to where we came from."""
-    _check(_libc.mount(b"none", b"/", None, _PRIVATE_RECURSIVE, None), "mount --make-rprivate /")
+    _check(_libc.mount(b"none", b"/", None, _PRIVATE | _RECURSIVE, None), "mount --make-rprivate /")
 
 
 class Layers:
@@ -57,16 +59,28 @@ class Layers:
     def __init__(self, lower: str, upper: str, work: str) -> None:
         self._descriptors = [os.open(path, os.O_PATH | os.O_DIRECTORY) for path in (lower, upper, work)]
 
-    def mount(self, target: str) -> None:
-        """Show the lower directory at `target`, with all writes going to the upper one."""
+    def mount(self, target: str) -> list[str]:
+        """Show the lower directory at `target`, with all writes going to the upper one; returns `target`."""
         low, up, tmp = (f"/proc/self/fd/{descriptor}" for descriptor in self._descriptors)
         options = f"userxattr,lowerdir={low},upperdir={up},workdir={tmp}"
         _check(_libc.mount(b"overlay", os.fsencode(target), b"overlay", 0, options.encode()), f"overlay on {target}")
+        return [target]
 
     def close(self) -> None:
         """Let go of the directories; what is mounted stays mounted."""
         for descriptor in self._descriptors:
             os.close(descriptor)
+
+
+def bind(source: str, target: str) -> None:
+    """Show what is at `source`, with all that is mounted below it, at `target` too."""
+    result = _libc.mount(os.fsencode(source), os.fsencode(target), None, _BIND | _RECURSIVE, None)
+    _check(result, f"mount --rbind on {target}")
+
+
+def detach(target: str) -> None:
+    """Take away what this process has mounted at `target`, with all that is mounted below it."""
+    _check(_libc.umount2(os.fsencode(target), _DETACH), f"umount {target}")
 
 
 def mount_proc() -> None:
