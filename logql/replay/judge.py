@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from logql.errors import Error
 from logql.model import Checkpoint, Logged, Path
 from logql.replay import environment, supervise
 from logql.replay.fidelity import Tally, describe
@@ -55,6 +57,16 @@ class Judge:
         self._options = options
         self._recorded = Recorded(store)
 
+    def expect(self, job: Job) -> None:
+        """Read the record of what a job is going to execute, while it does."""
+        segment = job.segment
+        if segment.loop is not None:
+            inside = [one.index for one in job.checkpoints if (one.loop, one.entry) == (segment.loop, segment.entry)]
+            starts = [index for index in inside if index is not None and index <= segment.wanted[0]]
+            ranges = {(segment.loop, segment.entry): (max(starts, default=0), segment.wanted[-1])}
+            with contextlib.suppress(Error, OSError):  # whoever judges is told
+                self._recorded.read_ahead(job.id, job.run.id, ranges)
+
     def judge(self, job: Job, outcome: Outcome, notes: Sequence[str] = ()) -> Result:
         """The result of a job whose process ended as `outcome` tells."""
         report = _read(outcome)
@@ -97,7 +109,7 @@ class Judge:
             for loop, entry, index in report.complete:
                 first, last = ranges.get((loop, entry), (index, index))
                 ranges[loop, entry] = min(first, index), max(last, index)
-            values = self._recorded.values(job.run.id, ranges)
+            values = self._recorded.values(job.id, job.run.id, ranges)
             names = self._recorded.stored_names({event.name for event in report.relogged})
             _compare_values(tally, values, report, dict(names))
         return tally

@@ -15,8 +15,9 @@ from logql.model import Version
 from logql.replay import claims, gpus, judge
 from logql.replay.artifacts import Artifacts
 from logql.replay.checkout import Tree, hide, prepare_tree
+from logql.replay.cleaning import sweep_scratch
 from logql.replay.job import Isolation, Job, Options, Progress, Result
-from logql.replay.process import PATIENCE, Outcome, WorkerProcess, sweep_scratch
+from logql.replay.process import PATIENCE, Outcome, WorkerProcess
 from logql.replay.servers import Servers
 from logql.threads import replays_beside
 from logql.versions.history import noted_files
@@ -88,6 +89,8 @@ class LocalPool:
                 while self._finished:
                     yield self._finished.popleft()
                 self._start_some()
+                for process in self._running:
+                    self._judge.expect(process.job)
                 self._look()
                 if time.monotonic() - last >= _PROGRESS_S and (self._running or self._waiting):
                     last = time.monotonic()

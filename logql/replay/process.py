@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import stat
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from logql.errors import ReplayError
-from logql.replay import checkout, environment, guard, isolation, private_copy, supervise
+from logql.replay import checkout, cleaning, environment, guard, isolation, private_copy, supervise
 from logql.replay.inputs import OWN
 from logql.replay.job import Isolation, Job, Options
 from logql.replay.spec import WorkerSpec
 from logql.replay.start import UNSERVED, Fresh, Launch, Started, Starter
 from logql.replay.wire import Frame, FrameReader
 from logql.store import layout
-from logql.store.liveness import Lock, is_held
+from logql.store.liveness import Lock
 
 LOGS = os.path.join(layout.SCRATCH, "logs")
-_PREFIX = "replay-"
 #: A segment may take this many times its estimate, beyond the floor.
 PATIENCE = 10.0
 
@@ -95,8 +91,9 @@ class WorkerProcess:
         self._reader = FrameReader()
         self._store = store
         self._floor = options.timeout_floor_s
-        self.scratch = os.path.join(store, layout.SCRATCH, _PREFIX + job.id)
-        os.makedirs(self.scratch, exist_ok=True)
+        # a name of its own, as what an earlier attempt left may still be there
+        self.scratch = os.path.join(store, layout.SCRATCH, f"{cleaning.PREFIX}{job.id}-{os.urandom(3).hex()}")
+        os.makedirs(self.scratch)
         self._lock = Lock.take(os.path.join(self.scratch, "lock"))
         try:
             spec = self._spec(store, project, tree, job, options, mode)
@@ -223,15 +220,13 @@ class WorkerProcess:
             self._process.wait(timeout=15)
 
     def clean(self) -> None:
-        """Close pipes and remove the scratch directory."""
+        """Close pipes, and have the scratch directory removed."""
         self.stop()
         if self.pipe >= 0:
             os.close(self.pipe)
             self.pipe = -1
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-        remove_tree(self.scratch)
+        lock, self._lock = self._lock, None
+        cleaning.remove_later(self.scratch, lock)
 
     def seconds_left(self) -> float:
         """Of this segment, as its iterations so far tell, else its estimate."""
@@ -277,34 +272,6 @@ class WorkerProcess:
 def _is_done(frames: list[Frame]) -> bool:
     """Whether a worker's last word is said: its end need not be waited for, unless it holds a GPU."""
     return bool(frames) and frames[-1]["kind"] == "done"
-
-
-def sweep_scratch(store: str) -> None:
-    """Remove the scratch directories of pools that were killed."""
-    directory = os.path.join(store, layout.SCRATCH)
-    try:
-        names = [name for name in os.listdir(directory) if name.startswith(_PREFIX)]
-    except OSError:
-        return
-    for name in names:
-        path = os.path.join(directory, name)
-        with contextlib.suppress(OSError):
-            fresh = time.time() - os.stat(path).st_mtime < 60 and not os.path.exists(os.path.join(path, "lock"))
-            if not fresh and not is_held(os.path.join(path, "lock")):
-                remove_tree(path)
-
-
-def remove_tree(path: str) -> None:
-    """Remove a directory in which a script may have taken the permissions away."""
-
-    def allow(function: Any, name: str, _: object) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(name), stat.S_IRWXU)
-            os.chmod(name, stat.S_IRWXU)
-            function(name)
-
-    shutil.rmtree(path, onerror=allow)
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _memory_limit(job: Job) -> int | None:

@@ -25,9 +25,23 @@ class Recorded:
     def __init__(self, store: str) -> None:
         self._store = store
         self._snapshot: Snapshot | None = None
+        #: what was read ahead, by who is going to ask for it; None once it was given
+        self._ahead: dict[str, tuple[Ranges, Values] | None] = {}
 
-    def values(self, run: str, ranges: Ranges) -> Values:
+    def read_ahead(self, asker: str, run: str, ranges: Ranges) -> None:
+        """Read what `values` will be asked for; once for each who asks."""
+        if asker not in self._ahead:
+            self._ahead[asker] = ranges, self._values(run, ranges)
+
+    def values(self, asker: str, run: str, ranges: Ranges) -> Values:
         """All recorded values of a run's rank 0 at run level and in the given iterations of its main loops."""
+        known, values = self._ahead.get(asker) or ({}, {})
+        self._ahead[asker] = None
+        if not ranges or any(key not in known or not _holds(known[key], ranges[key]) for key in ranges):
+            return self._values(run, ranges)
+        return {key: found for key, found in values.items() if not key[0] or _inside(key[0], ranges)}
+
+    def _values(self, run: str, ranges: Ranges) -> Values:
         snapshot = self._fresh(run)
         shape = snapshot.shapes.get(run)
         found: Values = {}
@@ -104,6 +118,10 @@ def _rows(piece: Piece, run: str, level: Level, ranges: Ranges) -> pa.Table:
 
 def _path(level: Level, numbers: list[int]) -> Path:
     return tuple(Step(loop, numbers[2 * at], numbers[2 * at + 1]) for at, loop in enumerate(level))
+
+
+def _holds(outer: tuple[int, int], inner: tuple[int, int]) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
 def _inside(path: Path, ranges: Ranges) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from logql.model import Logged, Segment
+from logql.replay import cleaning
 from logql.replay.job import Job, Options, Result
 from logql.replay.pool import LocalPool
 from logql.store import snapshot
@@ -93,6 +94,7 @@ class Project:
         for job in jobs:
             pool.submit(job)
         found = {item.id: item for item in pool.results() if isinstance(item, Result)}
+        cleaning.wait()
         return [found[job.id] for job in jobs]
 
     def log(self, result: Result) -> str:

@@ -29,7 +29,7 @@ EDIT = after('logql.log("x"', 'logql.log("y", epoch + 0.5)')
 
 
 def test_the_second_query_waits_and_is_told(project: Project) -> None:
-    project.write("train.py", SCRIPT.format(pause=0.3))
+    project.write("train.py", SCRIPT.format(pause=0.8))
     project.run(every=None, LOGQL_OVERHEAD="0")
     first, second = project.job(EDIT, ["y"], (2,)), project.job(EDIT, ["y"], (1, 2))
     pool = LocalPool(project.store, str(project.path))

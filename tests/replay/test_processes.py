@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import logql
-from logql.replay.process import sweep_scratch
+from logql.replay.cleaning import sweep_scratch
 from tests.replay.conftest import ROOT, Project, after, values
 
 SCRIPT = """\
