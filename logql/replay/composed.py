@@ -6,6 +6,7 @@ must not come off; nor would the overlay show it. Only the directories on the wa
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -54,7 +55,7 @@ class Composed:
             found = sorted(entries, key=lambda entry: entry.name)
         for entry in found:
             if next(self._numbers) > _MOST_PIECES:
-                raise OSError(f"more than {_MOST_PIECES} entries beside what is mounted below")
+                raise OSError(errno.E2BIG, f"more than {_MOST_PIECES} entries beside what is mounted below")
             own, path = upper / entry.name, os.path.join(target, entry.name)
             if entry.is_dir(follow_symlinks=False):
                 _make_alike(own, entry)
