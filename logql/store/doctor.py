@@ -88,12 +88,15 @@ def _litter(catalog: Catalog) -> Iterator[Finding]:
 
 def _chunks(catalog: Catalog) -> Iterator[Finding]:
     known = {run.id for run in catalog.runs()}
+    unsealed = {run.id for run in catalog.unsealed_runs()}
     listed = wal.list_chunks(catalog.store)
     last = {streams.stream_of(chunk): chunk for chunk in listed}
     for chunk in listed:
         relative = os.path.relpath(chunk.path, catalog.store)
         if chunk.run not in known:
             yield Finding(relative, "the catalog does not know its run", "none: logql doctor --rebuild takes it in")
+        elif chunk.run not in unsealed:
+            yield Finding(relative, "it was written after its run had ended", "none: it is kept, and no query reads it")
         try:
             _read_chunk(chunk, behind=last[streams.stream_of(chunk)] != chunk)
         except FileNotFoundError:

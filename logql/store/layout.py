@@ -67,6 +67,16 @@ def fsync(descriptor: int) -> None:
             raise
 
 
+def prune_directories(store: str, directory: str) -> None:
+    """Remove `directory` and those around it that became empty, up to `logs/` or `fills/`."""
+    while os.path.dirname(os.path.dirname(directory)) not in ("", "/", store) and directory.startswith(store + os.sep):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            return
+        directory = os.path.dirname(directory)
+
+
 def inside(store: str, relative: str) -> str:
     """Absolute path of `relative`, a path that a catalog or a file names; CorruptFile where it leaves the store."""
     parts = relative.split("/")

@@ -1,27 +1,25 @@
 """Leases of readers: which superseded files a running query may still open.
 
-A lease is a file `scratch/readers/<pid>-<n>` under a lock of its process, holding the change counter that its snapshot
-was taken at or after. A file superseded by a later change stays as long as such a lease does; a dead reader's lock is
-gone with it. A lease is taken before the snapshot, so a file is either not in the snapshot or protected.
+A lease is a file in `scratch/readers/` under a lock of its process, holding the change counter that its snapshot was
+taken at or after; its name is drawn by chance, as two containers may have processes of one number. A file superseded by
+a later change stays as long as such a lease does; a dead reader's lock is gone with it. A lease is taken before the
+snapshot, so a file is either not in the snapshot or protected.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 
 from logql.store import layout, liveness
 from logql.store.catalog import Catalog
 from logql.store.liveness import Lock
 
-_numbers = itertools.count()
-
 
 def take(catalog: Catalog) -> Lock | None:
     """A lease from now on; None where the store cannot be written (then nobody removes its files either)."""
     directory = os.path.join(catalog.store, layout.READERS)
-    name = os.path.join(directory, f"{os.getpid()}-{next(_numbers)}")
+    name = os.path.join(directory, os.urandom(8).hex())
     try:
         os.makedirs(directory, exist_ok=True)
         lock = Lock.take(name, shared=True)
@@ -54,20 +52,18 @@ def oldest(store: str) -> int | None:
 
 def sweep(catalog: Catalog) -> list[str]:
     """Remove superseded files that no lease protects; gives their paths."""
-    bound = oldest(catalog.store)
     with catalog.connection.read() as db:
-        found = db.execute(
-            "SELECT path FROM superseded WHERE rev <= ? ORDER BY rev", (bound if bound is not None else 1 << 62,)
-        )
-        paths = [path for (path,) in found]
+        superseded = db.execute("SELECT path, rev FROM superseded ORDER BY rev").fetchall()
+    # in this order: what is superseded from now on may be in the snapshot of a lease that is not there yet
+    bound = oldest(catalog.store)
+    paths = [path for path, rev in superseded if bound is None or rev <= bound]
     if not paths:
         return []
     for path in paths:
         full = layout.inside(catalog.store, path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(full)
-        with contextlib.suppress(OSError):
-            os.removedirs(os.path.dirname(full))
+        layout.prune_directories(catalog.store, os.path.dirname(full))
     with catalog.connection.write() as txn:
         for path in paths:
             txn.execute("DELETE FROM superseded WHERE path = ?", (path,))

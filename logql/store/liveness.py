@@ -89,7 +89,7 @@ def main_lock(store: str, run: str) -> str:
 
 def hold_main(store: str, run: str) -> Lock | None:
     """What the process that opened a run calls besides `hold_run`: children may outlive it, the training does not."""
-    return Lock.take(main_lock(store, run), shared=True)
+    return Lock.take(main_lock(store, run), shared=True, wait=5.0)
 
 
 def main_lives(store: str, run: str) -> bool | None:

@@ -64,15 +64,12 @@ def _is_empty(column: pa.ChunkedArray) -> bool:
 
 def write(store: str, relative: str, table: pa.Table, metadata: Mapping[str, object]) -> tuple[int, str]:
     """Write `table` durably under `relative`; gives bytes and checksum. Raises StoreError, then nothing is there."""
-    import pyarrow.parquet as pq
-
     path = layout.inside(store, relative)
     text = json.dumps({"format": FORMAT_VERSION, **metadata}, default=str).encode()
     table = table.replace_schema_metadata({_METADATA_KEY: text})
     temporary = path + TEMPORARY
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        pq.write_table(table, temporary, **_options(table))
+        _write_table(table, temporary)
         size, checksum = sync(temporary)
         os.replace(temporary, path)
         _sync_directories(store, os.path.dirname(path))
@@ -84,6 +81,18 @@ def write(store: str, relative: str, table: pa.Table, metadata: Mapping[str, obj
             raise StoreError(f"cannot write {path}: {exc.strerror or exc}", hint=_WRITE_HINT) from exc
         raise
     return size, checksum
+
+
+def _write_table(table: pa.Table, path: str) -> None:
+    """Write a file and the directory around it, which whoever removes the last file there may take away meanwhile."""
+    import pyarrow.parquet as pq
+
+    with contextlib.suppress(FileNotFoundError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        pq.write_table(table, path, **_options(table))
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    pq.write_table(table, path, **_options(table))
 
 
 def metadata_of(path: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def discard_staged(catalog: Catalog, owner: str) -> list[str]:
         for name in (full, full + TEMPORARY):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
-        prune_directories(catalog.store, os.path.dirname(full))
+        layout.prune_directories(catalog.store, os.path.dirname(full))
     with catalog.connection.write() as txn:
         txn.execute("DELETE FROM staged WHERE owner = ?", (owner,))
     return paths
@@ -79,16 +79,6 @@ def live_files(catalog: Catalog) -> dict[str, str]:
     """Checksum of every live file by its path."""
     with catalog.connection.read() as db:
         return dict(db.execute("SELECT path, checksum FROM files ORDER BY id"))
-
-
-def prune_directories(store: str, directory: str) -> None:
-    """Remove `directory` and those around it that became empty, up to `logs/` or `fills/`."""
-    while os.path.dirname(os.path.dirname(directory)) not in ("", "/", store) and directory.startswith(store + os.sep):
-        try:
-            os.rmdir(directory)
-        except OSError:
-            return
-        directory = os.path.dirname(directory)
 
 
 def insert_file(txn: Transaction, file: Written) -> None:

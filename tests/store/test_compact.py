@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from logql.model import Enter, Event, Logged, Step
-from logql.store import compact, levels, merge, parquet, seal
+from logql.store import compact, leases, levels, merge, parquet, seal
 from logql.store.catalog import Catalog
 from logql.store.fills import write_fill
 from logql.store.snapshot import Snapshot, forget, read_snapshot
@@ -71,6 +71,27 @@ def test_a_reader_keeps_its_files_until_it_lets_go(store: str) -> None:
     compact.compact(store)
     assert len(files(store)) == 4
     assert not os.listdir(os.path.join(store, "scratch", "readers"))
+
+
+def test_a_reader_that_comes_while_files_are_removed_keeps_its_own(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    history(store, 3)
+    before = everything(read_snapshot(store))
+    forget()
+    original, kept = leases.oldest, []
+
+    def oldest(path: str) -> int | None:
+        """A query begins, and its files are merged, after the leases were looked at."""
+        bound = original(path)
+        kept.append(read_snapshot(store))
+        with Catalog.open(store) as catalog:
+            for group in compact.plan(compact._small_files(catalog), 2):
+                compact._merge_files(catalog, group)
+        return bound
+
+    monkeypatch.setattr(leases, "oldest", oldest)
+    with Catalog.open(store) as catalog:
+        leases.sweep(catalog)
+    assert everything(kept[0]) == before
 
 
 def test_large_files_are_left_alone_and_groups_are_bounded(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,12 @@ import pytest
 
 from logql.errors import CorruptFile, StoreError
 from logql.model import Checkpoint, Logged, Step
-from logql.store import compact, doctor, gc, layout, parquet, publish, rebuild, remove, seal, usage
+from logql.store import compact, doctor, gc, layout, parquet, publish, rebuild, remove, seal, usage, wal
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
 from logql.store.fills import write_fill
 from logql.store.snapshot import Snapshot, forget, read_snapshot
-from tests.store.history import Recorder, epochs, record
+from tests.store.history import Recorder, batch_of, epochs, record
 from tests.store.test_compact import everything, history
 from tests.store.test_fills import a_fill
 from tests.store.test_seal import cells, files
@@ -91,6 +91,19 @@ def test_litter_and_damaged_checkpoints_are_found(store: str) -> None:
     assert doctor.check(store) == []
     with Catalog.open(store) as catalog:
         assert catalog.checkpoints() == [kept]
+
+
+def test_what_a_child_wrote_after_its_run_was_sealed_is_found(store: str) -> None:
+    record(store, "01A", epochs(1))
+    seal.recover(store)
+    child = wal.Writer(store, "01A", 0, "7")
+    child.append(batch_of(epochs(1)))
+    child.close()
+    (finding,) = doctor.check(store)
+    assert finding.path == "wal/01A-0.7-0"
+    assert "after its run had ended" in finding.problem
+    doctor.mend(store)
+    assert doctor.check(store) == [finding]
 
 
 def test_a_damaged_catalog_is_rebuilt_from_the_files(store: str) -> None:
