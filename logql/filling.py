@@ -92,8 +92,9 @@ class ReplayFiller:
         pool = LocalPool(self._store, self._project, _pool_options(options))
         open_segments = self._still_open(segments, history)
         work = _Work(self._store, pool, elsewhere=len(segments) - len(open_segments))
+        before = _done_of({segment.run for segment in open_segments}, history)
         for segment in open_segments:
-            work.submit(self._jobs(segment, history, query))
+            work.submit(self._jobs(segment, history, query, before.get(segment.run, ())))
         with closing(self._results(pool)) as results:
             for result in results:
                 if result.placed and len(result.segment.names) > 1:
@@ -120,11 +121,13 @@ class ReplayFiller:
                 if self._cancelled():
                     raise Interrupted("the query was cancelled; what was filled is kept")
 
-    def _jobs(self, segment: Segment, history: History, query: str) -> list[Job | Fill]:
+    def _jobs(self, segment: Segment, history: History, query: str, before: Iterable[Fill]) -> list[Job | Fill]:
         """The job of a segment; one of each name where the statements of several do not fit beside each other."""
-        job = self._job(segment, history, query)
-        if isinstance(job, Job) or len(segment.names) == 1:
-            return [job]
+        wide = _with_neighbours(segment, history, before)
+        for tried in (segment,) if wide is segment else (wide, segment):
+            job = self._job(tried, history, query)
+            if isinstance(job, Job) or len(tried.names) == 1:
+                return [job]
         return self._apart(segment, history, query)
 
     def _apart(self, segment: Segment, history: History, query: str) -> list[Job | Fill]:
@@ -151,6 +154,29 @@ class ReplayFiller:
             recorded_names=frozenset(name for names in history.shape(run.id).levels.values() for name in names),
             query=query,
         )
+
+
+def _done_of(runs: set[str], history: History) -> dict[str, list[Fill]]:
+    """What earlier replays gave of some runs."""
+    found: dict[str, list[Fill]] = {}
+    for fill in history.snapshot.fills:
+        if fill.run in runs and fill.state == "done":
+            found.setdefault(fill.run, []).append(fill)
+    return found
+
+
+def _with_neighbours(segment: Segment, history: History, before: Iterable[Fill]) -> Segment:
+    """The segment with the names that earlier replays gave of its iterations, where any of all may come again in one.
+
+    Which row a value belongs to then depends on the order of them all, and only one replay of all tells that.
+    """
+    run, names, wanted = history.runs[segment.run], dict(segment.names), set(segment.wanted or (None,))
+    for fill in before:
+        if (fill.loop, fill.entry) == (segment.loop, segment.entry) and not wanted.isdisjoint(covered(fill)):
+            known = {name: print_ for name, print_ in fill.names.items() if name not in names}
+            names |= {name: print_ for name, print_ in known.items() if history.status(name, run).fingerprint == print_}
+    alone = len(names) == len(segment.names) or all(history.status(name, run).once for name in names)
+    return segment if alone else replace(segment, names=names)
 
 
 def _filled(segment: Segment, fills: Iterable[Fill]) -> bool:
