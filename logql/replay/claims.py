@@ -35,7 +35,7 @@ class Claims:
         self._lock: Lock | None = None
         self._held: dict[str, Job] = {}
         with Catalog.open(store) as catalog:
-            self._known = frozenset(fill.id for fill in catalog.fills() if fill.state != "running")
+            self._made = catalog.change_counter()
 
     def take(self, job: Job) -> bool:
         """Claim a job's cells; False, and nothing claimed, where others hold some of them."""
@@ -74,8 +74,8 @@ class Claims:
         segment = job.segment
         place = segment.run, segment.loop, segment.entry
         left = set(segment.wanted)
-        for fill in self._open().fills():
-            if fill.id in self._known or fill.state not in ("done", "failed"):
+        for fill in self._open().fills_since(self._made, segment.run):
+            if fill.state not in ("done", "failed"):
                 continue
             if (fill.run, fill.loop, fill.entry) == place and segment.names.items() <= fill.names.items():
                 left.difference_update(_covered(fill))
@@ -86,7 +86,7 @@ class Claims:
     def close(self) -> None:
         """Give back claims on what nobody wrote a fill for, and close the catalog; a later call opens it again."""
         if self._held:
-            running = {fill.id for fill in self._open().fills() if fill.state == "running"}
+            running = self._open().running_fills()
             for job in [job for job in self._held.values() if job.id in running]:
                 self.release(job, "its result was not kept")
             self._held.clear()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 
 from logql.errors import ReplayError
-from logql.state.inject import find_loop, inject
+from logql.state.inject import find_loop, inject_into
 
 #: Builtins that instrumented code refers to.
 GUARD = "__logql_inserted__"
@@ -89,7 +89,7 @@ def instrument(
     headers = {_header(tree, lines, line, filename): key for line, key in loops.items()}
     _cut_bodies(tree, {_header(tree, lines, line, filename) for line in cut})
     if headers:
-        tree = inject(tree, headers)
+        inject_into(tree, headers)
     ast.fix_missing_locations(tree)
     return compile(tree, filename, "exec", dont_inherit=True)
 

@@ -5,6 +5,7 @@ Cached bytecode is never used for files of the project: it may be another versio
 
 from __future__ import annotations
 
+import functools
 import os
 from importlib import machinery
 from types import CodeType
@@ -52,8 +53,12 @@ class Sources:
 
     def relative(self, filename: str) -> str | None:
         """The path in the project where a file belongs to the version."""
-        path = os.path.relpath(os.path.realpath(filename), self._project)
-        return path if path in self._own else None
+        directory, name = os.path.split(filename)
+        path = os.path.join(_real(os.path.join(os.getcwd(), directory)), name)
+        if os.path.islink(path):
+            path = os.path.realpath(path)
+        inside = path.removeprefix(os.path.join(self._project, ""))
+        return inside if inside in self._own else None
 
     def compile_main(self, script: str) -> CodeType:
         """Code of the script. Raises ReplayError where it is not there, SyntaxError where it is none."""
@@ -94,6 +99,10 @@ class Sources:
             self._maps[path] = map_lines(own, text)
             self.inserted_names |= new_names(own, text)
         return self._maps[path]
+
+
+#: Symbolic links do not change while a script imports from them.
+_real = functools.lru_cache(maxsize=None)(os.path.realpath)
 
 
 def decode(data: bytes) -> str:

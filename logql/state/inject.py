@@ -23,11 +23,16 @@ def inject(tree: ast.Module, lines: Mapping[int, str]) -> ast.Module:
     the new ones have that of the header. A line without such a statement is left alone; `find_loop` tells.
     """
     tree = copy.deepcopy(tree)
+    inject_into(tree, lines)
+    return tree
+
+
+def inject_into(tree: ast.Module, lines: Mapping[int, str]) -> None:
+    """The same in `tree` itself: copying one takes longer than all else."""
     found = [(find_loop(tree, line), key) for line, key in lines.items()]
     keys = {id(loop): key for loop, key in found if loop is not None}
     stepped = {id(around): key for loop, key in found if (around := _counted(tree, loop)) is not None}
     _Injector(keys, stepped).visit(tree)
-    return tree
 
 
 def find_loop(tree: ast.AST, line: int) -> MainLoopStatement | None:

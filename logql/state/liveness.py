@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from types import CodeType
 from typing import Literal
@@ -33,13 +33,18 @@ def uses_after(code: CodeType, offset: int, in_loop: bool, to_body: bool = False
     With `in_loop`, the instruction is that of a loop, and what its body does counts as needed. With `to_body` it is
     known to go on with the body, so that a variable that only code behind the loop reads is dead if the body writes it.
     """
-    flow = _Flow(code)
+    flow = _flow_of(code)
     live = flow.live_at(offset, to_body)
     shared = {*code.co_cellvars, *code.co_freevars} | flow.named_in_functions()
     needed = flow.touched_in_loop(offset) if in_loop else set()
     uses: dict[str, Use] = {name: "needed" if name in needed else "kept" for name in live}
     uses.update(dict.fromkeys(shared, "needed"))
     return uses
+
+
+@lru_cache(maxsize=32)
+def _flow_of(code: CodeType) -> _Flow:
+    return _Flow(code)
 
 
 def variables(code: CodeType) -> tuple[str, ...]:
@@ -99,6 +104,18 @@ class _Flow:
 
     def live_at(self, offset: int, to_body: bool) -> set[str]:
         """Variables that some way from the instruction at `offset` reads before writing them."""
+        here = self._locate(offset)
+        onward = self._successors[here]
+        if to_body and self._instructions[here].opname == "FOR_ITER":
+            onward = [here + 1]
+        found: set[str] = set()
+        for successor in (*onward, *self._handlers[here]):
+            found |= self._live[successor]
+        return found
+
+    @cached_property
+    def _live(self) -> list[frozenset[str]]:
+        """Per instruction, what some way from it on, itself included, reads before writing it."""
         before: list[frozenset[str]] = [frozenset()] * len(self._instructions)
         changed = True
         while changed:
@@ -117,14 +134,7 @@ class _Flow:
                 if live != before[i]:
                     before[i] = frozenset(live)
                     changed = True
-        here = self._locate(offset)
-        onward = self._successors[here]
-        if to_body and self._instructions[here].opname == "FOR_ITER":
-            onward = [here + 1]
-        found: set[str] = set()
-        for successor in (*onward, *self._handlers[here]):
-            found |= before[successor]
-        return found
+        return before
 
     def touched_in_loop(self, offset: int) -> set[str]:
         """Variables that the loop around the instruction reads or writes: what can come back to it."""

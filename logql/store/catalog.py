@@ -178,6 +178,18 @@ class Catalog:
         """All fills in the order of their start."""
         return [rows.fill_from(row) for row in self._of_run("fills", rows.FILL_COLUMNS, "started_at, id", None)]
 
+    def fills_since(self, counter: int, run: str) -> list[Fill]:
+        """The fills of a run that were written after the catalog's change counter was at `counter`."""
+        with self.connection.read() as db:
+            where = "INDEXED BY fills_rev WHERE rev > ? AND run = ?"
+            found = db.execute(f"SELECT {rows.FILL_COLUMNS} FROM fills {where}", (counter, run)).fetchall()
+        return [rows.fill_from(row) for row in found]
+
+    def running_fills(self) -> set[str]:
+        """The ids of claims that were neither filled nor given back."""
+        with self.connection.read() as db:
+            return {id_ for (id_,) in db.execute("SELECT id FROM fills WHERE state = 'running'")}
+
     def _of_run(self, table: str, columns: str, order: str, run: str | None) -> list[rows.Row]:
         where, values = ("", ()) if run is None else ("WHERE run = ?", (run,))
         with self.connection.read() as db:
