@@ -11,32 +11,22 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from logql.errors import ReplayError
-from logql.model import Checkpoint, Logged, MainLoop, Path
+from logql.model import Checkpoint, MainLoop, Path
 from logql.record import driver as recorder
 from logql.record.values import convert
-from logql.replay import instrument, wire
+from logql.replay import instrument
 from logql.replay.children import Children
+from logql.replay.gathering import Send, Values
 from logql.replay.purity import Guard
 from logql.replay.route import Route
 from logql.replay.spec import WorkerSpec
-from logql.state.readings import depends_on_clock, without_readings
 
 T = TypeVar("T")
-
-#: Events are sent when so many have gathered within an iteration.
-_BATCH = 50_000
-
-
-class Send(Protocol):
-    """Sends a frame to the pool."""
-
-    def __call__(self, kind: str, **fields: object) -> None: ...
 
 
 class States(Protocol):
@@ -75,16 +65,10 @@ class ReplayDriver:
         self._send = send
         self._leave = leave
         self._route = Route(spec)
-        self._wanted_names = frozenset(spec.segment.names)
-        self._seq = 0
-        self._sub = 0
-        self._hindsight: list[Logged] = []
-        self._relogged: list[Logged] = []
-        self._seen: set[str] = set()
-        self._children = Children(spec.scratch, self._wanted_names)
+        self._values = Values(spec, send)
+        self._children = Children(spec.scratch, self._values.wanted)
         #: whether a replay may end although nothing in the main loop was compared with the record
         self._proved = not spec.prove
-        self._timed: set[str] = set()  # wanted names that are known to depend on a clock
         self._jumping = False
         self._target_reached = False
         self._current: tuple[MainLoop, int] | None = None
@@ -109,7 +93,7 @@ class ReplayDriver:
     @property
     def seq(self) -> int:
         """The number of the next event in the record."""
-        return self._seq
+        return self._values.seq
 
     # What the recorder calls
 
@@ -136,7 +120,7 @@ class ReplayDriver:
         passed = self._route.exit_of(known) if known is not None else None
         if known is not None and passed is not None:
             self._states.restore_at_exit(known, passed, frame)
-            self._seq = passed.seq
+            self._values.go_to(passed.seq)
             return iter(())
         return self._iterate_whole(known, loop, entry, iterable, enter)
 
@@ -165,8 +149,7 @@ class ReplayDriver:
         """An iteration began: it has a number in the record."""
         if len(path) == 1 and path[0][:2] not in self._iterated:
             self._enter_block(*path[0])
-        self._seq += 1
-        self._sub = 0
+        self._values.count_event()
 
     def left(self, path: Path) -> None:
         """An iteration that is a block of its own ended; with the last wanted one the replay does."""
@@ -176,7 +159,7 @@ class ReplayDriver:
         self._block = None
         if not self._route.is_target(loop):
             self._send("complete", loop=loop.loop, entry=loop.entry, index=index)
-            self._flush()
+            self._values.flush()
             return
         self._finish_iteration(loop, index)
         if index >= self._route.last:
@@ -190,38 +173,25 @@ class ReplayDriver:
         if self._jumping:
             raise Jump
         self._go_on()
-        if name in self._wanted_names:
-            self._sub += 1
-            plain = self._without_readings(name, value)
-            self._hindsight.append(Logged(path, name, plain, self._seq - 1, self._sub, time.time()))
-            self._note_wanted(path, name)
-        else:
-            self._relogged.append(Logged(path, name, value, self._seq, 0, 0.0))
-            self._seq += 1
-            self._sub = 0
-            if path and not self._proved:
-                self._proved = True
+        if name in self._values.wanted:
+            if self._values.add_wanted(path, name, value) and not self._guard.active:
                 self.after_inserted()
-        if len(self._hindsight) + len(self._relogged) >= _BATCH:
-            self._flush()
+            return
+        self._values.add_recorded(path, name, value)
+        if path and not self._proved:
+            self._proved = True
+            self.after_inserted()
 
     def _refuse_children(self) -> None:
         reason = self._children.refusal()
         if reason is not None:
-            self._flush()
+            self._values.flush()
             self._send("error", text=reason)
             os._exit(1)
 
-    def _without_readings(self, name: str, value: object) -> object:
-        """A wanted value as it is stored; tells once that it is the replay's own time."""
-        if depends_on_clock(value) and name not in self._timed:
-            self._timed.add(name)
-            self._send("note", text=f"{name} depends on the clock: it tells the replay's time, not the run's")
-        return without_readings(value)
-
     def untold(self, path: Path, name: str, reason: str) -> None:  # noqa: ARG002
         """A log call whose value cannot be told: the record lacks it, too, but a wanted one fails."""
-        if name in self._wanted_names:
+        if name in self._values.wanted:
             raise ReplayError(f"{name} cannot be told: {reason}")
 
     def run_ended(self) -> None:
@@ -241,7 +211,7 @@ class ReplayDriver:
         """The script came to its end; the reason why that is too early, or None."""
         with contextlib.suppress(ReplayError):  # what follows says the same of the whole script
             self._go_on()
-        self._flush()
+        self._values.flush()
         self._refuse_children()
         if self._spec.segment.loop is None:
             return None
@@ -251,7 +221,7 @@ class ReplayDriver:
 
     def after_inserted(self) -> None:
         """Inserted statements are done: end the iteration or the replay if all that was wanted is there."""
-        if not self._is_complete() or threading.current_thread() is not threading.main_thread():
+        if not self._values.is_complete() or threading.current_thread() is not threading.main_thread():
             return
         if self._spec.segment.loop is None:
             self._end()
@@ -331,7 +301,7 @@ class ReplayDriver:
             enter(index, item)
             yield item
             self._send("complete", loop=loop, entry=entry, index=index)
-            self._flush()
+            self._values.flush()
         if known is not None:
             self._pass_exit(known, _caller(sys._getframe(1)))
 
@@ -353,19 +323,19 @@ class ReplayDriver:
     def _arrive(self, loop: MainLoop, index: int, restored: Checkpoint | None, frame: FrameType, item: Any) -> Any:
         """At a boundary: restore, or compare with the checkpoint that is there, or take one where there is none."""
         if restored is not None and restored.index == index:
-            self._seq, self._sub = restored.seq, 0
+            self._values.go_to(restored.seq)
             return self._states.restore_in_body(loop, restored, frame, item)
         known = self._route.checkpoint_at(loop, index)
         if known is not None:
             self._states.compare(frame, known, f"{loop.loop}={index}", item)
             self._proved = True
         elif index and (loop.loop, loop.entry) not in self._reached:
-            self._states.offer(frame, loop, index, self._seq, item)
+            self._states.offer(frame, loop, index, self._values.seq, item)
         return item
 
     def _begin(self, loop: MainLoop, index: int) -> None:
         self._jumping = False
-        self._seen.clear()
+        self._values.begin_iteration()
         self._current = loop, index
         self._send("executed", loop=loop.loop, entry=loop.entry, index=index)
 
@@ -373,7 +343,7 @@ class ReplayDriver:
         """Report an iteration; whether it was cut short."""
         cut, self._jumping = self._jumping, False
         self._current = None
-        self._flush()
+        self._values.flush()
         self._refuse_children()
         if not cut:
             self._send("complete", loop=loop.loop, entry=loop.entry, index=index)
@@ -409,30 +379,8 @@ class ReplayDriver:
         if known is not None:
             self._states.compare(frame, known, f"the end of {loop.loop}")
 
-    # Values
-
-    def _note_wanted(self, path: Path, name: str) -> None:
-        depth = 0 if self._spec.segment.loop is None else 1
-        if self._spec.once and len(path) == depth:
-            self._seen.add(name)
-            if not self._guard.active:
-                self.after_inserted()
-
-    def _is_complete(self) -> bool:
-        return self._spec.once and self._seen >= self._wanted_names
-
-    def _flush(self) -> None:
-        if self._hindsight or self._relogged:
-            self._send(
-                "events",
-                hindsight=[wire.encode_event(event) for event in self._hindsight],
-                relogged=[wire.encode_event(event) for event in self._relogged],
-            )
-            self._hindsight.clear()
-            self._relogged.clear()
-
     def _end(self) -> NoReturn:
-        self._flush()
+        self._values.flush()
         self._leave()
 
 
