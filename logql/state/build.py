@@ -9,7 +9,8 @@ from typing import Any
 
 from logql.errors import StateError
 from logql.state.errors import Refusal
-from logql.state.graph import Atom, Global, Graph, Node, Ref
+from logql.state.graph import Atom, Global, Graph, Node, Packed, Ref
+from logql.state.packed import unpack
 from logql.state.select import KINDS
 
 
@@ -20,6 +21,7 @@ class Builder:
         self._graph = graph
         self._live = live
         self._vessels: dict[int, object] = {}
+        self._unpacked: dict[int, list[Any]] = {}
 
     def run(self) -> None:
         """Bring every object into being and write its contents."""
@@ -67,8 +69,12 @@ class Builder:
             KINDS[node.kind].fill(node, found, self)
         return found
 
-    def values(self, saved: list[Any]) -> list[Any]:
-        """Live values of a sequence of saved forms."""
+    def values(self, saved: list[Any] | Packed) -> list[Any]:
+        """Live values of a sequence of saved forms; packed ones are the same each time."""
+        if isinstance(saved, Packed):
+            if id(saved) not in self._unpacked:
+                self._unpacked[id(saved)] = unpack(saved, self.value, lambda n: self.value(saved.classes[n]))
+            return self._unpacked[id(saved)]
         return [self.value(item) for item in saved]
 
     def path(self, node: Node) -> str:

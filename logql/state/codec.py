@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from logql.errors import CorruptFile, StateError, StoreError
-from logql.state.graph import Atom, Buffer, Global, Graph, Node, Ref, SavedRoot
+from logql.state.graph import Atom, Buffer, Global, Graph, Node, Packed, Ref, SavedRoot
 from logql.state.readings import Reading
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _LARGE = 1 << 63
 
 def dump(graph: Graph, blobs: BlobStore) -> tuple[str, int]:
     """Write a graph; returns the manifest's digest and the bytes handed over."""
-    buffers = list(_buffers(graph))
+    buffers = list(buffers_of(graph))
     written = _write_buffers(buffers, blobs)
     numbers = {id(buffer): number for number, buffer in enumerate(buffers)}
     text = json.dumps(_as_json(graph, buffers, numbers), separators=(",", ":")).encode("ascii")
@@ -56,7 +56,7 @@ def parse(text: bytes, blobs: BlobStore) -> Graph:
 
 def hash_buffers(graph: Graph) -> None:
     """Give every array its digest."""
-    for buffer in _buffers(graph):
+    for buffer in buffers_of(graph):
         digest_of(buffer)
 
 
@@ -67,13 +67,15 @@ def digest_of(buffer: Buffer) -> str:
     return buffer.digest
 
 
-def _buffers(graph: Graph) -> Iterator[Buffer]:
+def buffers_of(graph: Graph) -> Iterator[Buffer]:
+    """Every piece of memory that a graph holds, once."""
     seen: set[int] = set()
     for node in graph.nodes:
-        content = node.payload.get("content")
-        if type(content) is Buffer and id(content) not in seen:
-            seen.add(id(content))
-            yield content
+        for value in node.payload.values():
+            content = value.content if type(value) is Packed else value
+            if type(content) is Buffer and id(content) not in seen:
+                seen.add(id(content))
+                yield content
 
 
 def _write_buffers(buffers: list[Buffer], blobs: BlobStore) -> int:
@@ -182,6 +184,8 @@ def _encode_tagged(value: Any, kind: type, buffers: dict[int, int]) -> dict[str,
         return {"n": int(value)}
     if kind is Buffer:
         return {"a": buffers[id(value)]}
+    if kind is Packed:
+        return {"k": [buffers[id(value.content)], _encode(value.classes, buffers), _encode(value.shared, buffers)]}
     if kind is Global:
         return {"g": [value.module, value.name]}
     if kind is bytes:
@@ -202,6 +206,8 @@ def _decode(value: Any, buffers: list[Buffer]) -> Any:
     ((tag, content),) = value.items()
     if tag == "a":
         return buffers[content]
+    if tag == "k":
+        return Packed(buffers[content[0]], _decode(content[1], buffers), _decode(content[2], buffers))
     return _DECODERS[tag](content)
 
 

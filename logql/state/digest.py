@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from logql.state.codec import digest_of
-from logql.state.graph import Atom, Buffer, Graph, Node, Ref
+from logql.state.graph import Atom, Buffer, Graph, Node, Packed, Ref
 from logql.state.kinds.values import PICKLE, same_value
+from logql.state.packed import PackedView
 from logql.state.readings import Reading, differ_in_time_only
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class _Comparing:
         self._here = here
         self._there = there
         self._tolerance = (rtol, atol)
-        self._pairs: dict[int, int] = {}
-        self._partners: dict[int, int] = {}
+        self._pairs: dict[Hashable, Hashable] = {}
+        self._partners: dict[Hashable, Hashable] = {}
         self._todo: list[int] = []
         self._shown: dict[int, list[Window]] | None = None
         self.compared = 0
@@ -69,7 +70,7 @@ class _Comparing:
     def _drain(self) -> None:
         while self._todo:
             number = self._todo.pop()
-            here, there = self._here.nodes[number], self._there.nodes[self._pairs[number]]
+            here, there = self._here.nodes[number], self._there.nodes[cast("int", self._pairs[number])]
             path = self._here.path(number)
             if here.kind != there.kind or here.payload.keys() != there.payload.keys():
                 self._differs(path)
@@ -87,18 +88,15 @@ class _Comparing:
             self._reference(here, there, path)
         elif kind is list:
             self._sequence(here, there, path)
+        elif kind is Packed:
+            self._packed(here, there, path)
         else:
             self.compared += 1
             self._leaf(here, there, path)
 
     def _reference(self, here: Ref, there: Ref, path: str) -> None:
-        known = self._pairs.get(here)
-        if known is None and int(there) not in self._partners:
-            self._pairs[int(here)] = int(there)
-            self._partners[int(there)] = int(here)
+        if self._are_partners(int(here), int(there), path):
             self._todo.append(int(here))
-        elif known != there:
-            self._differs(path)
 
     def _sequence(self, here: list[Any], there: list[Any], path: str) -> None:
         if len(here) != len(there):
@@ -106,6 +104,56 @@ class _Comparing:
             return
         for a, b in zip(here, there, strict=True):
             self._value(a, b, path)
+
+    def _packed(self, here: Packed, there: Packed, path: str) -> None:
+        self._sequence(here.classes, there.classes, path)
+        if len(here.shared) == len(there.shared) and _same_content(here.content, there.content):
+            self.compared += 1
+            self._sequence(here.shared, there.shared, path)
+            return
+        one, other = PackedView(self._here, here), PackedView(self._there, there)
+        todo: list[tuple[Any, Any]] = [(one.top, other.top)]
+        while todo:
+            mine, theirs = todo.pop()
+            if type(mine) is Ref is type(theirs):
+                self._reference(mine, theirs, path)
+            elif self._are_partners(one.identity(mine), other.identity(theirs), path):
+                todo += self._inside(one.seen(mine), other.seen(theirs), path)
+
+    def _are_partners(self, here: Hashable, there: Hashable, path: str) -> bool:
+        """Whether two objects are to be compared: no longer if they were, and not if another was met for either."""
+        if here is None or there is None:
+            return True
+        known = self._pairs.get(here)
+        if known is None and there not in self._partners:
+            self._pairs[here], self._partners[there] = there, here
+            return True
+        if known != there:
+            self._differs(path)
+        return False
+
+    def _inside(self, here: Any, there: Any, path: str) -> list[tuple[Any, Any]]:
+        """What two containers hold; anything else is compared at once."""
+        if type(here) is not type(there) or not isinstance(here, list | tuple | dict):
+            if hasattr(here, "tobytes") and hasattr(there, "tobytes"):
+                self._arrays(here, there, path)
+            else:
+                self._value(here, there, path)
+        elif len(here) != len(there):
+            self._differs(path)
+        elif isinstance(here, dict):
+            pairs = zip([*here, *here.values()], [*there, *there.values()], strict=True)
+            return list(pairs)
+        else:
+            return list(zip(here, there, strict=True))
+        return []
+
+    def _arrays(self, here: Any, there: Any, path: str) -> None:
+        self.compared += 1
+        left, right = memoryview(here.tobytes()), memoryview(there.tobytes())
+        same = here.dtype == there.dtype and here.shape == there.shape
+        if not same or left != right:
+            self._differs(path, same and close_bytes(left, right, here.dtype.str, *self._tolerance))
 
     def _leaf(self, here: Any, there: Any, path: str) -> None:
         if type(here) is Atom:

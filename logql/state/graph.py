@@ -6,7 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-#: A payload holds lists, plain values, `Ref`, `Atom`, `Buffer` and `Global`; only its top level is a dict.
+from logql.state.readings import Reading
+
+#: Exact types whose values are their own saved form.
+LEAVES = frozenset({type(None), bool, int, float, Reading, complex, str, bytes, type(...), type(NotImplemented)})
+
+#: A payload holds lists, plain values, `Ref`, `Atom`, `Buffer`, `Packed` and `Global`; only its top level is a dict.
 Payload = dict[str, Any]
 
 
@@ -51,6 +56,18 @@ class Buffer:
             assert self.fetch is not None
             self.data = self.fetch()
         return self.data
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """Many plain objects that only their container reaches (see `packed`), in place of a list of saved forms.
+
+    `classes` and `shared` are saved forms that the content refers to.
+    """
+
+    content: Buffer
+    classes: list[Any]
+    shared: list[Any]
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from logql.state.codec import dump, hash_buffers
+from logql.state.codec import buffers_of, dump, hash_buffers
 from logql.state.errors import Overlong, Refusal
 from logql.state.graph import Graph, SavedRoot
 from logql.state.prologue import Prologue
@@ -47,11 +47,7 @@ class Saved:
         self.graph = graph
         self.copied = copied
         self.leaves = len(graph.nodes)
-        self.bytes = sum(
-            item.nbytes
-            for node in graph.nodes
-            if (item := node.payload.get("content")) is not None and hasattr(item, "nbytes")
-        )
+        self.bytes = sum(buffer.nbytes for buffer in buffers_of(graph))
 
     def write(self, blobs: BlobStore) -> tuple[str, int]:
         """Store the state; returns the manifest's digest and the bytes given to the store. Meant for another thread."""

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from logql.state.errors import Overlong, Refusal
-from logql.state.graph import Atom, Buffer, Node, Ref, join_path
-from logql.state.readings import Reading
+from logql.state.graph import LEAVES, Atom, Buffer, Node, Packed, Ref, join_path
+from logql.state.packed import MANY, pack
 
 if TYPE_CHECKING:
     from logql.state.kinds.base import Kind
-
-#: Exact types whose values are their own saved form.
-LEAVES = frozenset({type(None), bool, int, float, Reading, complex, str, bytes, type(...), type(NotImplemented)})
 
 #: The clock is read at every so many-th object (a mask).
 _LOOK_AT_CLOCK = 1023
@@ -107,6 +104,28 @@ class Walker:
             return [v if type(v) in LEAVES else self.ref(f"[{i}]", v) for i, v in enumerate(values)]
         return [v if type(v) in LEAVES else self.ref(s, v) for s, v in zip(steps, values, strict=True)]
 
+    def many(
+        self, values: list[Any], part: str = "items", label: Callable[[int], str] = "[{}]".format
+    ) -> list[Any] | Packed:
+        """Saved forms of what a mutable container holds as its `part`, in one piece where it is much.
+
+        `values` is a new list of all of it, each as often as the container holds it; `label` names the steps.
+        """
+        if LEAVES.issuperset(map(type, values)):
+            return values
+        if len(values) >= MANY:
+            return pack(values, self, part, label)
+        return [v if type(v) in LEAVES else self.ref(label(i), v) for i, v in enumerate(values)]
+
+    def part_key(self, part: str) -> object:
+        """What identifies a part of the object at hand while it lives."""
+        return id(self.objects[self._current]), part
+
+    def look_at_clock(self) -> None:
+        """Raise Overlong where the walk has taken longer than it may."""
+        if self._deadline is not None and time.thread_time() > self._deadline:
+            raise Overlong(self._limit or 0.0)
+
     def buffer(
         self, key: object, dtype: str, nbytes: int, address: int | None, read: Callable[[], memoryview]
     ) -> Buffer:
@@ -148,8 +167,8 @@ class Walker:
 
     def _add(self, kind: Kind, key: object, step: str, value: object) -> int:
         number = len(self.nodes)
-        if not number & _LOOK_AT_CLOCK and self._deadline is not None and time.thread_time() > self._deadline:
-            raise Overlong(self._limit or 0.0)
+        if not number & _LOOK_AT_CLOCK:
+            self.look_at_clock()
         anchor = self._anchored(key, value) if self._anchored is not None else None
         self.nodes.append(Node(kind.name, self._current, step, anchor=anchor))
         self.objects.append(value)

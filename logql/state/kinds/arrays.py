@@ -55,7 +55,7 @@ class ArrayKind(Kind):
         if raw.dtype.hasobject:
             if raw.dtype != object:
                 raise Refusal("a structured array with objects in it")
-            return {"items": walker.values(None, raw.ravel().tolist())}
+            return {"items": walker.many(raw.ravel().tolist())}
         if raw.dtype.kind == "T":
             raise Refusal("an array of variable-length strings")
         flat = _flat(raw)

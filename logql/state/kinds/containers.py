@@ -21,7 +21,7 @@ class ListKind(Kind):
     name = "list"
 
     def capture(self, value: list[Any], walker: Walker) -> Payload:
-        return {"items": walker.values(None, list(value))}
+        return {"items": walker.many(list(value))}
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
         return type(live) is list
@@ -39,7 +39,7 @@ class DictKind(Kind):
     name = "dict"
 
     def capture(self, value: dict[Any, Any], walker: Walker) -> Payload:
-        return capture_mapping(list(value.items()), walker)
+        return capture_mapping(list(value.keys()), list(value.values()), walker)
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
         return type(live) is dict
@@ -48,7 +48,8 @@ class DictKind(Kind):
         return {}
 
     def fill(self, node: Node, vessel: dict[Any, Any], builder: Builder) -> None:
-        if LEAVES.issuperset(map(type, node.payload["keys"])):
+        keys = node.payload["keys"]
+        if type(keys) is list and LEAVES.issuperset(map(type, keys)):
             self.finish(node, vessel, builder)
 
     def finish(self, node: Node, vessel: dict[Any, Any], builder: Builder) -> None:
@@ -92,7 +93,7 @@ class SetKind(Kind):
     name = "set"
 
     def capture(self, value: set[Any], walker: Walker) -> Payload:
-        return {"items": walker.values(None, list(value))}
+        return {"items": walker.many(list(value))}
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
         return type(live) is set
@@ -104,18 +105,13 @@ class SetKind(Kind):
         pour_set(set, vessel, builder.values(node.payload["items"]))
 
 
-def capture_mapping(pairs: list[tuple[Any, Any]], walker: Walker) -> Payload:
+def capture_mapping(keys: list[Any], values: list[Any], walker: Walker) -> Payload:
     """Keys and values of a mapping in order; steps are `[repr(key)]` where the key is a plain value."""
-    keys = [key for key, _ in pairs]
-    values = [value for _, value in pairs]
     if LEAVES.issuperset(map(type, keys)):
-        if LEAVES.issuperset(map(type, values)):
-            return {"keys": keys, "values": values}
-        return {"keys": keys, "values": walker.values([f"[{key!r}]" for key in keys], values)}
-    number = range(len(pairs))
+        return {"keys": keys, "values": walker.many(values, "values", lambda i: f"[{keys[i]!r}]")}
     return {
-        "keys": walker.values([f".keys[{i}]" for i in number], keys),
-        "values": walker.values([f".values[{i}]" for i in number], values),
+        "keys": walker.many(keys, "keys", ".keys[{}]".format),
+        "values": walker.many(values, "values", ".values[{}]".format),
     }
 
 

@@ -43,8 +43,12 @@ def _items(iterate: Callable[[Any], Any]) -> Callable[[Any, Walker], Payload]:
     return lambda value, walker: {"items": walker.values(None, list(iterate(value)))}
 
 
+def _many(iterate: Callable[[Any], Any]) -> Callable[[Any, Walker], Payload]:
+    return lambda value, walker: {"items": walker.many(list(iterate(value)))}
+
+
 def _pairs(base: Any) -> Callable[[Any, Walker], Payload]:
-    return lambda value, walker: capture_mapping(list(base.items(value)), walker)
+    return lambda value, walker: capture_mapping(list(base.keys(value)), list(base.values(value)), walker)
 
 
 def _pour_list(vessel: Any, node: Node, builder: Builder) -> None:
@@ -72,7 +76,7 @@ def _pour_default(vessel: Any, node: Node, builder: Builder) -> None:
 
 
 def _capture_deque(value: Any, walker: Walker) -> Payload:
-    return {"maxlen": value.maxlen, **_items(deque.__iter__)(value, walker)}
+    return {"maxlen": value.maxlen, **_many(deque.__iter__)(value, walker)}
 
 
 def _make_deque(cls: type, node: Node, builder: Builder) -> Any:
@@ -112,11 +116,11 @@ def _make_items(base: Any) -> Callable[[type, Node, Builder], Any]:
 BASES: dict[type, Base] = {
     object: Base(lambda value, walker: {}, _new(object), _nothing),
     types.SimpleNamespace: Base(lambda value, walker: {}, _new(types.SimpleNamespace), _nothing),
-    list: Base(_items(list.__iter__), _new(list), _pour_list),
+    list: Base(_many(list.__iter__), _new(list), _pour_list),
     dict: Base(_pairs(dict), _new(dict), _pour_pairs(dict)),
     OrderedDict: Base(_pairs(OrderedDict), _new(OrderedDict), _pour_pairs(OrderedDict)),
     defaultdict: Base(_capture_default, _new(defaultdict), _pour_default),
-    set: Base(_items(set.__iter__), _new(set), _pour_set),
+    set: Base(_many(set.__iter__), _new(set), _pour_set),
     deque: Base(_capture_deque, _make_deque, _pour_deque),
     bytearray: Base(lambda value, walker: {"content": bytes(value)}, _new(bytearray), _pour_bytes),
     array.array: Base(
