@@ -27,6 +27,9 @@ from logql.store.blobs import Blobs
 #: A checkpoint that a replay adds must have saved this many times its own cost since the last one.
 _WORTH = 20.0
 _LEAST_S = 1.0
+#: Of the checkpoints that a replay passes, so many are compared that it takes this much CPU time, and this share of it.
+_COMPARING_S = 2.0
+_COMPARING_SHARE = 0.2
 
 
 class _Runtime(Injected):
@@ -72,6 +75,7 @@ class ProgramStates:
         self._loaded: dict[str, Loaded] = {}
         self._offering = True
         self._cost = 0.0
+        self._comparing = 0.0
         self._since = time.monotonic()
 
     def install(self) -> None:
@@ -142,8 +146,19 @@ class ProgramStates:
             self._send("unrestorable", text=f"{type(exc).__name__}: {exc}")
             raise
 
+    def has_time_to_compare(self) -> bool:
+        """Whether comparisons took little enough of this process: what differs at one boundary shows at the next."""
+        return self._comparing < _COMPARING_S + _COMPARING_SHARE * time.process_time()
+
     def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None:
         """Compare the state here with a recorded one, and tell."""
+        began = time.process_time()
+        try:
+            self._compare(frame, checkpoint, where, *item)
+        finally:
+            self._comparing += time.process_time() - began
+
+    def _compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None:
         saved = self._save(checkpoint, frame, *item)
         if isinstance(saved, Refused):
             self._send("note", text=f"the state at {where} could not be compared: {saved.path}: {saved.reason}")
