@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from logql.errors import OperationalError
 from logql.formats import write_result
 from logql.settings import locate
+from logql.store import layout
 
 
 def compact(arguments: argparse.Namespace) -> int:
@@ -33,7 +34,8 @@ def gc(arguments: argparse.Namespace) -> int:
     for one in removed:
         print(f"{one.path}: {one.reason}")
     verb = "would be removed" if arguments.dry_run else "removed"
-    print(f"{len(removed)} {verb}, {size_text(sum(one.bytes for one in removed))}")
+    size = size_text(sum(one.bytes for one in removed))
+    print(f"{len(removed)} {verb}, {size}" if removed else "nothing to remove")
     return 0
 
 
@@ -62,7 +64,17 @@ def doctor(arguments: argparse.Namespace) -> int:
     store = find_store(arguments, must_open=False)
     if arguments.rebuild:
         return _rebuild(store, arguments.dry_run)
-    return _tell(checks.examine(store, repair=arguments.repair and not arguments.dry_run))
+    found = checks.examine(store, repair=arguments.repair and not arguments.dry_run)
+    for one in found:
+        print(one)
+    mended = sum(one.can_be_mended for one in found)
+    if not found:
+        print("nothing is wrong")
+    elif arguments.repair and not arguments.dry_run:
+        print(f"{_count(len(found), 'finding')}, {mended} mended: what was set aside lies in {checks.DAMAGED}")
+    else:
+        print(f"{_count(len(found), 'finding')}, of which logql doctor --repair mends {mended}")
+    return 1 if found else 0
 
 
 def _rebuild(store: str, dry_run: bool) -> int:
@@ -72,8 +84,9 @@ def _rebuild(store: str, dry_run: bool) -> int:
     for line in done.unreadable:
         print(line)
     verb = "would be made" if dry_run else "was made"
-    print(f"the catalog {verb} anew: {done.runs} runs and {done.fills} fills from {done.files} files, and {done.kept} "
-          "views, pins and settings of the old catalog")  # fmt: skip
+    print(f"the catalog {verb} anew: {_count(done.runs, 'run')} and {_count(done.fills, 'fill')} from "
+          f"{_count(done.files, 'file')}, and {done.kept} views, pins and settings of the old catalog, which is kept "
+          "as catalog.sqlite.old-<time>")  # fmt: skip
     return 1 if done.unreadable else 0
 
 
@@ -85,21 +98,22 @@ def rm(arguments: argparse.Namespace) -> int:
     runs = sorted({run for text in arguments.runs for run in find_runs(store, text)})
     if arguments.dry_run:
         done = remove_runs(store, runs, dry_run=True)
-        print(f"would delete {len(done.runs)} runs: {', '.join(done.runs)}")
-        print(f"{done.files} files would go, {done.rewritten} would be written anew")
+        print(f"would delete {_count(len(done.runs), 'run')}: {', '.join(done.runs)}")
+        print(f"{_count(done.files, 'file')} would go, {done.rewritten} would be written anew")
         return 0
     if not arguments.yes and not _confirm(runs):
         print("nothing deleted", file=sys.stderr)
         return 1
     done = remove_runs(store, runs)
-    print(f"deleted {len(done.runs)} runs")
+    print(f"deleted {_count(len(done.runs), 'run')}")
     return 0
 
 
 def find_store(arguments: argparse.Namespace, must_open: bool = True) -> str:
     """The store that the options or the working directory name; OperationalError where there is none."""
     store = locate(os.getcwd(), arguments.store).store
-    if not os.path.isdir(store) or (must_open and not os.path.exists(os.path.join(store, "catalog.sqlite"))):
+    there = layout.holds_rows(store) or not must_open or os.path.exists(os.path.join(store, layout.CATALOG))
+    if not os.path.isdir(store) or not there:
         raise OperationalError(f"there is no store at {store}", hint="record a run first, or name it with --store DIR")
     return store
 
@@ -120,10 +134,5 @@ def _confirm(runs: Iterable[str]) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _tell(found: Iterable[object]) -> int:
-    lines = [str(one) for one in found]
-    for line in lines:
-        print(line)
-    if not lines:
-        print("nothing is wrong")
-    return 1 if lines else 0
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -188,7 +188,7 @@ def test_du_compact_gc_and_rm(project: Path) -> None:
     parts = {row["part"]: row for row in json.loads(logql("du", "--format", "json", cwd=project).stdout)}
     assert parts["code.git"]["bytes"] > 0
     assert logql("compact", cwd=project).returncode == 0
-    assert "0 would be removed" in logql("gc", "--dry-run", cwd=project).stdout
+    assert "nothing to remove" in logql("gc", "--dry-run", cwd=project).stdout
     rows = [json.loads(line) for line in logql("runs", "--format", "jsonl", cwd=project).stdout.splitlines()]
     for command in (("compact",), ("rm", rows[0]["run"]), ("doctor", "--repair"), ("doctor", "--rebuild")):
         tried = logql(*command, "--dry-run", cwd=project)
@@ -196,7 +196,7 @@ def test_du_compact_gc_and_rm(project: Path) -> None:
         assert "would" in tried.stdout or "nothing" in tried.stdout
     refused = logql("rm", rows[0]["run"], cwd=project)
     assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
-    assert logql("rm", rows[0]["run"], "--yes", cwd=project).stdout == "deleted 1 runs\n"
+    assert logql("rm", rows[0]["run"], "--yes", cwd=project).stdout == "deleted 1 run\n"
     left = logql("sql", "SELECT run FROM runs", "--format", "csv", cwd=project)
     assert left.stdout.split() == ["run", rows[1]["run"]]
 

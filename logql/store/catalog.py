@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from logql.errors import StoreError
+from logql.errors import CorruptFile, StoreError
 from logql.model import Checkpoint, Fill, MainLoop, Run, Version
 from logql.store import layout, liveness, names, rows
 from logql.store.connection import BUSY_MS, Connection, Transaction, create
@@ -28,7 +28,7 @@ class Catalog:
     def open(
         cls, store: str, *, create: bool = False, read_only: bool = False, patience_s: float = BUSY_MS / 1000
     ) -> Catalog:
-        """Open the catalog of `store`; `create` makes the store where there is none.
+        """Open the catalog of `store`; `create` makes the store where there is none (an empty catalog hides files).
 
         Every use waits up to `patience_s` for other processes' transactions, then raises StoreError.
 
@@ -37,6 +37,8 @@ class Catalog:
         store = os.path.abspath(store)
         layout.refuse_network(store if os.path.exists(store) else os.path.dirname(store))
         path = os.path.join(store, layout.CATALOG)
+        if _is_missing(path) and layout.holds_rows(store):
+            raise CorruptFile(f"{path} is missing", hint="logql doctor --rebuild makes it anew from the store's files")
         if create and not read_only and _is_missing(path):
             _create(store)
         if _is_missing(path):

@@ -24,6 +24,11 @@ class Finding:
     problem: str
     repair: str
 
+    @property
+    def can_be_mended(self) -> bool:
+        """Whether `mend` does anything about it."""
+        return not self.repair.startswith("none")
+
     def __str__(self) -> str:
         return f"{self.path}: {self.problem} (repair: {self.repair})"
 
@@ -58,7 +63,7 @@ def mend(store: str, *, dry_run: bool = False) -> list[Finding]:
                 with catalog.connection.write(durable=True) as txn:
                     publish.remove_file(txn, finding.path)
                     txn.execute("DELETE FROM superseded WHERE path = ?", (finding.path,))
-            elif finding.path.startswith((layout.LOGS, layout.FILLS)):
+            elif finding.can_be_mended and finding.path.startswith((layout.LOGS, layout.FILLS)):
                 _set_aside(store, path)
             elif finding.path.startswith(layout.CHECKPOINTS):
                 _forget_blob(catalog, finding.path)
@@ -83,7 +88,10 @@ def _files(catalog: Catalog) -> Iterator[Finding]:
 
 def _litter(catalog: Catalog) -> Iterator[Finding]:
     for relative in gc.orphans(catalog):
-        yield Finding(relative, "the catalog does not know it", "set it aside")
+        if gc.is_litter(catalog.store, relative):
+            yield Finding(relative, "it is no file of logql's", "set it aside")
+        else:
+            yield Finding(relative, "the catalog does not know it", "none: logql doctor --rebuild takes it in")
 
 
 def _chunks(catalog: Catalog) -> Iterator[Finding]:
@@ -102,14 +110,15 @@ def _chunks(catalog: Catalog) -> Iterator[Finding]:
         except FileNotFoundError:
             continue
         except (CorruptFile, OSError) as exc:
-            yield Finding(relative, str(exc), "none: it is set aside when the run is sealed")
+            yield Finding(relative, _problem(chunk.path, exc), "none: it is set aside when the run is sealed")
     for run in catalog.unsealed_runs():
         for gap in streams.gaps(streams.unsealed(catalog, run.id)):
             path = os.path.relpath(gap.message.partition(": ")[0], catalog.store)
             yield Finding(path, "it is missing", "none: what it held is lost, the rest is sealed when the run ends")
     for name in sorted(os.listdir(os.path.join(catalog.store, layout.WAL))):
         if name.endswith(streams.DAMAGED):
-            yield Finding(os.path.join(layout.WAL, name), "part of a run's record was damaged", "none: it is kept")
+            problem = "part of a run's record was damaged"
+            yield Finding(os.path.join(layout.WAL, name), problem, "none: it is kept until you delete it, or the run")
 
 
 def _read_chunk(chunk: wal.Chunk, behind: bool) -> None:
@@ -127,7 +136,15 @@ def _checkpoints(catalog: Catalog) -> Iterator[Finding]:
                 blobs.get(name)
             except CorruptFile as exc:
                 path = os.path.join(layout.CHECKPOINTS, name[:2], name[2:])
-                yield Finding(path, exc.message, f"forget the checkpoints that need it ({digest[:12]}, ...)")
+                problem = _problem(os.path.join(catalog.store, path), exc)
+                yield Finding(path, problem, f"forget the checkpoints that need it ({digest[:12]}, ...)")
+
+
+def _problem(path: str, exc: Exception) -> str:
+    """What an error says of a file, without the file's name."""
+    said = exc.message if isinstance(exc, Error) else str(exc)
+    about = said.removeprefix(path).lstrip(": ")
+    return f"it {about}" if about.startswith(("is ", "cannot ", "has ")) else about
 
 
 def _forget_blob(catalog: Catalog, path: str) -> None:

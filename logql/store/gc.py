@@ -81,7 +81,7 @@ def references(blobs: Blobs, manifest: str) -> set[str]:
 
 
 def orphans(catalog: Catalog) -> list[str]:
-    """Files under logs/ and fills/ (relative) that the catalog does not know: what a death or a copy left there."""
+    """Files under logs/ and fills/ (relative) that the catalog does not know."""
     with catalog.connection.read() as db:
         known = {
             path for table in ("files", "staged", "superseded") for (path,) in db.execute(f"SELECT path FROM {table}")
@@ -93,6 +93,15 @@ def orphans(catalog: Catalog) -> list[str]:
             if relative.removesuffix(parquet.TEMPORARY) not in known:
                 found.append(relative)
     return found
+
+
+def is_litter(store: str, relative: str) -> bool:
+    """Whether a file that the catalog does not know is none of logql's: the others a rebuilt catalog takes in."""
+    try:
+        parquet.metadata_of(os.path.join(store, relative))
+    except CorruptFile:
+        return True
+    return relative.endswith(parquet.TEMPORARY)
 
 
 def _by_worth(checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
@@ -124,10 +133,9 @@ def _blobs(store: str, named: set[str], grace: float, dry_run: bool) -> list[Rem
 
 
 def _orphans(catalog: Catalog, grace: float, dry_run: bool) -> list[Removed]:
-    paths = [os.path.join(catalog.store, path) for path in orphans(catalog)]
-    return [
-        one for path in paths for one in _remove(catalog.store, path, "the catalog does not know it", grace, dry_run)
-    ]
+    store = catalog.store
+    paths = [os.path.join(store, path) for path in orphans(catalog) if is_litter(store, path)]
+    return [one for path in paths for one in _remove(store, path, "it is no file of logql's", grace, dry_run)]
 
 
 def _checkouts(store: str, grace: float, dry_run: bool) -> list[Removed]:

@@ -43,6 +43,14 @@ def create(store: str) -> None:
             sync(os.path.dirname(store))
 
 
+def holds_rows(store: str) -> bool:
+    """Whether there are recorded files, so that the catalog must be there, too."""
+    try:
+        return bool(os.listdir(os.path.join(store, LOGS)))
+    except FileNotFoundError:
+        return False
+
+
 def is_writable(store: str) -> bool:
     """Whether this user may change the store; one that is not there yet is another question."""
     paths = (store, os.path.join(store, WAL), os.path.join(store, CATALOG))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from logql.errors import CorruptFile, StoreError
 from logql.model import Run, Shape, Version
-from logql.store import layout, levels, liveness, names, parquet, publish, rows, seal, shapes, wal
+from logql.store import connection, layout, levels, liveness, names, parquet, publish, rows, seal, shapes, wal
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
 from logql.store.connection import Transaction
@@ -163,7 +163,8 @@ def _replace(store: str, found: list[_Found], positions: dict[str, int], kept: l
         if os.path.exists(path + end):
             os.replace(path + end, path + suffix + end)
     try:
-        with Catalog.open(store, create=True) as catalog:
+        connection.create(store)
+        with Catalog.open(store) as catalog:
             _fill_catalog(catalog, found, positions, kept)
     except BaseException:
         for end in _SIDE_FILES:

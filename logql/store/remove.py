@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from logql.errors import StoreError
-from logql.store import compact, layout, leases, liveness, parquet, publish, seal, wal
+from logql.store import compact, layout, leases, liveness, parquet, publish, seal, streams, wal
 from logql.store.catalog import Catalog
 from logql.store.liveness import Lock
 
@@ -80,6 +81,7 @@ def _remove(catalog: Catalog, keys: dict[int, str]) -> RemovedRuns:
     for id_ in ids:
         for path in (
             *(chunk.path for chunk in wal.list_chunks(catalog.store, id_)),
+            *glob.glob(os.path.join(glob.escape(catalog.store), layout.WAL, f"{id_}-*{streams.DAMAGED}")),
             liveness.run_lock(catalog.store, id_),
             liveness.main_lock(catalog.store, id_),
             liveness.exit_note(catalog.store, id_),

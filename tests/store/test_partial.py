@@ -347,7 +347,9 @@ def test_a_catalog_is_rebuilt_from_the_parts_of_a_run(store: str, ends: bool, ou
     for name in os.listdir(store):
         if name.startswith(layout.CATALOG):
             os.unlink(os.path.join(store, name))
-    Catalog.open(store, create=True).close()
+    with pytest.raises(CorruptFile, match=r"catalog\.sqlite is missing") as missing:
+        Catalog.open(store, create=True)
+    assert "--rebuild" in (missing.value.hint or "")
     rebuild.rebuild(store)
     check(store, events)
     assert doctor.check(store) == []

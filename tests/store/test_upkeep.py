@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
@@ -135,6 +137,31 @@ def test_a_damaged_catalog_is_rebuilt_from_the_files(store: str) -> None:
     assert doctor.check(store) == []
     record(store, "03", epochs(1))
     assert [run.key for run in fresh(store).runs][-1] == 7
+
+
+def test_an_older_catalog_that_is_put_back_costs_no_file(store: str) -> None:
+    record(store, "01A", epochs(2, 2))
+    seal.recover(store)
+    forget()
+    path = os.path.join(store, layout.CATALOG)
+    with contextlib.closing(sqlite3.connect(path)) as db, contextlib.closing(sqlite3.connect(path + ".bak")) as copy:
+        db.backup(copy)
+    record(store, "01B", epochs(3, 2))
+    seal.recover(store)
+    before = everything(read_snapshot(store))
+    forget()
+    for end in ("-wal", "-shm"):
+        if os.path.exists(path + end):
+            os.unlink(path + end)
+    os.replace(path + ".bak", path)
+    found = doctor.check(store)
+    assert {finding.problem for finding in found} == {"the catalog does not know it"}
+    assert not any(finding.can_be_mended for finding in found)
+    doctor.mend(store)
+    assert gc.collect(store, grace=0.0) == []
+    rebuild.rebuild(store)
+    assert everything(read_snapshot(store)) == before
+    assert doctor.check(store) == []
 
 
 def test_a_rebuild_keeps_what_the_old_catalog_still_tells(store: str) -> None:
