@@ -19,6 +19,7 @@ from logql.plan.rules import (
     early_stop,
     group_keys,
     grouping_sets,
+    pivots,
     set_operations,
     top_rows,
 )
@@ -63,6 +64,8 @@ def output_names(query: exp.Expr) -> list[str]:
     """Names of a query's columns, as the query above it sees them."""
     while isinstance(query, exp.SetOperation | exp.Subquery):
         query = query.this
+    if isinstance(query, exp.Pivot):
+        return ["*"]
     return [p.alias_or_name or p.output_name for p in query.expressions] if isinstance(query, exp.Select) else []
 
 
@@ -75,6 +78,8 @@ def _plan(query: exp.Expr, program: Program) -> Relation:
         return _plan(query.this, program)
     if isinstance(query, exp.SetOperation):
         return set_operations.set_operations(query, program, plan_query)
+    if isinstance(query, exp.Select | exp.Pivot) and pivots.pivots(query, program, plan_query):
+        return settled(query, program)
     if isinstance(query, exp.Select):
         return _plan_select(query, program)
     raise Opaque(type(query).__name__)
@@ -135,7 +140,7 @@ class Block:
         self.precise = self.program.on("possible_values")
         self.outer = any(join.side for join in self.select.args.get("joins") or ())
         self.parts = clauses.parts_of(self.select)
-        clauses.refuse_unknown(self.select, self.parts)
+        clauses.refuse_unknown(self.select)
         clauses.replace_aliases(self.select)
 
     # -- reading: Reader of rules/possible_values

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from logql.plan.scopes import Opaque
+from logql.plan.scopes import Opaque, sources_of
 from logql.sql.walk import children, find
 
 _UNDERSTOOD = {
@@ -18,34 +18,31 @@ _UNDERSTOOD = {
 
 @dataclass
 class Parts:
-    """What a block holds, to any depth: its columns, its tables and subqueries, and whether any query is in it."""
+    """What a block holds, to any depth: its columns, and whether any query is in it."""
 
     columns: list[exp.Column] = field(default_factory=list)
-    sources: list[exp.Table | exp.Subquery] = field(default_factory=list)
     nested: bool = False
 
 
 def parts_of(select: exp.Select) -> Parts:
     """The parts of a block, found in one walk: it may be long."""
     found = Parts()
-    for node in find(select, exp.Column, exp.Table, exp.Subquery, exp.Select, exp.SetOperation):
+    for node in find(select, exp.Column, exp.Select, exp.SetOperation, exp.Pivot):
         if isinstance(node, exp.Column):
             found.columns.append(node)
-        elif isinstance(node, exp.Table | exp.Subquery):
-            found.sources.append(node)
         elif node is not select:
             found.nested = True
     return found
 
 
-def refuse_unknown(select: exp.Select, parts: Parts) -> None:
+def refuse_unknown(select: exp.Select) -> None:
     """Refuse a block with a clause, a star or a source that no rule understands."""
     strange = [key for key, value in select.args.items() if value and key not in _UNDERSTOOD]
     if strange:
         raise Opaque(", ".join(strange))
     if any(isinstance(p, exp.Star) or p.is_star for p in select.expressions):
         raise Opaque("a star")
-    if any(source.args.get("sample") or source.args.get("pivots") for source in parts.sources):
+    if any(source.args.get("sample") or source.args.get("pivots") for source in sources_of(select)):
         raise Opaque("a sample or pivot")
 
 

@@ -22,6 +22,7 @@ from logql.plan.rules import (
     group_keys,
     grouping_sets,
     outer_joins,
+    pivots,
     possible_values,
     push_predicates,
     reduce_joins,
@@ -43,6 +44,7 @@ RULES: tuple[Callable[..., object], ...] = (
     reduce_joins.reduce_joins,
     outer_joins.outer_joins,
     correlate.subquery_truth,
+    pivots.pivots,
     grouping_sets.grouping_sets,
     group_keys.group_keys,
     window_partitions.window_partitions,
@@ -172,32 +174,32 @@ def _assemble(selects: list[exp.Expr], program: Program) -> exp.Expr:
         exp.Subquery(this=body, alias=exp.TableAlias(this=exp.to_identifier("x")))
     )
     result.set("group", exp.Group(expressions=[key.copy() for key in keys]))
-    originals = _used_definitions([query for _, query in program.ctes], program)
-    ctes = [
-        *originals,
-        *(
-            exp.CTE(
-                this=query,
-                alias=exp.TableAlias(this=exp.Identifier(this=name, quoted=True)),
-                materialized=name in program.kept or None,
-            )
-            for name, query in program.ctes
-        ),
+    written, definitions = _used(result, program)
+    planned = [
+        exp.CTE(
+            this=query,
+            alias=exp.TableAlias(this=exp.Identifier(this=name, quoted=True)),
+            materialized=name in program.kept or None,
+        )
+        for name, query in written.items()
     ]
+    ctes = [*definitions, *planned]
     result.set("with_", exp.With(expressions=ctes, recursive=bool(program.recursive)))
     return result
 
 
-def _used_definitions(queries: list[exp.Expr], program: Program) -> list[exp.CTE]:
-    """The query's own CTEs that the planning relations still read as they stand."""
+def _used(result: exp.Expr, program: Program) -> tuple[dict[str, exp.Expr], list[exp.CTE]]:
+    """The planning relations that a result reads, and the query's own CTEs that these read as they stand."""
+    written = dict(program.ctes)
     used: set[str] = set()
-    stack = list(queries)
+    stack = [result]
     while stack:
         for table in find(stack.pop(), exp.Table):
-            if table.name in program.definitions and table.name not in used:
+            if table.name not in used and (table.name in written or table.name in program.definitions):
                 used.add(table.name)
-                stack.append(program.definitions[table.name].this)
-    return [cte.copy() for name, cte in program.definitions.items() if name in used]
+                stack.append(written.get(table.name) or program.definitions[table.name].this)
+    definitions = [cte.copy() for name, cte in program.definitions.items() if name in used]
+    return {name: query for name, query in written.items() if name in used}, definitions
 
 
 def _hoist(clauses: list[exp.With], program: Program) -> None:
@@ -254,7 +256,10 @@ def _open_references(query: BoundQuery) -> dict[int, tuple[LogsRef, exp.Table, f
 def _probe(refs: Mapping[int, tuple[LogsRef, exp.Table, frozenset[str]]], engine: Engine) -> dict[int, frozenset[str]]:
     """The names of each reference of which a cell is missing anywhere."""
     selects = []
-    for number, table, names in refs.values():
+    for number, node, names in refs.values():
+        table = node.copy()
+        for key in ("pivots", "joins", "sample"):
+            table.set(key, None)
         for name in sorted(names):
             flag = column(table.alias_or_name, missing_flag(name))
             selects.append(

@@ -12,8 +12,8 @@ from sqlglot import exp
 
 from logql.plan.conditions import all_of, sql_of
 from logql.plan.relation import column
-from logql.sql.bound import LEFT_META, NATURAL_META
-from logql.sql.walk import children, copied
+from logql.sql.bound import LEFT_META, NATURAL_META, LogsRef, ref_of
+from logql.sql.walk import children, copied, find
 
 Query = exp.Select | exp.SetOperation | exp.Subquery
 
@@ -52,8 +52,29 @@ def name_sources(tree: exp.Expr) -> tuple[exp.Expr, list[exp.With]]:
     Also returns its WITH clauses, outer ones first.
     """
     query, namer = copied(tree), _Namer()
+    _hold_inputs(query)
     _visit(query, None, {}, namer)
     return query, namer.clauses
+
+
+def _hold_inputs(tree: exp.Expr) -> None:
+    """Write marked references that pivots read as queries: they would see columns of planning, and group by them."""
+    for pivot in list(find(tree, exp.Pivot)):
+        source = pivot.this if is_pivot(pivot) else pivot.parent
+        ref = ref_of(source) if isinstance(source, exp.Table) else None
+        if isinstance(source, exp.Table) and ref is not None:
+            _as_query(source, ref)
+
+
+def _as_query(table: exp.Table, ref: LogsRef) -> None:
+    """A marked reference replaced by a query for its columns, with the pivots that stood behind it."""
+    names, alias = dict(ref.renames), table.alias
+    held = exp.Subquery(this=exp.Select(expressions=[column(alias, names.get(name, name)) for name in ref.columns]))
+    held.set("alias", exp.TableAlias(this=exp.Identifier(this=alias, quoted=True)))
+    held.set("pivots", table.args.get("pivots"))
+    table.replace(held)
+    table.set("pivots", None)
+    held.this.set("from_", exp.From(this=table))
 
 
 def blocks_inside(node: exp.Expr) -> Iterator[exp.Expr]:
@@ -61,10 +82,15 @@ def blocks_inside(node: exp.Expr) -> Iterator[exp.Expr]:
     stack = children(node)[::-1]
     while stack:
         child = stack.pop()
-        if isinstance(child, exp.Select | exp.SetOperation):
+        if isinstance(child, exp.Select | exp.SetOperation) or is_pivot(child):
             yield child
         else:
             stack += children(child)[::-1]
+
+
+def is_pivot(node: exp.Expr) -> bool:
+    """Whether a node is PIVOT or UNPIVOT as a query of its own, not behind an item of a FROM."""
+    return isinstance(node, exp.Pivot) and node.args.get("this") is not None
 
 
 def sources_of(select: exp.Select) -> list[exp.Expr]:
@@ -84,8 +110,15 @@ def _visit(query: exp.Expr, outer: _Scope | None, ctes: dict[str, str], namer: _
     elif isinstance(query, exp.Select):
         _visit_select(query, outer, ctes, namer)
     else:
+        if isinstance(query, exp.Pivot):
+            _rename_cte(query.this, ctes)
         for inner in blocks_inside(query):
             _visit(inner, outer, ctes, namer)
+
+
+def _rename_cte(source: exp.Expr, ctes: dict[str, str]) -> None:
+    if isinstance(source, exp.Table) and not source.db and source.name.lower() in ctes:
+        source.set("this", exp.Identifier(this=ctes[source.name.lower()], quoted=True))
 
 
 def _rename_ctes(query: exp.Expr, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> dict[str, str]:
@@ -109,7 +142,7 @@ def _visit_select(select: exp.Select, outer: _Scope | None, ctes: dict[str, str]
     for source in sources:
         _name_source(source, scope, outer, ctes, namer)
     apart = {id(part) for part in (*sources, ctes_of)}
-    queries, columns = _inside(select, apart)
+    queries, columns = split_off(select, apart)
     for inner in queries:
         _visit(inner, scope, ctes, namer)
     _spell_out_using(select, scope)
@@ -119,7 +152,7 @@ def _visit_select(select: exp.Select, outer: _Scope | None, ctes: dict[str, str]
         _bind_column(node, scope, only, names)
 
 
-def _inside(node: exp.Expr, apart: set[int]) -> tuple[list[exp.Expr], list[exp.Column]]:
+def split_off(node: exp.Expr, apart: set[int]) -> tuple[list[exp.Expr], list[exp.Column]]:
     """The nearest queries below a node and the columns outside of them, the subtrees `apart` left out."""
     queries: list[exp.Expr] = []
     columns: list[exp.Column] = []
@@ -128,7 +161,7 @@ def _inside(node: exp.Expr, apart: set[int]) -> tuple[list[exp.Expr], list[exp.C
         child = stack.pop()
         if isinstance(child, exp.Column):
             columns.append(child)
-        elif isinstance(child, exp.Select | exp.SetOperation):
+        elif isinstance(child, exp.Select | exp.SetOperation) or is_pivot(child):
             queries.append(child)
         elif id(child) not in apart:
             stack += children(child)[::-1]
@@ -153,9 +186,9 @@ def _spell_out_using(select: exp.Select, scope: _Scope) -> None:
 
 def _name_source(source: exp.Expr, scope: _Scope, outer: _Scope | None, ctes: dict[str, str], namer: _Namer) -> None:
     new = namer("s")
-    old = source.alias_or_name
-    if isinstance(source, exp.Table) and not source.db and source.name.lower() in ctes:
-        source.set("this", exp.Identifier(this=ctes[source.name.lower()], quoted=True))
+    named = (source.args.get("pivots") or [source])[-1]
+    old = named.alias or source.alias_or_name
+    _rename_cte(source, ctes)
     lateral = isinstance(source, exp.Lateral | exp.Unnest)
     for inner in list(blocks_inside(source)):
         _visit(inner, scope if lateral else outer, ctes, namer)
@@ -164,10 +197,10 @@ def _name_source(source: exp.Expr, scope: _Scope, outer: _Scope | None, ctes: di
             _bind_column(node, scope, None, set())
     if not isinstance(source, exp.Table | exp.Subquery | exp.Lateral | exp.Unnest | exp.Values):
         return
-    alias = source.args.get("alias")
+    alias = named.args.get("alias")
     if not isinstance(alias, exp.TableAlias):
         alias = exp.TableAlias()
-        source.set("alias", alias)
+        named.set("alias", alias)
     alias.set("this", exp.Identifier(this=new, quoted=True))
     scope.aliases[old.lower() if old else new] = new
 
@@ -178,7 +211,7 @@ def _own_columns(node: exp.Expr) -> Iterator[exp.Column]:
         child = stack.pop()
         if isinstance(child, exp.Column):
             yield child
-        elif not isinstance(child, exp.Select | exp.SetOperation):
+        elif not isinstance(child, exp.Select | exp.SetOperation | exp.Pivot):
             stack += children(child)[::-1]
 
 

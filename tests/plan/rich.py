@@ -167,8 +167,18 @@ class RichQueries(Queries):
         return f"SELECT {a}.run, {a}.epoch, {b}.other FROM logs {a} ASOF JOIN {inner} {b} ON {keys}{where}"
 
     def pivot(self, depth: int) -> str:
-        """Epochs as columns."""
-        a, function = self.alias(), self.rng.choice(("max", "count"))
-        where = f" WHERE {self.predicate({a: LOGS}, depth)}" if self.rng.random() < 0.7 else ""
+        """Epochs as columns, or columns as rows."""
+        rng, a, function = self.rng, self.alias(), self.rng.choice(("max", "count"))
+        where = f" WHERE {self.predicate({a: LOGS}, depth)}" if rng.random() < 0.7 else ""
         inner = f"SELECT {a}.run, {a}.epoch, {self.number({a: LOGS})} AS x FROM logs {a}{where}"
-        return f"SELECT * FROM (PIVOT ({inner}) ON epoch IN (0, 1) USING {function}(x) GROUP BY run)"
+        clause, source = ("WITH w AS (" + inner + ") ", "w") if rng.random() < 0.4 else ("", f"({inner})")
+        listed = rng.choice(("(0, 1)", "(1)"))
+        kind = rng.choice(("PIVOT", "PIVOT", "dynamic", "clause", "UNPIVOT"))
+        if kind == "UNPIVOT":
+            return f"{clause}SELECT * FROM (UNPIVOT {source} ON x INTO NAME n VALUE v)"
+        if kind == "dynamic" and not depth:
+            return f"{clause}PIVOT {source} ON epoch USING {function}(x)"
+        if kind == "clause":
+            return f"{clause}SELECT * FROM {source} PIVOT ({function}(x) FOR epoch IN {listed} GROUP BY run) p"
+        above = rng.choice(("", " WHERE run > 'R0'", f" WHERE run = 'R{rng.randint(0, 2)}'"))
+        return f"{clause}SELECT * FROM (PIVOT {source} ON epoch IN {listed} USING {function}(x) GROUP BY run){above}"
