@@ -20,7 +20,7 @@ from logql.state.injected import Injected
 from logql.state.iterables import reachable_iterable
 from logql.state.prologue import Prologue
 from logql.state.restore import Loaded, load, restore
-from logql.state.roots import NO_ITEM, Roots, collect
+from logql.state.roots import NO_ITEM, Roots, collect, random_roots
 from logql.state.save import Refused, Saved, save
 from logql.store.blobs import Blobs
 
@@ -87,15 +87,14 @@ class ProgramStates:
         self._frame = frame
         self._iterable = reachable_iterable(iterable)
         self._begun = {one: begun for one, begun in self._begun.items() if begun.frame is not None}
-        self._begun[place] = _Begun(Prologue(self._collect(frame), keep=True))
+        self._begun[place] = _Begun(self._prologue(frame))
         self._since = time.monotonic()
 
     def begin_block(self, loop: MainLoop, frame: FrameType) -> None:
         """Note what is there before the first block of a main loop of blocks, whose end nobody sees."""
         self._frame = frame
         self._iterable = None
-        prologue = Prologue(self._collect(frame), keep=True)
-        self._begun[loop.loop, loop.entry] = _Begun(prologue, frame, frame.f_lasti)
+        self._begun[loop.loop, loop.entry] = _Begun(self._prologue(frame), frame, frame.f_lasti)
 
     def is_at(self, loop: MainLoop, frame: FrameType) -> bool:
         """Whether the statement of a main loop of blocks is reached where it was at its first block."""
@@ -224,6 +223,16 @@ class ProgramStates:
         roots.roots = [root for root in roots.roots if root.variable not in inserted]
         roots.names = [name for name in roots.names if name not in inserted]
         return roots
+
+    def _prologue(self, frame: FrameType) -> Prologue:
+        """What is there as a loop begins. GPUs are woken, whose random generators a checkpoint may know by then."""
+        roots = self._collect(frame)
+        torch: Any = sys.modules.get("torch")
+        if torch is not None and self._spec.run.environment.get("accelerators") and torch.cuda.is_available():
+            torch.cuda.init()
+            known = {root.name for root in roots.roots}
+            roots.roots += [root for root in random_roots(every_device=True) if root.name not in known]
+        return Prologue(roots, keep=True)
 
     def _prologue_of(self, place: Checkpoint | MainLoop) -> Prologue:
         begun = self._begun.get((place.loop, place.entry))

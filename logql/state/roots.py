@@ -91,8 +91,12 @@ def collect(
     return roots
 
 
-def random_roots() -> list[Root]:
-    """The global random generators of every library that the program has loaded."""
+def random_roots(*, every_device: bool = False) -> list[Root]:
+    """The global random generators of every library that the program has loaded.
+
+    Of GPUs those that it has used, or all that it sees: one that holds nothing has drawn nothing, and a replay that is
+    given a single GPU of many lacks the others.
+    """
     found: list[tuple[str, object]] = []
     if "random" in sys.modules:
         found.append(("random", sys.modules["random"]._inst))
@@ -103,8 +107,18 @@ def random_roots() -> list[Root]:
     if torch is not None and hasattr(torch, "default_generator"):
         found.append(("torch.random", torch.default_generator))
         if torch.cuda.is_available() and torch.cuda.is_initialized():
-            found += [(f"torch.cuda.random[{i}]", g) for i, g in enumerate(torch.cuda.default_generators)]
+            generators = enumerate(torch.cuda.default_generators)
+            used = [(i, generator) for i, generator in generators if every_device or _was_used(torch, i)]
+            found += [(f"torch.cuda.random[{i}]", generator) for i, generator in used]
     return [Root(f"<{name}>", "random", value) for name, value in found]
+
+
+def _was_used(torch: Any, device: int) -> bool:
+    """Whether memory of a GPU was ever asked for."""
+    try:
+        return bool(torch.cuda.memory_stats(device).get("allocated_bytes.all.allocated", 0))
+    except RuntimeError:  # an allocator that does not count
+        return True
 
 
 @lru_cache(maxsize=8)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from logql.state.errors import GraphNotSaved
+from logql.state.roots import random_roots
 from tests.state.cases import assert_exact, assert_refused, record
 
 pytest.importorskip("torch")
@@ -214,3 +215,28 @@ def test_what_no_tensor_shows_of_a_storage_is_not_compared(tmp_path: Path) -> No
             rig.log("loss", loss)
         """
     assert_exact(record(tmp_path, script), "0:1")
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_of_many_gpus_the_random_states_of_those_that_were_used_are_saved(
+    monkeypatch: pytest.MonkeyPatch, counts: bool
+) -> None:
+    """A stand-in for torch.cuda: a replay has one GPU of eight, and must not look for the others' states."""
+    torch = pytest.importorskip("torch")
+
+    def memory_stats(device: int) -> dict[str, int]:
+        if not counts:
+            raise RuntimeError("this allocator does not count")
+        return {"allocated_bytes.all.allocated": 512} if device == 1 else {}
+
+    for name, value in (("is_available", True), ("is_initialized", True)):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    monkeypatch.setattr(torch.cuda, "default_generators", tuple(torch.Generator() for _ in range(3)))
+    monkeypatch.setattr(torch.cuda, "memory_stats", memory_stats)
+
+    def names(**options: bool) -> list[str]:
+        return [root.name for root in random_roots(**options) if "cuda" in root.name]
+
+    every = [f"<torch.cuda.random[{device}]>" for device in range(3)]
+    assert names() == (every[1:2] if counts else every)
+    assert names(every_device=True) == every
