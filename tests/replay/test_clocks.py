@@ -7,6 +7,9 @@ import json
 import math
 import pickle
 
+import pytest
+
+from logql.replay.clocks import gets_readings
 from logql.replay.fidelity import Tally
 from logql.state.readings import Reading, depends_on_clock, differ_in_time_only, without_readings
 from tests.replay.conftest import Project, after, values
@@ -118,3 +121,18 @@ def test_moments_in_names() -> None:
     assert not differ_in_time_only("loss 0.61234567", "loss 0.71234567")
     assert not differ_in_time_only("epoch 3", "epoch 4")
     assert not differ_in_time_only(1795220000, 1795230000)
+
+
+@pytest.mark.parametrize(
+    ("file", "marked"),
+    [
+        ("/home/me/project/train.py", True),
+        ("/home/me/project/.venv/lib/site-packages/torch/utils/data/dataloader.py", False),
+        ("/home/me/project/.venv/lib/site-packages/gymnasium/wrappers/common.py", True),
+        ("/usr/lib/python3/site-packages/gymnasium/wrappers/common.py", True),
+        ("/usr/lib/python3/threading.py", False),
+    ],
+)
+def test_whose_clocks_give_readings(file: str, marked: bool) -> None:
+    """When an episode began stands in an environment's wrapper: it made every replay of such a training diverged."""
+    assert gets_readings(file, "/home/me/project/") is marked
