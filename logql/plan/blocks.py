@@ -42,6 +42,7 @@ T = TypeVar("T")
 def plan_query(query: exp.Expr, program: Program) -> Relation:
     """The planning relation of a query; one that no rule understands is demanded whole and then taken as it stands."""
     mark = (len(program.ctes), len(program.blockers), len(program.barriers))
+    planned = set(program.planned)
     try:
         return _plan(query, program)
     except Later:
@@ -49,6 +50,8 @@ def plan_query(query: exp.Expr, program: Program) -> Relation:
     except Opaque as reason:
         program.reasons.append(str(reason))
         del program.ctes[mark[0] :], program.blockers[mark[1] :], program.barriers[mark[2] :]
+        for name in program.planned.keys() - planned:
+            del program.planned[name]
         program.whole(query)
         return settled(query, program)
 

@@ -123,3 +123,13 @@ def test_a_null_that_decides_nothing_hides_no_missing_cell(predicate: str) -> No
     outcome = ask(sql, past)
     assert outcome.rows == truth(sql, past)
     assert outcome.rows, "the missing cell lets the row in"
+
+
+def test_a_cte_is_planned_again_behind_a_block_that_no_rule_understands() -> None:
+    sql = (
+        "WITH c AS (SELECT run, epoch, gn FROM logs WHERE gn > 1) SELECT count(*) AS n FROM c a POSITIONAL JOIN c b "
+        "UNION ALL SELECT count(*) AS n FROM c WHERE c.gn < 9"
+    )
+    outcome = ask(sql, example())
+    assert outcome.rows == truth(sql, example())
+    assert outcome.whole == "POSITIONAL join"
