@@ -6,6 +6,7 @@ directory; everything else is read-only, but /proc and what is mounted below /de
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import uuid
@@ -103,6 +104,10 @@ def _seal_rest(overlays: set[str]) -> None:
             except PermissionError:
                 if os.access(point, os.W_OK):
                     raise
+            except OSError as exc:
+                if exc.errno != errno.EINVAL:
+                    raise
+                raise OSError(exc.errno, f"what is mounted at {point} is not seen through an overlay") from exc
 
 
 def _hide(layout: Layout) -> None:
