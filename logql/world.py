@@ -60,6 +60,10 @@ class StoreWorld:
         """All names that were recorded nowhere and can be asked for."""
         return [name for name, column in self._history.sources.names().items() if column.virtual]
 
+    def pattern(self, name: str) -> str | None:
+        """Where today's source logs such names without telling them."""
+        return self._history.sources.pattern(name)
+
     def may_miss(self, name: str) -> bool:
         """Whether some cell of the logged name may be missing."""
         return self._history.may_miss(name)

@@ -44,6 +44,9 @@ class Sources(Protocol):
     def names(self) -> Mapping[str, Column]:
         """Names that today's source logs or CREATE VIRTUAL COLUMN made."""
 
+    def pattern(self, name: str) -> str | None:
+        """Where today's source has a statement that logs such names without telling them."""
+
     def status(self, name: str, version: str, script: str) -> Status:
         """What `name` is in `version` when it runs `script`."""
 
@@ -57,6 +60,10 @@ class NoSources:
     def names(self) -> Mapping[str, Column]:
         """None."""
         return {}
+
+    def pattern(self, name: str) -> str | None:  # noqa: ARG002
+        """Nowhere."""
+        return None
 
     def status(self, name: str, version: str, script: str) -> Status:  # noqa: ARG002
         """Always `own`."""

@@ -85,6 +85,15 @@ class ProjectSources:
             found |= {s.name for s in find_statements(self._tree_or_likely(script)) if s.name is not None}
         return {name: Column(name, UNKNOWN_TYPE, frozenset(), name not in self._recorded) for name in sorted(found)}
 
+    def pattern(self, name: str) -> str | None:
+        """Where today's source has a statement that logs such names without telling them."""
+        for script in self._scripts:
+            for statement in find_statements(self._tree_or_likely(script)):
+                glob = glob_of(statement)
+                if statement.name is None and glob.strip("*") and _matches(glob, name):
+                    return f"{statement.file}:{statement.line}"
+        return None
+
     def is_stale(self) -> bool:
         """Whether today's source has changed since it was read."""
         used = {script: files for (version, script), files in self._trees.items() if version is None}

@@ -268,7 +268,8 @@ class Scope:
         bare, level = explicit(name)
         column = self.binder.world.schema.find(bare) or self.binder.world.virtual(bare)
         if column is None:
-            return None
+            place = self.binder.world.pattern(bare) if self._sees_logs() else None
+            return f"{place} logs such names, but no run recorded this one: log it by its own name" if place else None
         levels = sorted(column.levels)
         if not levels:
             return f'"{column.name}" was recorded nowhere: ask logs for it'

@@ -28,6 +28,9 @@ class World(Protocol):
     def virtual_names(self) -> Collection[str]:
         """All names that were recorded nowhere and can be asked for."""
 
+    def pattern(self, name: str) -> str | None:
+        """Where today's source has a statement that logs names such as this one without telling them."""
+
     def may_miss(self, name: str) -> bool:
         """Whether some cell of the logged name may be missing."""
 

@@ -37,6 +37,9 @@ class TestWorld:
     def virtual_names(self) -> Collection[str]:
         return list(self.history.sources.names())
 
+    def pattern(self, name: str) -> str | None:
+        return self.history.sources.pattern(name)
+
     def may_miss(self, name: str) -> bool:
         return self.history.may_miss(name)
 
