@@ -62,12 +62,18 @@ def test_seconds_are_those_of_the_iterations(tmp_path: Path) -> None:
         tmp_path,
         """
         import logql, time
-        time.sleep(0.3)
+
+        def work(seconds):
+            end = time.thread_time() + seconds
+            while time.thread_time() < end:
+                pass
+
+        work(0.3)
         for i in logql.loop("i", range(2)):
-            time.sleep(0.1)
-        time.sleep(0.2)
+            work(0.1)
+        work(0.2)
         for i in logql.loop("j", range(1)):
-            time.sleep(0.1)
+            work(0.1)
         """,
     )
     first, second = sorted(read_loops(tmp_path / ".logql"), key=lambda loop: loop.ordinal)
