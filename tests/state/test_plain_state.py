@@ -506,3 +506,43 @@ def test_views_of_arrays_of_objects_and_structs_with_gaps(tmp_path: Path) -> Non
         """,
     )
     assert_exact(recorded)
+
+
+def test_a_function_that_the_body_of_a_script_defines(tmp_path: Path) -> None:
+    """The closure of LBFGS stands in the loop of many a script: the next iteration defines it anew."""
+    script = """\
+    import rig
+
+    steps = []
+
+
+    def once(closure):
+        steps.append(closure())
+
+
+    for i in rig.loop("i", range(4)):
+        def closure(by=i):
+            return by + len(steps)
+
+        once(closure)
+        rig.log("steps", list(steps))
+    """
+    assert_exact(record(tmp_path, script))
+
+
+def test_a_function_of_an_earlier_iteration_cannot_be_saved(tmp_path: Path) -> None:
+    script = """\
+    import rig
+
+    for i in rig.loop("i", range(3)):
+        if i == 0:
+            def closure():
+                return 7
+
+        rig.log("seven", closure())
+    """
+    refused = record(tmp_path, script).refused
+    assert refused["0:1"] == [
+        "the function closure was made inside of the loop and cannot be saved",
+        "__main__.closure",
+    ]

@@ -51,7 +51,7 @@ class FunctionKind(Kind):
 
     def capture(self, value: types.FunctionType, walker: Walker) -> Payload:
         found = find_global(value)
-        if found is None:
+        if found is None or found.module == "__main__":
             need_anchor(value, walker, f"the function {value.__qualname__}")
         keywords = value.__kwdefaults__ or {}
         defaults = list(value.__defaults__ or ())
