@@ -41,6 +41,12 @@ class Nursery:
         self._tell(f"kill {name}")
         return (self.folder / name).stat().st_size
 
+    def wait(self, name: str) -> None:
+        """Return when a recorder has handed over a few values: on a busy machine most die before their first."""
+        deadline = time.monotonic() + 60.0
+        while (self.folder / name).stat().st_size < 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
+
     def close(self) -> None:
         """Kill all that are left and end."""
         with self._process as process:

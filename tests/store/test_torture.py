@@ -88,6 +88,8 @@ def torture(
                 continue
             time.sleep(chance.random() * 0.05)
             victim = live.pop(chance.randrange(len(live)))
+            if number % 2:
+                nursery.wait(victim)
             handed[victim] = nursery.kill(victim)
             if number % 40 == 39:
                 compact.compact(store)
