@@ -58,13 +58,18 @@ def sweep_scratch(store: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory in which a script may have taken the permissions away."""
+    """Remove a directory in which a script, or an overlay's own work, may have taken the permissions away."""
 
-    def allow(function: Any, name: str, _: object) -> None:
+    def allow(function: Any, name: str, error: tuple[Any, BaseException, Any]) -> None:
+        if not isinstance(error[1], PermissionError):
+            return
         with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(name), stat.S_IRWXU)
+            os.chmod(os.path.dirname(name) or os.curdir, stat.S_IRWXU)
             os.chmod(name, stat.S_IRWXU)
-            function(name)
+            if function in (os.unlink, os.rmdir):
+                function(name)
+            else:
+                remove_tree(name)
 
     shutil.rmtree(path, onerror=allow)
     shutil.rmtree(path, ignore_errors=True)
