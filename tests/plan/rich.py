@@ -166,8 +166,15 @@ class RichQueries(Queries):
         keys = f"{a}.run = {b}.run AND {a}.epoch >= {b}.epoch"
         return f"SELECT {a}.run, {a}.epoch, {b}.other FROM logs {a} ASOF JOIN {inner} {b} ON {keys}{where}"
 
+    def inside(self, text: str) -> str:
+        """A query that may begin with WITH, which cannot follow another."""
+        return f"SELECT * FROM ({text})" if self.ctes and text.startswith("WITH") else text
+
     def pivot(self, depth: int) -> str:
         """Epochs as columns, or columns as rows."""
+        return self.inside(self._pivot(depth))
+
+    def _pivot(self, depth: int) -> str:
         rng, a, function = self.rng, self.alias(), self.rng.choice(("max", "count"))
         where = f" WHERE {self.predicate({a: LOGS}, depth)}" if rng.random() < 0.7 else ""
         inner = f"SELECT {a}.run, {a}.epoch, {self.number({a: LOGS})} AS x FROM logs {a}{where}"

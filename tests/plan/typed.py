@@ -265,7 +265,3 @@ class TypedQueries(RichQueries):
     def unnested(self, depth: int) -> str:
         """Lists taken apart, in the projection and as sources."""
         return self.written(LISTS if "vec" in self.typed else UNNESTED, depth)
-
-    def inside(self, text: str) -> str:
-        """A query that may begin with WITH, which cannot follow another."""
-        return f"SELECT * FROM ({text})" if self.ctes and text.startswith("WITH") else text
