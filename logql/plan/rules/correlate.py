@@ -38,14 +38,14 @@ def subquery_truth(node: exp.Expr, block: Block, plan: PlanQuery) -> Truth:
     ['A/0', 'B/0']
     """
     query = node.this if isinstance(node, exp.Exists) else node.args["query"].unnest()
-    plain = _is_plain(query) or not _free_columns(query)
+    plain = (_is_plain(query) and _ties_by_equality(query)) or not _free_columns(query)
     if not block.program.is_open(query) or not plain or not block.program.on("subquery_truth"):
         return truth_of_value(subquery_value(node, block, plan))
     tested = None if isinstance(node, exp.Exists) else node.this
-    links, relation, loose = _inner_rows(query, tested, block, plan)
+    links, relation = _inner_rows(query, tested, block, plan)
     possible = exists(relation.name, all_of(*(_may_match(link, relation) for link in links)))
     sure = all_of(negate(relation.unsure_in()), *(_surely_matches(link, relation) for link in links))
-    certain: Cond = False if loose else exists(relation.name, sure) if sure is not False else False
+    certain: Cond = exists(relation.name, sure) if sure is not False else False
     token = block.program.fresh("k")
     _add_barrier(token, links, relation, negate(certain), block, early=True)
     null: Cond = False
@@ -105,7 +105,7 @@ def _read(node: exp.Column, block: Block) -> Value:
 def _open_inside(query: exp.Expr, block: Block, plan: PlanQuery) -> Cond:
     """Where some row behind the query is open; a token leads to those rows."""
     if _free_columns(query):
-        links, relation, _ = _inner_rows(query, None, block, plan)
+        links, relation = _inner_rows(query, None, block, plan)
     else:
         links, relation = [], plan(query, block.program)
     condition = all_of(relation.live(), *(_may_match(link, relation) for link in links))
@@ -169,6 +169,21 @@ def _is_plain(query: exp.Expr) -> bool:
     return not shaped and not computed and not (distinct and distinct.args.get("on"))
 
 
+def _ties_by_equality(query: exp.Select) -> bool:
+    """Whether only equalities tie an inner row to the outer one: of any other tie, planning does not say if it holds.
+
+    An outer row that would stay possible for that, with no cell open, would keep its place among the first of a LIMIT.
+    """
+    names = {node.table for node in _free_columns(query)}
+    where = query.args.get("where")
+    tied = (
+        part
+        for part in conjuncts(where.this if where else None)
+        if any(c.table in names for c in find(part, exp.Column))
+    )
+    return all(_equality(part, names) is not None for part in tied)
+
+
 def _own(node: exp.Expr, kinds: tuple[type[exp.Expr], ...]) -> bool:
     if isinstance(node, exp.Select | exp.SetOperation):
         return False
@@ -177,7 +192,7 @@ def _own(node: exp.Expr, kinds: tuple[type[exp.Expr], ...]) -> bool:
 
 def _inner_rows(
     query: exp.Expr, tested: exp.Expr | None, block: Block, plan: PlanQuery
-) -> tuple[list[_Link], Relation, bool]:
+) -> tuple[list[_Link], Relation]:
     """The rows behind an inner query without what ties it to the outer row, and the equalities that tie it."""
     free = _free_columns(query)
     links: list[_Link] = []
@@ -188,12 +203,12 @@ def _inner_rows(
         relation = plan(inner, block.program)
         if tested is not None:
             links[0] = _Link(next(iter(relation.columns)), links[0].outer)
-        return links, relation, False
+        return links, relation
     if not isinstance(query, exp.Select):
         raise Opaque("a correlated set operation")
     names = {node.table for node in free}
     _refuse_deep_correlation(query, names)
-    own, pairs, loose = _split_where(query, names, block)
+    own, pairs = _split_where(query, names, block)
     inner = query.copy()
     for key in ("group", "having", "qualify", "order", "limit", "offset", "distinct"):
         inner.set(key, None)
@@ -207,7 +222,7 @@ def _inner_rows(
         outputs += _used_outputs(query, names)
     inner.set("expressions", outputs or [aliased(exp.Literal.number(1), "_one")])
     inner.set("where", exp.Where(this=sql_of(all_of(*own))) if own else None)
-    return links, plan(inner, block.program), loose
+    return links, plan(inner, block.program)
 
 
 def _used_outputs(query: exp.Select, names: set[str]) -> list[exp.Expr]:
@@ -225,8 +240,8 @@ def _used_outputs(query: exp.Select, names: set[str]) -> list[exp.Expr]:
 
 def _split_where(
     query: exp.Select, names: set[str], block: Block
-) -> tuple[list[exp.Expr], list[tuple[exp.Expr, exp.Expr]], bool]:
-    own, pairs, loose = [], [], False
+) -> tuple[list[exp.Expr], list[tuple[exp.Expr, exp.Expr]]]:
+    own, pairs = [], []
     where = query.args.get("where")
     for part in conjuncts(where.this if where else None):
         if not any(c.table in names for c in find(part, exp.Column)):
@@ -236,9 +251,8 @@ def _split_where(
         if pair is not None:
             pairs.append(pair)
         else:
-            loose = True
             block.program.whole(part)
-    return own, pairs, loose
+    return own, pairs
 
 
 def _equality(part: exp.Expr, names: set[str]) -> tuple[exp.Expr, exp.Expr] | None:
