@@ -143,6 +143,12 @@ def training_since(run: Run) -> float | None:
     return float(found) if isinstance(found, (int, float)) else None
 
 
+def process_since(run: Run) -> float:
+    """When the run's process began; when the run did, where that is not known."""
+    found = run.environment.get("process_since")
+    return float(found) if isinstance(found, (int, float)) else run.started_at
+
+
 @dataclass(frozen=True)
 class MainLoop:
     """One execution of an outermost loop of a run.

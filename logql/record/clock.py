@@ -1,9 +1,10 @@
-"""Time that a thread was at work, or chose to wait: the wall's clock without what other processes took from it."""
+"""Time that a thread was at work or chose to wait, without what other processes took from it; a process's age."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from time import monotonic
 
 
@@ -25,3 +26,13 @@ def work_time(thread: int | None = None) -> float:
         return monotonic()
     finally:
         os.close(descriptor)
+
+
+def process_age() -> float | None:
+    """Seconds since this process began; None where the system does not tell."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None

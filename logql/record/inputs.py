@@ -19,6 +19,7 @@ from logql.errors import Error
 from logql.model import Input
 from logql.record import guard, opens
 from logql.record.background import Background
+from logql.record.clock import process_age
 from logql.settings import Location
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
@@ -51,6 +52,7 @@ class Inputs:
         #: beginning and end of the main loops of other runs, once they are known
         self._trainings: list[tuple[float, float]] | None = None
         self._own_since: float | None = None
+        self._process_since = time.time() - (process_age() or 0.0)
         self._seen: dict[str, Signature] = {}
         #: files that no training wrote, as they were when they were read: (event, signature)
         self._watched: dict[str, tuple[int, Signature]] = {}
@@ -74,6 +76,7 @@ class Inputs:
         found: dict[str, object] = {}
         if self._own_since is not None:
             found["training_since"] = self._own_since
+            found["process_since"] = self._process_since
         if self._kept:
             found["inputs"] = [list(astuple(one)) for one in sorted(self._kept, key=lambda one: one.seq)]
         return found

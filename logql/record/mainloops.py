@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from time import monotonic
@@ -18,7 +16,7 @@ from logql.model import MainLoop, Run
 from logql.record import api, guard, identity, loading
 from logql.record.blockplaces import find_block
 from logql.record.checkpoints import Checkpointer
-from logql.record.clock import work_time
+from logql.record.clock import process_age, work_time
 from logql.record.flusher import Flusher
 from logql.record.forloops import find_for_loop
 from logql.record.framemark import FrameMark
@@ -256,9 +254,5 @@ def _is_passing(frame: FrameType) -> bool:
 
 def _process_start() -> float:
     """When this process began, as `work_time` of its main thread counts; now, where the system does not tell."""
-    try:
-        with open("/proc/self/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
-        return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
-    except (OSError, ValueError, IndexError, AttributeError):
-        return work_time()
+    age = process_age()
+    return work_time() if age is None else monotonic() - age

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from logql.errors import Error, ReplayError
-from logql.model import Version
+from logql.model import Version, process_since
 from logql.replay import claims, gpus, judge
 from logql.replay.artifacts import Artifacts
 from logql.replay.checkout import Tree, hide, prepare_tree
@@ -173,7 +173,7 @@ class LocalPool:
             self._artifacts[project] = Artifacts(self.store, project)
         later, own = self._artifacts[project].later(job.run)
         noted = noted_files(self.store, job.version)
-        found = {path for path in later & noted.keys() if noted[path][1] / 1e9 < job.run.started_at}
+        found = {path for path in later & noted.keys() if noted[path][1] / 1e9 < process_since(job.run)}
         return hide(tree, later - found, own - found)
 
     def _tree(self, project: str, version: Version, script: str) -> Tree:

@@ -54,17 +54,21 @@ def test_what_has_a_rule_is_not_demanded_whole(engine: Engine, sql: str, seed: i
 
 #: Rows that an inner query ties by more than equality, of which only the first count.
 TIED = (
-    "SELECT a.run, a.epoch, a.val_acc, a.best FROM logs a WHERE a.run IN (SELECT b.run FROM (SELECT run, epoch, hn"
-    " FROM logs WHERE loss >= 2) b WHERE NOT (b.hn BETWEEN 3 AND b.hn) AND b.run = a.run AND b.epoch < a.epoch)"
-    " ORDER BY 4 DESC, 2 DESC, 1, 3 DESC LIMIT 3",
-    "SELECT a.run, a.epoch, a.val_acc, a.best FROM logs a WHERE EXISTS (SELECT 1 FROM (SELECT run, epoch, hn"
-    " FROM logs WHERE loss >= 2) b WHERE NOT (b.hn BETWEEN 3 AND b.hn) AND b.run = a.run AND b.epoch < a.epoch)"
-    " ORDER BY 4 DESC, 2 DESC, 1, 3 DESC LIMIT 3",
+    (
+        "SELECT a.run, a.epoch, a.val_acc, a.best FROM logs a WHERE a.run IN (SELECT b.run FROM (SELECT run, epoch, hn"
+        " FROM logs WHERE loss >= 2) b WHERE NOT (b.hn BETWEEN 3 AND b.hn) AND b.run = a.run AND b.epoch < a.epoch)"
+        " ORDER BY 4 DESC, 2 DESC, 1, 3 DESC LIMIT 3"
+    ),
+    (
+        "SELECT a.run, a.epoch, a.val_acc, a.best FROM logs a WHERE EXISTS (SELECT 1 FROM (SELECT run, epoch, hn"
+        " FROM logs WHERE loss >= 2) b WHERE NOT (b.hn BETWEEN 3 AND b.hn) AND b.run = a.run AND b.epoch < a.epoch)"
+        " ORDER BY 4 DESC, 2 DESC, 1, 3 DESC LIMIT 3"
+    ),
 )
 
 
 @pytest.mark.parametrize("sql", TIED, ids=range(len(TIED)))
-@pytest.mark.parametrize("seed", (*range(4), 313713))
+@pytest.mark.parametrize("seed", [*range(4), 313713])
 def test_a_row_that_nothing_can_settle_keeps_no_place_of_a_limit(engine: Engine, sql: str, seed: int) -> None:
     past = make_past(random.Random(seed))
     expected = truth(sql, engine, past)

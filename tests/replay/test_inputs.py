@@ -181,3 +181,36 @@ def _inputs(run: Run) -> list[list[object]]:
     found = run.environment.get("inputs", [])
     assert isinstance(found, list)
     return found
+
+
+NUMBERED = """\
+import os
+import logql
+
+number = 1
+while os.path.exists(f"runs/exp{number}"):
+    number += 1
+out = f"runs/exp{number}"
+os.makedirs(f"{out}/weights")
+open(f"{out}/opt.yaml", "w").write("lr: 1")
+total = 0.0
+for epoch in logql.loop("epoch", range(4)):
+    total += epoch
+    logql.log("total", total)
+    open(f"{out}/weights/last.txt", "w").write(str(total))
+"""
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_run_does_not_find_its_own_directory(project: Project, restored: bool) -> None:
+    project.write("train.py", NUMBERED)
+    project.write(".gitignore", "runs/\n")
+    project.commit()
+    for _ in range(3):
+        project.run()
+    edit = after('logql.log("total", total)', 'logql.log("out", out)')
+    for number in range(3):
+        job = project.job(edit, ["out"], (2,), run=number)
+        (result,) = project.replay(job if restored else project.without_checkpoints(job))
+        assert (result.state, result.error, result.fidelity) == ("done", None, "exact")
+        assert set(values(result.events, "out").values()) == {f"runs/exp{number + 1}"}
