@@ -12,7 +12,7 @@ _NOBODY = 12345
 
 
 def test_what_may_not_be_read_or_written_is_removed(tmp_path: Path) -> None:
-    inner = tmp_path / "scratch" / "work0" / "work" / "deep"
+    inner = tmp_path / "scratch" / "layer" / "closed" / "deep"
     inner.mkdir(parents=True)
     (inner / "file").write_text("x")
     paths = [inner / "file", *(tmp_path / "scratch").rglob("*"), tmp_path / "scratch", tmp_path]
@@ -23,7 +23,7 @@ def test_what_may_not_be_read_or_written_is_removed(tmp_path: Path) -> None:
             for path in paths:
                 os.chown(path, _NOBODY, _NOBODY)
             os.setuid(_NOBODY)
-        for name in ("scratch/work0/work/deep", "scratch/work0/work", "scratch/work0"):
+        for name in ("scratch/layer/closed/deep", "scratch/layer/closed", "scratch/layer"):
             os.chmod(name, 0)
         remove_tree("scratch")
         os._exit(int(os.path.exists("scratch")))
