@@ -13,6 +13,7 @@ from logql.state.codec import digest_of
 from logql.state.graph import Atom, Buffer, Graph, Node, Packed, Ref
 from logql.state.kinds.values import PICKLE, same_value
 from logql.state.packed import PackedView
+from logql.state.ranks import arranged
 from logql.state.readings import Reading, differ_in_time_only
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 #: dtype, shape, stride and offset of a tensor's view on a storage
 Window = list[Any]
 
+
+#: What holds its items in no order of its own: text has another hash in each process.
+_UNORDERED = frozenset({"set", "frozenset"})
 
 #: What a generator was seeded with, by the system where nobody seeded it; compared is the state that it came to.
 _SEED = ("numpy.SeedSequence", "state")
@@ -79,6 +83,9 @@ class _Comparing:
             if here.kind != there.kind or here.payload.keys() != there.payload.keys():
                 self._differs(path)
                 continue
+            if here.kind in _UNORDERED:
+                self._members(here.payload["items"], there.payload["items"], path)
+                continue
             for name, value in here.payload.items():
                 if (here.kind, name) != _SEED:
                     self._value(value, there.payload[name], path)
@@ -110,14 +117,25 @@ class _Comparing:
         for a, b in zip(here, there, strict=True):
             self._value(a, b, path)
 
-    def _packed(self, here: Packed, there: Packed, path: str) -> None:
+    def _members(self, here: list[Any] | Packed, there: list[Any] | Packed, path: str) -> None:
+        """Compare the items of two sets, each with its like."""
+        if isinstance(here, list) and isinstance(there, list):
+            self._sequence(arranged(self._here, here), arranged(self._there, there), path)
+        elif isinstance(here, Packed) and isinstance(there, Packed):
+            self._packed(here, there, path, ordered=False)
+        else:
+            self._differs(path)
+
+    def _packed(self, here: Packed, there: Packed, path: str, *, ordered: bool = True) -> None:
         self._sequence(here.classes, there.classes, path)
         if len(here.shared) == len(there.shared) and _same_content(here.content, there.content):
             self.compared += 1
             self._sequence(here.shared, there.shared, path)
             return
         one, other = PackedView(self._here, here), PackedView(self._there, there)
-        todo: list[tuple[Any, Any]] = [(one.top, other.top)]
+        todo: list[tuple[Any, Any]] = [
+            (one.top, other.top) if ordered else (arranged(self._here, one.top), arranged(self._there, other.top))
+        ]
         while todo:
             mine, theirs = todo.pop()
             if type(mine) is Ref is type(theirs):

@@ -95,6 +95,43 @@ def test_rebound_item_of_a_list_leaves_the_callers_array_alone(tmp_path: Path) -
     )
 
 
+def test_sets_are_compared_by_what_they_hold(tmp_path: Path) -> None:
+    """Text and addresses have other hashes in each process: a set of them has no order to be compared."""
+    recorded = record(
+        tmp_path,
+        """
+        import rig
+        from pathlib import Path
+        words = {f"word{i}" for i in range(50)}
+        kept = frozenset(words)
+        pairs = {(f"a{i % 40}", i, frozenset({f"b{i}", f"c{i}"})) for i in range(1500)}
+        nested = {(frozenset({"x", "y"}), ("p", "q")), (Path("r"), None)}
+        for epoch in rig.loop("epoch", range(3)):
+            words.add(f"more{epoch}")
+            words.discard(f"word{epoch}")
+            pairs.add(("new", epoch, frozenset()))
+            nested.add((epoch, "s"))
+            kept = kept | {f"kept{epoch}"}
+            rig.log("sets", [sorted(words), len(pairs), len(nested), sorted(kept)])
+        """,
+    )
+    assert_exact(recorded)
+
+
+def test_a_set_that_lacks_an_item_is_another_one(tmp_path: Path) -> None:
+    recorded = record(
+        tmp_path,
+        """
+        import os, rig
+        words, pairs = {"a", "b"}, {(f"a{i}", i) for i in range(1500)}
+        for epoch in rig.loop("epoch", range(3)):
+            words.add(f"{epoch} of {os.getpid() if epoch else 0}")
+            pairs.add(("pid", os.getpid() if epoch else 0))
+        """,
+    )
+    assert recorded.replay("0:1")["problems"]
+
+
 def test_two_main_loops_break_else_and_early_stopping(tmp_path: Path) -> None:
     recorded = record(
         tmp_path,
