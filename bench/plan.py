@@ -31,7 +31,7 @@ from logql.filling import place_demands
 from logql.plan.demand import demand
 from logql.plan.segments import plan_fill
 from logql.sql.binder import bind_query
-from logql.sql.macros import parsed
+from logql.sql.macros import forget_texts
 from logql.store.snapshot import forget, read_snapshot
 from tests.execute.worlds import TestWorld
 
@@ -129,7 +129,7 @@ def planning(counts: Sequence[int], times: int, clock: Clock) -> None:
 
 def plan(sql: str, world: TestWorld, engine: Engine, history: History) -> None:
     """What happens to a query before anything is replayed, where its text was never seen before."""
-    parsed.cache_clear()
+    forget_texts()
     first = demand(bind_query(sql, world), engine)
     plan_fill(place_demands(first.demands, history), history, 2)
 
@@ -163,7 +163,7 @@ def above_duckdb(runs: int, times: int, clock: Clock) -> None:
 
 def first_time(connection: dbapi.Connection, sql: str) -> None:
     """Ask what was never asked before."""
-    parsed.cache_clear()
+    forget_texts()
     connection.execute(sql).arrow()
 
 

@@ -34,7 +34,7 @@ from logql.plan.scopes import (
 )
 from logql.plan.sources import read_sources
 from logql.plan.values import Truth, Value
-from logql.sql.walk import children
+from logql.sql.walk import branches
 
 T = TypeVar("T")
 
@@ -204,7 +204,7 @@ class Block:
                 if not value.settled:
                     return False
                 continue
-            parts += children(part)
+            parts += branches(part)
         return True
 
     def source_value(self, alias: str, name: str) -> Value:

@@ -13,7 +13,7 @@ from sqlglot import exp
 from logql.plan.conditions import all_of, sql_of
 from logql.plan.relation import column
 from logql.sql.bound import LEFT_META, NATURAL_META, LogsRef, ref_of
-from logql.sql.walk import children, copied, find
+from logql.sql.walk import branches, copied, find
 
 Query = exp.Select | exp.SetOperation | exp.Subquery
 
@@ -79,13 +79,13 @@ def _as_query(table: exp.Table, ref: LogsRef) -> None:
 
 def blocks_inside(node: exp.Expr) -> Iterator[exp.Expr]:
     """The nearest queries below an expression, itself excluded."""
-    stack = children(node)[::-1]
+    stack = branches(node)[::-1]
     while stack:
         child = stack.pop()
         if isinstance(child, exp.Select | exp.SetOperation) or is_pivot(child):
             yield child
         else:
-            stack += children(child)[::-1]
+            stack += branches(child)[::-1]
 
 
 def is_pivot(node: exp.Expr) -> bool:
@@ -156,7 +156,7 @@ def split_off(node: exp.Expr, apart: set[int]) -> tuple[list[exp.Expr], list[exp
     """The nearest queries below a node and the columns outside of them, the subtrees `apart` left out."""
     queries: list[exp.Expr] = []
     columns: list[exp.Column] = []
-    stack = children(node)[::-1]
+    stack = branches(node)[::-1]
     while stack:
         child = stack.pop()
         if isinstance(child, exp.Column):
@@ -164,7 +164,7 @@ def split_off(node: exp.Expr, apart: set[int]) -> tuple[list[exp.Expr], list[exp
         elif isinstance(child, exp.Select | exp.SetOperation) or is_pivot(child):
             queries.append(child)
         elif id(child) not in apart:
-            stack += children(child)[::-1]
+            stack += branches(child)[::-1]
     return queries, columns
 
 
@@ -206,13 +206,13 @@ def _name_source(source: exp.Expr, scope: _Scope, outer: _Scope | None, ctes: di
 
 
 def _own_columns(node: exp.Expr) -> Iterator[exp.Column]:
-    stack = children(node)[::-1]
+    stack = branches(node)[::-1]
     while stack:
         child = stack.pop()
         if isinstance(child, exp.Column):
             yield child
         elif not isinstance(child, exp.Select | exp.SetOperation | exp.Pivot):
-            stack += children(child)[::-1]
+            stack += branches(child)[::-1]
 
 
 def _bind_column(node: exp.Column, scope: _Scope, only: str | None, names: set[str]) -> None:

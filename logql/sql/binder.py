@@ -20,7 +20,7 @@ from logql.sql.patches import Patches
 from logql.sql.pivots import with_pivot_inside
 from logql.sql.scope import Scope
 from logql.sql.sources import Derived, Foreign, Reference, Source
-from logql.sql.walk import LEAVES, children
+from logql.sql.walk import branches
 from logql.sql.world import World
 from logql.sql.written import written
 
@@ -96,9 +96,8 @@ class Binder:
         elif isinstance(node, (exp.Columns, exp.Star)):
             scope.columns_call(node)
         elif not (isinstance(node, exp.Anonymous) and scope.function(node)):
-            for part in children(node):
-                if type(part) not in LEAVES:
-                    self.inside(part, scope)
+            for part in branches(node):
+                self.inside(part, scope)
 
     def source(self, node: exp.Table, scope: Scope) -> Source:
         """What a table in a FROM is: CTE, own table or view, fixed relation, loop relation, in that order."""

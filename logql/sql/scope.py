@@ -34,6 +34,7 @@ class Scope:
         self.aliases: set[str] = set()
         self.full: set[str] = set()
         self._found: dict[tuple[str, int, int], tuple[Source, str, Scope]] = {}
+        self._identifiers: dict[str, exp.Identifier] = {}
 
     # -- FROM
 
@@ -205,10 +206,17 @@ class Scope:
         merged = scope.merged.get(name.lower())
         if merged is None:
             if source.alias:
-                node.set("this", exp.to_identifier(name, quoted=True))
-                node.set("table", exp.to_identifier(source.alias, quoted=True))
+                node.set("this", self._identifier(name))
+                node.set("table", self._identifier(source.alias))
         elif any(isinstance(side, (Reference, Derived)) for side, _ in merged):
             node.replace(named(scope.merged_column(name), node))
+
+    def _identifier(self, name: str) -> exp.Identifier:
+        """One for all columns of a block that are called so: nobody changes it."""
+        found = self._identifiers.get(name)
+        if found is None:
+            found = self._identifiers[name] = exp.Identifier(this=name, quoted=True)
+        return found
 
     def merged_column(self, name: str) -> exp.Expr:
         """A column of USING: the left one, or whichever there is."""

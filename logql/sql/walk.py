@@ -25,6 +25,18 @@ def children(node: exp.Expr) -> list[exp.Expr]:
     return found
 
 
+def branches(node: exp.Expr) -> list[exp.Expr]:
+    """The expressions right below a node, in order, but for identifiers and literals: nothing is below these."""
+    found: list[exp.Expr] = []
+    for value in node.args.values():
+        if isinstance(value, exp.Expr):
+            if type(value) not in LEAVES:
+                found.append(value)
+        elif type(value) is list:
+            found += [item for item in value if isinstance(item, exp.Expr) and type(item) not in LEAVES]
+    return found
+
+
 @overload
 def find(root: exp.Expr, kind: type[T], /) -> Iterator[T]: ...
 @overload
@@ -73,25 +85,26 @@ def copied(root: T, shared: frozenset[type[exp.Expr]] = LEAVES) -> T:
     while stack:
         node, copy = stack.pop()
         copy.comments, copy._meta = node.comments, node._meta and {**node._meta}
+        args = copy.args
         for key, value in node.args.items():
-            if type(value) is list:
-                copy.args[key] = [_twin(item, copy, key, place, shared, stack) for place, item in enumerate(value)]
+            if isinstance(value, exp.Expr):
+                args[key] = value if type(value) in shared else _twin(value, copy, key, None, stack)
+            elif type(value) is list:
+                args[key] = [
+                    _twin(item, copy, key, place, stack)
+                    if isinstance(item, exp.Expr) and type(item) not in shared
+                    else item
+                    for place, item in enumerate(value)
+                ]
             else:
-                copy.args[key] = _twin(value, copy, key, None, shared, stack)
+                args[key] = value
     return top
 
 
 def _twin(
-    node: object,
-    parent: exp.Expr,
-    key: str,
-    place: int | None,
-    shared: frozenset[type[exp.Expr]],
-    stack: list[tuple[exp.Expr, exp.Expr]],
-) -> object:
-    """What stands for a node in the copy of its parent; still to be filled, if it is a new one."""
-    if not isinstance(node, exp.Expr) or type(node) in shared:
-        return node
+    node: exp.Expr, parent: exp.Expr, key: str, place: int | None, stack: list[tuple[exp.Expr, exp.Expr]]
+) -> exp.Expr:
+    """What stands for a node in the copy of its parent, still to be filled."""
     twin = type(node)()
     twin.parent, twin.arg_key, twin.index = parent, key, place
     stack.append((node, twin))

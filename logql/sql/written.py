@@ -39,8 +39,8 @@ def written_condition(node: exp.Expr) -> str | None:
     if kind is exp.Paren or kind is exp.Coalesce:
         inside = _joined(", ", (node.this, *node.expressions))
         return inside and f"{'COALESCE' if kind is exp.Coalesce else ''}({inside})"
-    if isinstance(node, exp.Column) and all(type(part) is exp.Identifier for part in node.args.values()):
-        return ".".join(_quoted(part.name) for part in node.parts)
+    if kind is exp.Column and (name := _name(node)) is not None:
+        return name
     if kind is exp.Literal and not node.is_string:
         return str(node.this)
     return None if any(True for _ in find(node, exp.Table)) else node.sql(dialect="duckdb", copy=False)
@@ -49,6 +49,13 @@ def written_condition(node: exp.Expr) -> str | None:
 def _joined(connector: str, nodes: Iterable[exp.Expr]) -> str | None:
     parts = [written_condition(node) for node in nodes]
     return None if None in parts else connector.join(map(str, parts))
+
+
+def _name(node: exp.Expr) -> str | None:
+    """A column's name in full, None where it is no plain name."""
+    parts = [part for key in ("catalog", "db", "table", "this") if (part := node.args.get(key)) is not None]
+    plain = len(parts) == len(node.args) and all(type(part) is exp.Identifier for part in parts)
+    return ".".join(_quoted(part.args["this"]) for part in parts) if plain else None
 
 
 def _quoted(name: str) -> str:
