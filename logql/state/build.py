@@ -9,7 +9,7 @@ from typing import Any
 
 from logql.errors import StateError
 from logql.state.errors import Refusal
-from logql.state.graph import Atom, Global, Graph, Node, Packed, Ref
+from logql.state.graph import Address, Atom, Global, Graph, Node, Packed, Ref
 from logql.state.packed import unpack
 from logql.state.select import KINDS
 
@@ -55,6 +55,8 @@ class Builder:
         """The live value of a saved form."""
         if type(saved) is Ref:
             return self.vessel(saved)
+        if type(saved) is Address:
+            return id(self.vessel(saved))
         if type(saved) is Atom:
             return saved.value
         if type(saved) is Global:

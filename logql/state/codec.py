@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from logql.errors import CorruptFile, StateError, StoreError
-from logql.state.graph import Atom, Buffer, Global, Graph, Node, Packed, Ref, SavedRoot
+from logql.state.graph import Address, Atom, Buffer, Global, Graph, Node, Packed, Ref, SavedRoot
 from logql.state.readings import Reading
 
 if TYPE_CHECKING:
@@ -182,6 +182,8 @@ def _encode(value: Any, buffers: dict[int, int]) -> Any:
 def _encode_tagged(value: Any, kind: type, buffers: dict[int, int]) -> dict[str, Any]:
     if kind is Ref:
         return {"n": int(value)}
+    if kind is Address:
+        return {"d": int(value)}
     if kind is Buffer:
         return {"a": buffers[id(value)]}
     if kind is Packed:
@@ -214,6 +216,7 @@ def _decode(value: Any, buffers: list[Buffer]) -> Any:
 _SCALARS = _PLAIN | {int}
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "n": Ref,
+    "d": Address,
     "i": lambda text: int(text, 16),
     "g": lambda parts: Global(*parts),
     "b": base64.b64decode,

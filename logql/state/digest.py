@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from logql.state.codec import digest_of
-from logql.state.graph import Atom, Buffer, Graph, Node, Packed, Ref
+from logql.state.graph import Address, Atom, Buffer, Graph, Node, Packed, Ref
 from logql.state.kinds.values import PICKLE, same_value
 from logql.state.packed import PackedView
 from logql.state.ranks import arranged
@@ -96,7 +96,7 @@ class _Comparing:
             return
         if kind is not type(there):
             self._differs(path)
-        elif kind is Ref:
+        elif kind is Ref or kind is Address:
             self._reference(here, there, path)
         elif kind is list:
             self._sequence(here, there, path)

@@ -11,12 +11,18 @@ from logql.state.readings import Reading
 #: Exact types whose values are their own saved form.
 LEAVES = frozenset({type(None), bool, int, float, Reading, complex, str, bytes, type(...), type(NotImplemented)})
 
-#: A payload holds lists, plain values, `Ref`, `Atom`, `Buffer`, `Packed` and `Global`; only its top level is a dict.
+#: A payload holds lists, plain values, `Ref`, `Address`, `Atom`, `Buffer`, `Packed` and `Global`; only its top level is a dict.
 Payload = dict[str, Any]
 
 
 class Ref(int):
     """The number of a node in its graph."""
+
+    __slots__ = ()
+
+
+class Address(Ref):
+    """The address of a node's object, where the program keeps that number."""
 
     __slots__ = ()
 

@@ -14,7 +14,7 @@ def arranged(graph: Graph, items: list[Any]) -> list[Any]:
 
 
 def _rank(graph: Graph, item: Any) -> str:
-    if type(item) is Ref:
+    if isinstance(item, Ref):
         node = graph.nodes[item]
         if node.kind not in ("tuple", "frozenset"):
             return f"{node.kind} {graph.path(item)}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from logql.state.addresses import name_addresses
 from logql.state.codec import buffers_of, dump, hash_buffers
 from logql.state.errors import Overlong, Refusal
 from logql.state.graph import Graph, SavedRoot
@@ -43,11 +45,18 @@ class Saved:
     `bytes` is the size of all arrays, `copied` that of those which had to be copied, `leaves` the number of objects.
     """
 
-    def __init__(self, graph: Graph, copied: int) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, copied: int, addresses: list[int]) -> None:
+        self._graph = graph
+        self._addresses = addresses
         self.copied = copied
         self.leaves = len(graph.nodes)
         self.bytes = sum(buffer.nbytes for buffer in buffers_of(graph))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The state's objects; asked for off the training thread."""
+        name_addresses(self._graph, self._addresses)
+        return self._graph
 
     def write(self, blobs: BlobStore) -> tuple[str, int]:
         """Store the state; returns the manifest's digest and the bytes given to the store. Meant for another thread."""
@@ -117,7 +126,7 @@ def _save(roots: Roots, prologue: Prologue, meta: dict[str, Any], limit_s: float
     anchors = _places(walker, prologue)
     meta = {**meta, "globals": prologue.globals}
     graph = Graph(walker.nodes, saved, anchors, roots.names, left, prologue.entry, meta)
-    return Saved(graph, prologue.copies.copied)
+    return Saved(graph, prologue.copies.copied, list(map(id, walker.objects)))
 
 
 def _places(walker: Walker, prologue: Prologue) -> dict[int, tuple[int, str]]:

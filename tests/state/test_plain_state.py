@@ -132,6 +132,37 @@ def test_a_set_that_lacks_an_item_is_another_one(tmp_path: Path) -> None:
     assert recorded.replay("0:1")["problems"]
 
 
+def test_addresses_are_those_of_the_objects_here(tmp_path: Path) -> None:
+    """Libraries know an object again by its `id`: torch.compile in what it wraps, keras in its trackers."""
+    recorded = record(
+        tmp_path,
+        """
+        import rig
+        class Node:
+            def __init__(self):
+                self.parts = [[i] for i in range(4)]
+                self.own = id(self)
+                self.known = {id(part) for part in self.parts}
+                self.names = {id(part): f"part {i}" for i, part in enumerate(self.parts)}
+        def main():
+            node = Node()
+            last = None
+            for epoch in rig.loop("epoch", range(3)):
+                fresh = Node()
+                node.known.discard(id(node.parts[epoch]))
+                node.parts.append(fresh.parts[epoch])
+                node.known.add(id(node.parts[-1]))
+                node.names[id(node.parts[-1])] = "fresh"
+                rig.log("known", [sorted(map(len, node.parts)), [id(part) in node.known for part in node.parts]])
+                rig.log("names", [node.names.get(id(part)) for part in node.parts])
+                rig.log("own", [node.own == id(node), last is None or (last.own == id(last) and 2**60 + epoch)])
+                last = fresh
+        main()
+        """,
+    )
+    assert_exact(recorded)
+
+
 def test_two_main_loops_break_else_and_early_stopping(tmp_path: Path) -> None:
     recorded = record(
         tmp_path,
