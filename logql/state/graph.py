@@ -11,7 +11,8 @@ from logql.state.readings import Reading
 #: Exact types whose values are their own saved form.
 LEAVES = frozenset({type(None), bool, int, float, Reading, complex, str, bytes, type(...), type(NotImplemented)})
 
-#: A payload holds lists, plain values, `Ref`, `Address`, `Atom`, `Buffer`, `Packed` and `Global`; only its top level is a dict.
+#: A payload holds lists, plain values, `Ref`, `Address`, `Atom`, `Buffer`, `Packed` and `Global`; only the outermost
+#: level is a dict.
 Payload = dict[str, Any]
 
 
