@@ -187,7 +187,7 @@ class ReplayDriver:
         reason = self._children.refusal()
         if reason is not None:
             self._values.flush()
-            self._send("error", text=reason)
+            self._send("error", text=reason, placed=True)
             os._exit(1)
 
     def untold(self, path: Path, name: str, reason: str) -> None:  # noqa: ARG002

@@ -261,6 +261,6 @@ def test_a_value_that_a_child_logs_is_no_value_that_was_not_logged(project: Proj
     project.run(every=None, LOGQL_OVERHEAD="0")
     wanted = [after("y = x", 'logql.log("sq", y)'), after("total = ", 'logql.log("twice", 2 * total)')]
     inside, beside = project.replay(project.job(wanted[0], ["sq"], (0, 2)), project.job(wanted[1], ["twice"], (0, 2)))
-    assert (inside.state, inside.covered) == ("failed", ())
+    assert (inside.state, inside.covered, inside.placed) == ("failed", (), True)
     assert "sq is logged in a process that the script starts" in str(inside.error)
     assert (beside.state, values(beside.events, "twice")) == ("done", {(epoch,): 28 for epoch in range(3)})
