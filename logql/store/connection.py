@@ -180,20 +180,24 @@ def _create_at(path: str) -> None:
 
 def _connect(path: str, read_only: bool, busy_ms: int) -> sqlite3.Connection:
     if not read_only:
-        return _configure(sqlite3.connect(path, isolation_level=None, check_same_thread=False), busy_ms)
+        return _opened(path, busy_ms)
     uri = "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        return _opened(uri, busy_ms, uri=True)
     except sqlite3.OperationalError:
+        return _opened(uri + "&immutable=1", busy_ms, uri=True)
+
+
+def _opened(path: str, busy_ms: int, uri: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, uri=uri, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if uri:  # what can only be read may be in a folder that cannot hold SQLite's own files
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except BaseException:
         connection.close()
-        connection = sqlite3.connect(uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
-    return _configure(connection, busy_ms)
-
-
-def _configure(connection: sqlite3.Connection, busy_ms: int) -> sqlite3.Connection:
-    connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
-    connection.execute("PRAGMA trusted_schema = OFF")
+        raise
     return connection
 
 
