@@ -131,6 +131,7 @@ class Block:
     sources: dict[str, Relation] = field(default_factory=dict)
     loosened: dict[str, Cond] = field(default_factory=dict)
     precise: bool = True
+    together: bool = True
     outer: bool = False
     parts: clauses.Parts = field(default_factory=clauses.Parts)
     stage: Stage | None = None
@@ -141,6 +142,7 @@ class Block:
 
     def __post_init__(self) -> None:
         self.precise = self.program.on("possible_values")
+        self.together = self.program.on("contradictions")
         self.outer = any(join.side for join in self.select.args.get("joins") or ())
         self.parts = clauses.parts_of(self.select)
         clauses.refuse_unknown(self.select)

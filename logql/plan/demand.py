@@ -16,6 +16,7 @@ from logql.plan.engine import Engine, missing_flag
 from logql.plan.program import Program
 from logql.plan.relation import aliased, column
 from logql.plan.rules import (
+    contradictions,
     correlate,
     distinct_on,
     early_stop,
@@ -40,6 +41,7 @@ from logql.sql.walk import find
 RULES: tuple[Callable[..., object], ...] = (
     outermost_stars,
     possible_values.possible_values,
+    contradictions.contradictions,
     push_predicates.push_predicates,
     reduce_joins.reduce_joins,
     outer_joins.outer_joins,

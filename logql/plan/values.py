@@ -67,9 +67,13 @@ def all_depends(values: Iterable[Value | Truth]) -> frozenset[Dependence]:
 
 
 class Reader(Protocol):
-    """What the block at hand knows: its columns, its subqueries, and whether the rule is on."""
+    """What the block at hand knows: its columns and its subqueries.
+
+    `precise`: whether possible values are worked out, `together`: whether conditions are judged together (each a rule).
+    """
 
     precise: bool
+    together: bool
 
     def column(self, node: exp.Column) -> Value | None:
         """A column's value; None for what is no column (a lambda's parameter)."""

@@ -33,6 +33,7 @@ class _Flags:
     """Reads `gn` as a name with missing cells."""
 
     precise = True
+    together = True
 
     def column(self, node: exp.Column) -> Value | None:
         missing = exp.column("gn$missing", quoted=True) if node.name == "gn" else False

@@ -11,8 +11,9 @@ from sqlglot import exp
 from logql.plan.conditions import Cond, all_of, any_of, is_null, negate, sql_of
 from logql.plan.program import struct
 from logql.plan.relation import Barrier, Relation, aliased, column, exists
-from logql.plan.rules.possible_values import truth_of_value, value_of
+from logql.plan.rules.possible_values import value_of
 from logql.plan.scopes import Opaque, blocks_inside, conjuncts, sources_of
+from logql.plan.truths import truth_of_value
 from logql.plan.values import Truth, Value, all_depends
 from logql.sql.walk import children, find
 

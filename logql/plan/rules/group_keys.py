@@ -14,11 +14,15 @@ from logql.plan.program import Program, struct
 from logql.plan.relation import Barrier, Relation, Writer, column, exists, read
 from logql.plan.rules.possible_values import possible_values, value_of
 from logql.plan.scopes import Later, blocks_inside
+from logql.plan.truths import may_be_filled
 from logql.plan.values import Value, all_depends
 from logql.sql.walk import find
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block, Stage
+
+#: Aggregates that pass over NULL.
+IGNORE_NULL = (exp.Max, exp.Min, exp.Sum, exp.Avg, exp.Count)
 
 
 def group_keys(block: Block, stage: Stage) -> Stage:
@@ -88,7 +92,8 @@ def group(
     alone = _every_row(rows.unsure_in()) if keyed else False
     writer.unsure = any_of(alone, loosening if keyed and not results else False)
     fields = {name: key.sql for name, key in keys.items()} or {"z": exp.Literal.number(1)}
-    relevant = any_of(rows.unsure_in(), wild, shaky, *(result.unknown for result in results.values()))
+    contributing = (result.unknown for result in results.values())
+    relevant = any_of(rows.unsure_in() if keyed else False, wild, shaky, *contributing)
     barrier = Barrier(rows, _matcher(keys, wild), relevant)
     if rows.tokens:
         program.barriers.append(barrier)
@@ -156,7 +161,7 @@ def _aggregate(node: exp.Expr, block: Block, rows: Relation) -> Value:
     if isinstance(node, exp.Filter):
         call, condition = node.this, node.expression.this
     inputs = [value_of(child, block) for child in _inputs(call)]
-    contribution = any_of(rows.unsure_in(), *(value.open for value in inputs))
+    contribution = all_of(any_of(rows.unsure_in(), *(value.open for value in inputs)), _counts(call, block))
     parts = list(inputs)
     if condition is not None:
         truth = possible_values(condition, block)
@@ -165,6 +170,16 @@ def _aggregate(node: exp.Expr, block: Block, rows: Relation) -> Value:
     from logql.plan.rules.correlate import substitute
 
     return Value(substitute(node, block), contribution, False, all_depends(parts))
+
+
+def _counts(call: exp.Expr, block: Block) -> Cond:
+    """Where what is aggregated may be other than NULL, which these aggregates pass over."""
+    argument = call.this
+    if isinstance(argument, exp.Distinct):
+        argument = argument.expressions[0] if len(argument.expressions) == 1 else None
+    if not isinstance(call, IGNORE_NULL) or call.expressions or not isinstance(argument, exp.Condition):
+        return True
+    return may_be_filled(value_of(argument, block))
 
 
 def _inputs(call: exp.Expr) -> list[exp.Expr]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -15,13 +16,22 @@ from logql.plan.conditions import (
     is_false,
     is_null,
     is_true,
-    not_false,
     not_null,
-    not_true,
 )
-from logql.plan.formulas import COMPARISONS, STRICT, Formula, both, comparison, either, is_constant
-from logql.plan.values import Dependence, Reader, Truth, Value, all_depends
-from logql.sql.walk import children, flattened
+from logql.plan.formulas import COMPARISONS, STRICT, Formula, both, comparison, either
+from logql.plan.rules.contradictions import contradictions
+from logql.plan.truths import (
+    all_hold,
+    flipped,
+    known_truth,
+    may_be_anything,
+    strict_truth,
+    strict_value,
+    truth_of_value,
+    unknown_of,
+)
+from logql.plan.values import Reader, Truth, Value, all_depends
+from logql.sql.walk import branches, children, find, flattened
 
 QUERIES = (exp.Select, exp.SetOperation)
 
@@ -72,6 +82,11 @@ def _decided(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond | Formul
 
 def _joined(parts: Iterable[exp.Expr], together: bool, wanted: bool, reader: Reader) -> Cond | Formula:
     """Conditions of which all (`together`), or one at least, must be `wanted`."""
+    if reader.together:
+        parts = list(parts)
+        if together and contradictions(parts, wanted):
+            return False
+        parts = parts if together else [part for part in parts if not contradictions([part], wanted)]
     found = [_decided(part, wanted, reader) for part in parts]
     formulas = [part for part in found if isinstance(part, Formula)]
     values: list[Cond] = [part for part in found if not isinstance(part, Formula)]
@@ -128,32 +143,38 @@ def value_of(expression: exp.Expr, reader: Reader) -> Value:
         return Value(reader.as_is(expression), truth.undecided, False, truth.depends)
     if isinstance(expression, exp.Subquery | exp.Exists) or holds_query(expression):
         return reader.subquery_value(expression)
+    if reader.precise and isinstance(expression, STRICT):
+        return strict_value(reader.as_is(expression), [value_of(leaf, reader) for leaf in _leaves(expression, reader)])
     treat = _VALUES.get(type(expression)) if reader.precise else None
     inputs = [value_of(child, reader) for child in _operands(expression)]
-    if reader.precise and isinstance(expression, STRICT):
-        return _computed(reader.as_is(expression), inputs)
     unknown = treat(expression, reader) if treat else any_of(*(value.open for value in inputs))
     return Value(reader.as_is(expression), unknown, False, all_depends(inputs))
 
 
-def _computed(sql: exp.Expr, inputs: Sequence[Value]) -> Value:
-    """A function that is NULL wherever an input is: one that turns NULL, with its row or not, turns it NULL too."""
-    return Value(
-        sql,
-        any_of(*(value.unknown for value in inputs)),
-        any_of(*(value.nullable for value in inputs)),
-        all_depends(inputs),
-        blank=all(value.blank or value.unknown is False for value in inputs),
-        with_row=all(value.with_row or value.nullable is False for value in inputs),
-    )
+def _leaves(expression: exp.Expr, reader: Reader) -> Iterator[exp.Expr]:
+    """What functions that are NULL wherever an input is, one in the other, are computed from."""
+    for child in branches(expression):
+        node = child.unnest() if isinstance(child, exp.Paren) else child
+        if isinstance(node, STRICT) and reader.computed(node) is None and not holds_query(node):
+            yield from _leaves(node, reader)
+        elif isinstance(node, exp.Column | exp.Null) or any(True for _ in find(node, exp.Column, *QUERIES)):
+            yield node
 
 
 def open_in(expressions: Iterable[exp.Expr], reader: Reader) -> Cond:
     """Where any of some expressions is not settled: what `value_of` tells of them, without their values."""
     found: list[Cond] = []
+    seen: set[tuple[exp.Expr, ...]] = set()
     stack = list(expressions)
     while stack:
         node = stack.pop()
+        if reader.precise and isinstance(node, STRICT) and reader.computed(node) is None and not holds_query(node):
+            leaves = tuple(dict.fromkeys(_leaves(node, reader)))
+            if leaves not in seen:
+                inputs = [value_of(leaf, reader) for leaf in leaves]
+                found += [unknown_of(inputs), *(value.nullable for value in inputs)]
+                seen.add(leaves)
+            continue
         treated = reader.precise and (type(node) in _TREATMENTS or type(node) in _VALUES)
         whole = treated or isinstance(node, exp.Column | exp.Subquery) or holds_query(node)
         if whole or reader.computed(node) is not None:
@@ -162,17 +183,6 @@ def open_in(expressions: Iterable[exp.Expr], reader: Reader) -> Cond:
         else:
             stack += _operands(node)
     return any_of(*found)
-
-
-def truth_of_value(value: Value) -> Truth:
-    """Truth values of a boolean of which nothing more than its flags is known."""
-    return Truth(
-        any_of(value.unknown, is_true(value.sql)),
-        any_of(value.unknown, is_false(value.sql)),
-        any_of(value.open, not_true(value.sql)),
-        any_of(value.open, not_false(value.sql)),
-        value.depends,
-    )
 
 
 def holds_query(expression: exp.Expr) -> bool:
@@ -188,34 +198,28 @@ def _operands(node: exp.Expr) -> list[exp.Expr]:
 
 
 def _and(node: exp.Expr, reader: Reader) -> Truth:
-    return _all(possible_values(part, reader) for part in flattened(node))
+    return _joint(node, True, reader)
 
 
-def _conjunction(a: Truth, b: Truth) -> Truth:
-    return _all((a, b))
+def _joint(node: exp.Expr, wanted: bool, reader: Reader) -> Truth:
+    """Whether all conditions of an AND hold, or (not `wanted`) all of an OR fail."""
+    parts = flattened(node)
+    found = (possible_values(part, reader) for part in parts)
+    return _judged(all_hold(found if wanted else map(flipped, found)), parts, wanted, reader)
 
 
-def _all(parts: Iterable[Truth]) -> Truth:
-    held = list(parts)
-    return Truth(
-        all_of(*(part.true for part in held)),
-        any_of(*(part.false for part in held)),
-        any_of(*(part.not_true for part in held)),
-        all_of(*(part.not_false for part in held)),
-        all_depends(held),
-    )
-
-
-def _flip(a: Truth) -> Truth:
-    return Truth(a.false, a.true, a.not_false, a.not_true, a.depends)
+def _judged(truth: Truth, parts: Sequence[exp.Expr], wanted: bool, reader: Reader) -> Truth:
+    """The truth of conditions joined by AND: they cannot hold where they exclude each other."""
+    never = reader.together and contradictions(parts, wanted)
+    return replace(truth, true=False, not_true=True) if never else truth
 
 
 def _or(node: exp.Expr, reader: Reader) -> Truth:
-    return _flip(_all(_flip(possible_values(part, reader)) for part in flattened(node)))
+    return flipped(_joint(node, False, reader))
 
 
 def _not(node: exp.Expr, reader: Reader) -> Truth:
-    return _flip(possible_values(node.this, reader))
+    return flipped(possible_values(node.this, reader))
 
 
 def _boolean(node: exp.Expr, reader: Reader) -> Truth:  # noqa: ARG001
@@ -231,7 +235,8 @@ def strict(node: exp.Expr, reader: Reader) -> tuple[exp.Expr, list[Value]] | Non
     if not isinstance(node, exp.In) or node.args.get("unnest") or node.args.get("field"):
         return None
     query, listed = node.args.get("query"), node.expressions
-    if not (query or listed) or not all(reader.is_settled(item) for item in ([query] if query else listed)):
+    items = [query] if query else listed
+    if not items or any(map(_nothing, items)) or not all(map(reader.is_settled, items)):
         return None
     tested = value_of(node.this, reader)
     among = {"query": reader.as_is(query)} if query else {"expressions": [reader.as_is(item) for item in listed]}
@@ -240,53 +245,43 @@ def strict(node: exp.Expr, reader: Reader) -> tuple[exp.Expr, list[Value]] | Non
 
 def _compare(node: exp.Expr, reader: Reader) -> Truth:
     found = strict(node, reader)
-    return _strict(*found) if found is not None else truth_of_value(reader.subquery_value(node))
-
-
-def _strict(sql: exp.Expr, operands: Sequence[Value]) -> Truth:
-    """Truth of a function that is NULL wherever an operand is NULL."""
-    depends = all_depends(operands)
-    if all(operand.settled for operand in operands):
-        return truth_of_value(Value(sql, False, False, depends))
-    free = any_of(*(may_be_anything(number, operands) for number in range(len(operands))))
-    null = any_of(*(operand.open for operand in operands))
-    return Truth(
-        any_of(is_true(sql), free),
-        any_of(is_false(sql), free),
-        any_of(not_true(sql), null),
-        any_of(not_false(sql), null),
-        depends,
-    )
-
-
-def may_be_anything(number: int, operands: Sequence[Value]) -> Cond:
-    """Where one operand is unknown and no other is NULL for sure."""
-    others = [operand for index, operand in enumerate(operands) if index != number]
-    return all_of(operands[number].unknown, *(_may_be_filled(other) for other in others))
-
-
-def _may_be_filled(value: Value) -> Cond:
-    if is_constant(value.sql):
-        return True
-    return any_of(value.unknown, not_null(value.sql))
+    if found is None:
+        return truth_of_value(reader.subquery_value(node))
+    truth = _judged(strict_truth(*found), [node], True, reader)
+    return flipped(_judged(flipped(truth), [node], False, reader))
 
 
 def _between(node: exp.Expr, reader: Reader) -> Truth:
     low = exp.GTE(this=node.this, expression=node.args["low"])
     high = exp.LTE(this=node.this, expression=node.args["high"])
-    return _conjunction(_compare(low, reader), _compare(high, reader))
+    return all_hold([_compare(low, reader), _compare(high, reader)])
 
 
 def _in(node: exp.Expr, reader: Reader) -> Truth:
     found = strict(node, reader)
     if found is not None:
-        return _strict(*found)
+        return strict_truth(*found)
+    if any(map(_nothing, node.expressions)):
+        return _in_with_null(node, reader)
     if node.args.get("query"):
         return reader.subquery_truth(node)
     if node.args.get("unnest") or node.args.get("field") or not node.expressions:
         return truth_of_value(_plain(node, reader))
     parts = (_compare(exp.EQ(this=node.this, expression=item), reader) for item in node.expressions)
-    return _flip(_all(_flip(part) for part in parts))
+    return flipped(all_hold(flipped(part) for part in parts))
+
+
+def _in_with_null(node: exp.Expr, reader: Reader) -> Truth:
+    """A list with NULL in it is met, or NULL."""
+    null = truth_of_value(Value(exp.Null()))
+    listed = [item for item in node.expressions if not _nothing(item)]
+    if not listed:
+        return null
+    return flipped(all_hold([flipped(_in(exp.In(this=node.this, expressions=listed), reader)), null]))
+
+
+def _nothing(node: exp.Expr) -> bool:
+    return isinstance(node.unnest(), exp.Null)
 
 
 def _plain(node: exp.Expr, reader: Reader) -> Value:
@@ -300,12 +295,12 @@ def _is(node: exp.Expr, reader: Reader) -> Truth:
     if isinstance(target, exp.Null):
         value = value_of(node.this, reader)
         is_nothing = any_of(value.open, is_null(value.sql))
-        return _never_null(is_nothing, any_of(value.unknown, not_null(value.sql)), value.depends)
+        return known_truth(is_nothing, any_of(value.unknown, not_null(value.sql)), value.depends)
     if isinstance(target, exp.Boolean):
         inner = possible_values(node.this, reader)
         if target.this:
-            return _never_null(inner.true, inner.not_true, inner.depends)
-        return _never_null(inner.false, inner.not_false, inner.depends)
+            return known_truth(inner.true, inner.not_true, inner.depends)
+        return known_truth(inner.false, inner.not_false, inner.depends)
     return truth_of_value(_plain(node, reader))
 
 
@@ -372,11 +367,7 @@ def _same(node: exp.Expr, reader: Reader) -> Truth:
     left, right = value_of(node.this, reader), value_of(node.expression, reader)
     sql = type(node)(this=left.sql, expression=right.sql)
     unknown = any_of(left.open, right.open)
-    return _never_null(any_of(is_true(sql), unknown), any_of(is_false(sql), unknown), left.depends | right.depends)
-
-
-def _never_null(true: Cond, false: Cond, depends: frozenset[Dependence]) -> Truth:
-    return Truth(true, false, false, true, depends)
+    return known_truth(any_of(is_true(sql), unknown), any_of(is_false(sql), unknown), left.depends | right.depends)
 
 
 _TREATMENTS: dict[type[exp.Expr], Callable[[exp.Expr, Reader], Truth]] = {
