@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from logql.execute.engine import Answer
+from logql.execute.answers import Answer
 from logql.execute.tables import typed
 from logql.filling import Filled, place_demands
 from logql.model import Run

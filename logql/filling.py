@@ -10,6 +10,7 @@ from typing import Protocol
 
 from logql.catalog.coverage import covered
 from logql.catalog.history import History
+from logql.catalog.schema import explicit
 from logql.catalog.virtual import ProjectSources
 from logql.errors import Interrupted
 from logql.garbage import collections_paused
@@ -225,16 +226,17 @@ def _pool_options(options: Options) -> PoolOptions:
 
 @collections_paused()
 def place_demands(demands: Iterable[Demand], history: History) -> list[Demand]:
-    """Demands at the place where a replay gives their names.
+    """Demands at the place where a replay gives their names, which no longer say at which level.
 
     A row sees values of enclosing levels: what the run's level logs is demanded outside of main loops. Where the level
     of a name is itself unknown (its statements stand at nested levels), every iteration of the run is demanded.
     """
     found: list[Demand] = []
     for demand in demands:
-        placed = [(name, _places(demand, name, history)) for name in demand.names]
+        names = {explicit(name, history)[0] for name in demand.names}
+        placed = [(name, _places(demand, name, history)) for name in sorted(names)]
         if not any(places for _, places in placed):
-            found.append(demand)
+            found.append(replace(demand, names=frozenset(names)))
             continue
         for name, places in placed:
             own = frozenset({name})
@@ -245,8 +247,7 @@ def place_demands(demands: Iterable[Demand], history: History) -> list[Demand]:
 def _places(demand: Demand, name: str, history: History) -> list[tuple[str | None, int, tuple[int, ...]]]:
     """Where a demanded name is to be replayed; none where that is the demand's own place."""
     run = history.runs[demand.run]
-    bare = name.rpartition("@")[0] or name
-    levels = history.levels(history.status(bare, run), run)
+    levels = history.levels(history.status(name, run), run)
     nested = any(a != b and b[: len(a)] == a for a in levels for b in levels)
     outside: list[tuple[str | None, int, tuple[int, ...]]] = [(None, 0, ())] if RUN_LEVEL in levels else []
     if nested or (demand.loop is None and any(levels)):

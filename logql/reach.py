@@ -73,13 +73,13 @@ def missing_cells(bound: BoundQuery, engine: Engine) -> dict[str, int]:
         counts = [exp.alias_(exp.CountIf(this=_column(f"{name}$missing")), name, quoted=True) for name in names]
         (row,) = engine.fetch(reach.query(*counts))
         for name, count in row.items():
-            bare = name.rpartition("@")[0] or name
+            bare = explicit(name, engine.history)[0]
             found[bare] = max(found.get(bare, 0), count or 0)
     return {name: count for name, count in found.items() if count}
 
 
 def _keeps_texts(name: str, engine: Engine) -> bool:
-    bare = explicit(name)[0]
+    bare = explicit(name, engine.history)[0]
     column = engine.history.schema.find(bare)
     levels = engine.history.snapshot.levels.values()
     return column is not None and any(keeps_texts(pieces, bare, column.type) for pieces in levels)
@@ -97,7 +97,7 @@ def runs_in_reach(bound: BoundQuery, engine: Engine) -> Mapping[str, frozenset[s
             rows = engine.fetch(reach.query(_column(_RUN)).distinct())
             runs = frozenset(row[_RUN] for row in rows)
         for name in reach.ref.virtual:
-            bare = name.rpartition("@")[0] or name
+            bare = explicit(name, engine.history)[0]
             known = found.get(bare, frozenset())
             found[bare] = None if known is None or runs is None else known | runs
     return found
@@ -182,5 +182,5 @@ def iterations_in_reach(
         cells = {(row["_lq_run"], row["_lq_loop"], row["_lq_entry"] or 0, row["_lq_index"]) for row in rows}
         cells |= {(row["_lq_run"], None, 0, None) for row in rows}
         for name in reach.ref.virtual:
-            found.setdefault(name.rpartition("@")[0] or name, set()).update(cells)
+            found.setdefault(explicit(name, engine.history)[0], set()).update(cells)
     return found

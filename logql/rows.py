@@ -12,7 +12,7 @@ from logql.errors import ProgrammingError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from logql.execute.engine import Answer
+    from logql.execute.answers import Answer
 
 #: Rows that are made Python values at a time.
 _CHUNK = 10_000

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from logql.catalog.history import History
 from logql.catalog.virtual import ProjectSources
 from logql.errors import BindError, BudgetExceeded, InternalError, Interrupted
-from logql.execute.engine import Answer, Database, Engine
+from logql.execute.answers import Answer
+from logql.execute.engine import Database, Engine
 from logql.execute.tables import parameter_table
 from logql.filling import Filled, Filler, OnProgress, ReplayFiller, place_demands
 from logql.options import Options
@@ -136,7 +137,7 @@ class Session:
             self.notices += earlier_told(bound, self.engine, told)
         if bound.virtual and bound.needs_values:
             self.notices += unfillable_told(bound, self.engine)
-        self.notices += [*bound.notices, *repeated_values(bound, self.history.schema)]
+        self.notices += [*bound.notices, *repeated_values(bound, self.history)]
         self.notices += misfits_told(bound, self.engine)
         answer = self._from_settled(bound) or self.engine.run(bound, parameters, in_parts=True)
         if answer.rest is not None:

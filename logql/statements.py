@@ -13,7 +13,7 @@ from sqlglot import exp
 from logql.catalog.made import Made
 from logql.catalog.relations import FIXED_NAMES
 from logql.errors import BindError, Error, NotSupportedError, ProgrammingError
-from logql.execute.engine import Answer
+from logql.execute.answers import Answer
 from logql.execute.fixed import Comments
 from logql.execute.sqltext import ident
 from logql.execute.tables import typed

@@ -77,7 +77,7 @@ def unfillable_told(bound: BoundQuery, engine: Engine) -> Iterator[str]:
 
 def earlier_told(bound: BoundQuery, engine: Engine, told: Collection[str]) -> Iterator[str]:
     """Cells in reach whose earlier replay failed or disagreed with the record; `told` are the fills of this query."""
-    names = {explicit(name)[0] for ref in bound.refs for name in ref.virtual}
+    names = {explicit(name, engine.history)[0] for ref in bound.refs for name in ref.virtual}
     doubtful = [
         (name, fill)
         for fill in engine.history.snapshot.fills
@@ -107,7 +107,7 @@ def _shows(fill: Fill, name: str, history: History, shown: set[tuple[str, str | 
 
 def _refused(bound: BoundQuery, engine: Engine) -> list[tuple[str, Run]]:
     """Names with runs in whose source they have no place; of the runs that the query's WHERE leaves."""
-    names = {explicit(name)[0] for ref in bound.refs for name in ref.virtual}
+    names = {explicit(name, engine.history)[0] for ref in bound.refs for name in ref.virtual}
     history = engine.history
     refused = [
         (name, run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES, RUN_TYPES, SYSTEM_TYPES
 from logql.model import RUN_LEVEL, Level, Run, Shape, level_text
@@ -137,10 +138,23 @@ def known_type(type_: str, default: str = "DOUBLE") -> str:
     return filled_in(type_, default)
 
 
-def explicit(name: str) -> tuple[str, str | None]:
-    """The parts of `loss@epoch.step`: the name and the level's text, None where no level is named."""
-    bare, at, level = name.rpartition("@")
-    return (bare, level) if at and bare else (name, None)
+class Known(Protocol):
+    """Whoever knows all names."""
+
+    @property
+    def schema(self) -> Schema:
+        """The names that were recorded."""
+
+    def virtual(self, name: str) -> Column | None:
+        """A name that was recorded nowhere."""
+
+
+def explicit(name: str, known: Known) -> tuple[str, str | None]:
+    """The parts of `loss@epoch.step`, None where no level is named: `recall@10` is a name that somebody logged."""
+    bare, _, level = name.rpartition("@")
+    if not bare or known.schema.find(name) is not None or known.virtual(name) is not None:
+        return name, None
+    return bare, level
 
 
 def level_named(text: str, levels: Iterable[Level]) -> Level | None:

@@ -6,11 +6,10 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -18,41 +17,24 @@ from sqlglot import exp
 
 from logql.catalog.history import History
 from logql.catalog.relations import FIXED_TYPES
-from logql.errors import CorruptFile, Error, OperationalError
+from logql.errors import BindError, CorruptFile, Error, OperationalError
+from logql.execute.answers import Answer, answer_of, gives_rows, read_batches, unqualified
 from logql.execute.errors import may_be_damage, translate
 from logql.execute.fixed import Comments, fixed_table, output_sql
 from logql.execute.lower import Lowered, lower
 from logql.execute.origins import count_origins
-from logql.execute.rest import BATCH_ROWS, HELD_BYTES, AsError, Rest, next_batch
+from logql.execute.rest import BATCH_ROWS, HELD_BYTES, Rest
 from logql.execute.runs import RUNS_TABLE, RunColumns
 from logql.execute.sqltext import ident, texts
 from logql.execute.tables import Tables
+from logql.execute.untyped import choices, untyped
 from logql.sql.bound import REF_META, BoundQuery, LogsRef
-from logql.sql.split import tokens
 from logql.sql.walk import find
 from logql.sql.written import written
 from logql.store.damage import find_damage
 
-#: Statements that give no rows.
-_SILENT_WORDS = (
-    "CREATE DROP ALTER INSERT UPDATE DELETE MERGE TRUNCATE COPY BEGIN START COMMIT ROLLBACK ABORT SET RESET USE ATTACH "
-    "DETACH LOAD INSTALL COMMENT ANALYZE VACUUM CHECKPOINT PREPARE DEALLOCATE EXPORT IMPORT"
-)
-_SILENT = frozenset(_SILENT_WORDS.split())
+T = TypeVar("T")
 Parameters = Sequence[object] | Mapping[str, object] | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A result: its rows, and DuckDB's names of its columns' types. `count` is of a statement that changed rows.
-
-    Of a large result that was asked for in parts, `table` has the first rows and `rest` the others.
-    """
-
-    table: pa.Table
-    types: tuple[str, ...]
-    count: int = -1
-    rest: Rest | None = None
 
 
 class Database:
@@ -85,7 +67,8 @@ class Engine:
         self._open: weakref.ref[Rest] | None = None
         self._lent: list[str] = []
         self._instant = False
-        self._lowered: dict[tuple[LogsRef, bool], Lowered] = {}
+        self._lowered: dict[tuple[LogsRef, bool, frozenset[str]], Lowered] = {}
+        self._times: frozenset[str] = frozenset()
         self._any: dict[Hashable, bool] = {}
         self._history: History | None = None
         self._comments: Comments = {"run": {}, "version": {}, "column": {}}
@@ -147,10 +130,14 @@ class Engine:
 
     def run(self, bound: BoundQuery, parameters: Parameters = None, *, in_parts: bool = False) -> Answer:
         """Run a bound query."""
-        tables: Tables = {}
-        sql = self._final(bound, tables)
-        answer = self.execute(sql, parameters, tables, rewritten=bool(bound.refs), in_parts=in_parts)
-        return answer if bound.patches is not None else _unqualified(answer, bound)
+
+        def answered() -> Answer:
+            tables: Tables = {}
+            sql = self._final(bound, tables)
+            return self.execute(sql, parameters, tables, rewritten=bool(bound.refs), in_parts=in_parts)
+
+        answer = self._with_types(bound.refs, answered)
+        return answer if bound.patches is not None else unqualified(answer, bound)
 
     def sql_of(self, bound: BoundQuery) -> str:
         """The SQL that DuckDB would get, for a person to read."""
@@ -158,9 +145,13 @@ class Engine:
 
     def explain(self, bound: BoundQuery, analyze: bool = False) -> list[tuple[str, str]]:
         """DuckDB's plan of a bound query, as its EXPLAIN gives it."""
-        tables: Tables = {}
-        sql = self._final(bound, tables)
-        found = self.execute(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}", None, tables, rewritten=True).table
+
+        def explained() -> Answer:
+            tables: Tables = {}
+            sql = self._final(bound, tables)
+            return self.execute(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}", None, tables, rewritten=True)
+
+        found = self._with_types(bound.refs, explained).table
         return [(str(row["explain_key"]), str(row["explain_value"])) for row in found.to_pylist()]
 
     def fetch(self, tree: exp.Expr) -> list[dict[str, Any]]:
@@ -168,6 +159,23 @@ class Engine:
 
         A relation would have DuckDB bind the query twice, which takes longer than running it.
         """
+        marks = [node.meta[REF_META] for node in find(tree, exp.Table) if REF_META in node.meta]
+        return self._with_types(marks, lambda: self._fetch(tree))
+
+    def _with_types(self, references: Iterable[LogsRef], work: Callable[[], T]) -> T:
+        """Do what DuckDB may refuse because a name that was never filled has no type; then some of them are times."""
+        try:
+            return work()
+        except BindError:
+            for times in choices(untyped(references, self.history)):
+                self._times = times
+                with suppress(BindError):
+                    return work()
+            raise
+        finally:
+            self._times = frozenset()
+
+    def _fetch(self, tree: exp.Expr) -> list[dict[str, Any]]:
         tables: Tables = {}
         sql = self._from_tree(tree, tables, planning=True)
         try:
@@ -226,8 +234,8 @@ class Engine:
                 self._lend(tables or {})
                 params: Any = dict(parameters) if isinstance(parameters, Mapping) else list(parameters or ())
                 found = connection.sql(sql, params=params) if params else connection.sql(sql)
-                if found is None or not in_parts or not _gives_rows(sql):
-                    return _answer(found, sql)
+                if found is None or not in_parts or not gives_rows(sql):
+                    return answer_of(found, sql)
                 return self._first_part(found, rewritten)
         except duckdb.Error as error:
             raise self._error(error, rewritten) from error
@@ -248,7 +256,7 @@ class Engine:
         types = tuple(str(type_) for type_ in found.types)
         reader = found.to_arrow_reader(BATCH_ROWS)
         batches, size, as_error = [], 0, partial(self._error, rewritten=rewritten)
-        for batch in _batches(reader, as_error):
+        for batch in read_batches(reader, as_error):
             batches.append(batch)
             size += batch.nbytes
             if size > HELD_BYTES:
@@ -354,9 +362,9 @@ class Engine:
             return self._fixed(ref.relation, ref, tables)
         if ref.relation == "output":
             return f"SELECT * FROM ({output_sql(self.history, tables)}){_of_versions(ref)}"
-        key = (ref, planning)
+        key = (ref, planning, self._times & ref.names)
         if key not in self._lowered:
-            self._lowered[key] = lower(ref, self.history, self, planning)
+            self._lowered[key] = lower(ref, self.history, self, planning, self._times)
         found = self._lowered[key]
         tables.update(found.tables)
         known = tables[RUNS_TABLE].column_names if RUNS_TABLE in tables else ()
@@ -385,36 +393,3 @@ def _of_versions(ref: LogsRef) -> str:
 def _counts(ref: LogsRef) -> bool:
     wanted = {"recorded", "hindsight", "not_logged", "missing", "unfillable", "other_type"}
     return not wanted.isdisjoint(ref.columns)
-
-
-def _answer(found: duckdb.DuckDBPyRelation | None, sql: str) -> Answer:
-    """A result; of a statement that gives none, the number of rows that it changed."""
-    if found is None:
-        return Answer(pa.table({}), ())
-    types = tuple(str(type_) for type_ in found.types)
-    table = found.to_arrow_table()
-    if _gives_rows(sql):
-        return Answer(table, types)
-    counts = table.num_rows == 1 and table.column_names == ["Count"]
-    return Answer(pa.table({}), (), table.column(0)[0].as_py() if counts else -1)
-
-
-def _batches(reader: pa.RecordBatchReader, as_error: AsError) -> Iterator[pa.RecordBatch]:
-    with suppress(StopIteration):
-        while True:
-            yield next_batch(reader, as_error)
-
-
-def _unqualified(answer: Answer, bound: BoundQuery) -> Answer:
-    """Names of columns without the aliases that only the generated text has: `sum(l.acc)` is `sum(acc)` again."""
-    added = [ref.alias for ref in bound.refs if f"{ref.alias}." not in bound.sql.replace('"', "")]
-    names = answer.table.column_names
-    for alias in added:
-        names = [name.replace(f"{ident(alias)}.", "").replace(f"{alias}.", "") for name in names]
-    return replace(answer, table=answer.table.rename_columns(names)) if names != answer.table.column_names else answer
-
-
-def _gives_rows(sql: str) -> bool:
-    words = (sql[token.start : token.end].upper() for token in tokens(sql) if token.kind in ("word", "other"))
-    first = next(words, None)
-    return first is not None and (first not in _SILENT or ("RETURNING" in sql.upper() and "RETURNING" in words))

@@ -85,7 +85,7 @@ def _signature(ref: LogsRef, history: History, run: Run, shape: Shape, source: S
     levels = () if ref.names else _loop_levels(shape, ref.loops)
     counting = {level for found in cells.values() for level in counting_levels(found)} | set(levels)
     parted = frozenset(level for level in counting if shape.repeats.get(level))
-    slow = _slow(cells, shape, run, source)
+    slow = _slow(cells, shape, run, history, source)
     if slow and len(cells) == 1 and all(found.recorded and not found.placed for found in cells.values()):
         return Signature(bare, levels, frozenset(), False)  # each part that has the one name is a row
     return Signature(bare, levels, parted, slow)
@@ -93,7 +93,7 @@ def _signature(ref: LogsRef, history: History, run: Run, shape: Shape, source: S
 
 def cells_of(history: History, name: str, run: Run) -> Cells:
     """Cells of a name of N, which may name its level."""
-    bare, text = explicit(name)
+    bare, text = explicit(name, history)
     if text is None:
         return history.cells(name, run)
     level = level_named(text, history.schema.levels)
@@ -118,12 +118,12 @@ def _loop_levels(shape: Shape, loops: frozenset[str]) -> tuple[Level, ...]:
     return tuple(sorted(level for level in found if len(level) == depth))
 
 
-def _slow(cells: Mapping[str, Cells], shape: Shape, run: Run, source: Source) -> bool:
+def _slow(cells: Mapping[str, Cells], shape: Shape, run: Run, history: History, source: Source) -> bool:
     """Whether rows must be formed value by value: a name of N comes again in some context, or ranks see rank 0's."""
     if not cells:
         return False
     for name, found in cells.items():
-        bare = explicit(name)[0]
+        bare = explicit(name, history)[0]
         if any(bare in shape.repeats.get(level, ()) for level in found.recorded):
             return True
         if found.placed and found.known != "none" and not found.once and source.repeats(bare, run.id):

@@ -40,15 +40,17 @@ class Lowered:
     tables: Tables = field(default_factory=dict)
 
 
-def lower(ref: LogsRef, history: History, source: Source, planning: bool = False) -> Lowered:
-    """SQL that yields what `ref` must deliver."""
-    return Lowering(ref, history, source, planning).lower()
+def lower(
+    ref: LogsRef, history: History, source: Source, planning: bool = False, times: frozenset[str] = frozenset()
+) -> Lowered:
+    """SQL that yields what `ref` must deliver; `times`: names without a type that are taken for times."""
+    return Lowering(ref, history, source, planning, times).lower()
 
 
 class Lowering:
     """Lowers one reference."""
 
-    def __init__(self, ref: LogsRef, history: History, source: Source, planning: bool) -> None:
+    def __init__(self, ref: LogsRef, history: History, source: Source, planning: bool, times: frozenset[str]) -> None:
         self.ref = ref
         self.history = history
         self.source = source
@@ -60,6 +62,7 @@ class Lowering:
             _hidden(ref),
             planning,
             "ts" in ref.columns and ref.relation != RUNS,
+            times,
         )
 
     def lower(self) -> Lowered:

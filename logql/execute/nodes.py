@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from logql.catalog.history import Cells, History
-from logql.catalog.schema import UNKNOWN_TYPE, explicit
+from logql.catalog.schema import explicit
 from logql.execute.groups import Group, counting_levels
 from logql.execute.scans import FRAME_TYPES, misfits, scan
 from logql.execute.settled import coverage_table, reasons_table
 from logql.execute.sqltext import ident, key_columns, loop_column_names, text, texts
 from logql.execute.tables import Tables, keys
+from logql.execute.untyped import TIME_TYPE, type_of
 from logql.model import RUN_LEVEL, Level
 from logql.store.layout import level_directory
 
@@ -24,12 +25,16 @@ _FEW_RUNS = 50
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a reference needs besides its names: loop columns, hidden columns by name, planning columns, `ts`."""
+    """What a reference needs besides its names: loop columns, hidden columns by name, planning columns, `ts`.
+
+    `times`: names that have no type and are taken for times.
+    """
 
     loops: frozenset[str]
     hidden: Mapping[str, frozenset[str]]
     planning: bool = False
     ts: bool = False
+    times: frozenset[str] = frozenset()
 
     def flags(self, name: str) -> list[str]:
         """Hidden columns of `name`, and the flag that planning adds."""
@@ -55,9 +60,7 @@ class Nodes:
 
     def type_of(self, name: str) -> str:
         """The unified type of a name."""
-        bare = explicit(name)[0]
-        column = self.history.schema.find(bare) or self.history.virtual(bare)
-        return column.type if column is not None else UNKNOWN_TYPE
+        return TIME_TYPE if name in self.wanted.times else type_of(name, self.history)
 
     def node(self, level: Level, names: Sequence[str]) -> str | None:
         """SQL of the node of `level` with `names`; None where no piece of that level exists."""
@@ -88,7 +91,7 @@ class Nodes:
     def _recorded(self, level: Level, names: Sequence[str]) -> str | None:
         """The contexts of a level with their recorded values, one row each."""
         pieces = self.history.snapshot.levels.get(level_directory(level), ())
-        bare = {explicit(name)[0]: self.type_of(name) for name in names}
+        bare = {explicit(name, self.history)[0]: self.type_of(name) for name in names}
         texts_ = {f"{name}$text": "VARCHAR" for name in misfits(pieces, bare)}
         loops = {c: self._loop_type(c) for c in loop_column_names(level) if c in self._loop_columns(level)}
         wanted = {name: FRAME_TYPES[name] for name in ("run", "version", "rank")} | loops
@@ -127,7 +130,7 @@ class Nodes:
         return self._unfillable_cell(level, name, cells)
 
     def _recorded_cell(self, level: Level, name: str) -> NodeCell:
-        bare = explicit(name)[0]
+        bare = explicit(name, self.history)[0]
         pieces = self.history.snapshot.levels.get(level_directory(level), ())
         other = f"r.{ident(bare + '$text')}" if misfits(pieces, {bare: self.type_of(name)}) else None
         value = f"r.{ident(bare)}"
@@ -213,7 +216,7 @@ class Nodes:
 
     def _hindsight(self, level: Level, name: str) -> str | None:
         """Hindsight values of a name at a level, one row per context and fill."""
-        bare = explicit(name)[0]
+        bare = explicit(name, self.history)[0]
         pieces = [
             piece for piece in self.history.snapshot.hindsight.get(level_directory(level), ()) if bare in piece.schema
         ]

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from logql.execute.lower import lower
 from logql.execute.runs import RUNS_TABLE
+from logql.execute.sqltext import ident
 from logql.execute.tables import integers
 from logql.sql.bound import LogsRef
 
@@ -36,6 +37,5 @@ def _counts_of(name: str, engine: Engine) -> dict[tuple[str, str], int]:
     ref = LogsRef(_ID, "l", names=frozenset([name]), virtual=virtual, columns=columns)
     lowered = lower(ref, engine.history, engine)
     tables = {**lowered.tables, RUNS_TABLE: engine.runs_table()}
-    quoted = f'"{name}$origin"'
-    sql = f"SELECT version, {quoted} AS origin, count(*) AS n FROM ({lowered.sql}) GROUP BY ALL"
+    sql = f"SELECT version, {ident(columns[-1])} AS origin, count(*) AS n FROM ({lowered.sql}) GROUP BY ALL"
     return {(row["version"], row["origin"]): row["n"] for row in engine.read(sql, tables)}

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from logql.catalog.history import Cells, History
-from logql.catalog.schema import UNKNOWN_TYPE, explicit
+from logql.catalog.schema import explicit
 from logql.execute.groups import Group, Source, cells_of, counting_levels
 from logql.execute.rowrule import Context, Formed, Key, Position, Value, form_rows
 from logql.execute.scans import FRAME_TYPES, misfits, scan
 from logql.execute.sqltext import ident, key_columns, loop_column_names, texts
 from logql.execute.tables import Tables, typed
+from logql.execute.untyped import type_of
 from logql.model import RUN_LEVEL, Fill, Level, Run
 from logql.sql.bound import LogsRef
 from logql.store import columns
@@ -48,7 +49,7 @@ class _Former:
         self.source = source
         self.asked: dict[str, list[str]] = {}
         for name in ref.names:
-            self.asked.setdefault(explicit(name)[0], []).append(name)
+            self.asked.setdefault(explicit(name, self.history)[0], []).append(name)
         self.out: dict[str, list[object]] = {"run": []}
         for column in ref.columns:
             self.out[column] = []
@@ -80,7 +81,7 @@ class _Former:
         pieces = (self.history.snapshot.hindsight if hindsight else self.history.snapshot.levels).get(
             level_directory(level), ()
         )
-        bare = {explicit(name)[0]: self._type(name) for name in self.ref.names}
+        bare = {explicit(name, self.history)[0]: type_of(name, self.history) for name in self.ref.names}
         frame = {column: type_ for column, type_ in FRAME_TYPES.items() if hindsight or column != "_fill"}
         loops = {column: self.history.schema.loop_columns.get(column, "BIGINT") for column in loop_column_names(level)}
         texts_ = {f"{name}$text": "VARCHAR" for name in misfits(pieces, bare)}
@@ -115,7 +116,7 @@ class _Former:
 
     def _logged(self, row: Mapping[str, Any]) -> list[str]:
         nulls = row["_null"] or ()
-        bare = {explicit(name)[0] for name in self.ref.names}
+        bare = {explicit(name, self.history)[0] for name in self.ref.names}
         return sorted(n for n in bare if row[n] is not None or n in nulls or row.get(f"{n}$text") is not None)
 
     def _take_value(self, context: Context, row: Mapping[str, Any], name: str, at: Position, hindsight: bool) -> None:
@@ -161,7 +162,7 @@ class _Former:
     def _fills(self, name: str, run: Run, cells: Cells) -> dict[object, tuple[bool, Fill]]:
         if cells.fingerprint is None:
             return {}
-        coverage = self.history.coverage(explicit(name)[0], run.id, cells.fingerprint)
+        coverage = self.history.coverage(explicit(name, self.history)[0], run.id, cells.fingerprint)
         return {(loop, entry, index): (good, fill) for loop, entry, index, good, fill in coverage.rows()}
 
     def _put(
@@ -223,11 +224,6 @@ class _Former:
         for column, part in zip(("_lq_loop", "_lq_entry", "_lq_index"), place, strict=True):
             self.out[column].append(part if context.level else None)
         self.out["_lq_sure"].append(sure)
-
-    def _type(self, name: str) -> str:
-        bare = explicit(name)[0]
-        column = self.history.schema.find(bare) or self.history.virtual(bare)
-        return column.type if column is not None else UNKNOWN_TYPE
 
     def table(self) -> pa.Table:
         """All rows as a table; logged values keep the type that they have, for DuckDB to cast."""

@@ -29,10 +29,10 @@ def coverage_table(nodes: Nodes, name: str) -> str:
     if table not in nodes.tables:
         rows: dict[str, list[object]] = {column: [] for column in _COVERAGE_TYPES}
         for run in nodes.group.runs:
-            fingerprint = nodes.history.cells(explicit(name)[0], run).fingerprint
+            fingerprint = nodes.history.cells(explicit(name, nodes.history)[0], run).fingerprint
             if fingerprint is None:
                 continue
-            coverage = nodes.history.coverage(explicit(name)[0], run.id, fingerprint)
+            coverage = nodes.history.coverage(explicit(name, nodes.history)[0], run.id, fingerprint)
             for loop, entry, index, filled, fill in coverage.rows():
                 reason = None if filled else fill.error or _distrust(fill.fidelity)
                 fidelity = fill.fidelity if fill.state == "done" else None

@@ -108,7 +108,7 @@ def _grouped(demands: Iterable[Demand]) -> dict[_Place, dict[str, set[int]]]:
     for item in demands:
         names = found.setdefault((item.run, item.loop, item.entry), {})
         for name in item.names:
-            names.setdefault(name.rpartition("@")[0] or name, set()).update(item.indices)
+            names.setdefault(name, set()).update(item.indices)
     return found
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from sqlglot import exp
 
-from logql.catalog.schema import Schema, explicit
+from logql.catalog.schema import Known, explicit
 from logql.model import Level, level_text
 from logql.sql.bound import LOGS, BoundQuery, LogsRef, ref_of
 
 _REPEATING = (exp.Sum, exp.Avg, exp.Count)
 
 
-def repeated_values(bound: BoundQuery, schema: Schema) -> Iterator[str]:
+def repeated_values(bound: BoundQuery, known: Known) -> Iterator[str]:
     """A notice for each sum, avg or count over a name that the rows of `logs` repeat from an enclosing level."""
     refs = {ref.alias: ref for table in bound.tables if (ref := ref_of(table)) is not None}
     for call in (node for node in bound.notable if isinstance(node, _REPEATING)):
@@ -23,7 +23,7 @@ def repeated_values(bound: BoundQuery, schema: Schema) -> Iterator[str]:
         ref = refs.get(column.table)
         if ref is None or ref.relation != LOGS or column.name not in ref.names:
             continue
-        level = _repeated_from(column.name, ref, schema)
+        level = _repeated_from(column.name, ref, known)
         if level is not None:
             relation = f'the relation "{level[-1]}"' if level else '"runs"'
             yield (
@@ -32,18 +32,18 @@ def repeated_values(bound: BoundQuery, schema: Schema) -> Iterator[str]:
             )
 
 
-def _repeated_from(name: str, ref: LogsRef, schema: Schema) -> Level | None:
+def _repeated_from(name: str, ref: LogsRef, known: Known) -> Level | None:
     """The level that `name` is repeated from, if another name of N counts below it."""
-    own = _levels(name, schema)
-    others = {level for other in ref.names - {name} for level in _levels(other, schema)}
+    own = _levels(name, known)
+    others = {level for other in ref.names - {name} for level in _levels(other, known)}
     for level in sorted(own):
         if any(len(other) > len(level) and other[: len(level)] == level for other in others):
             return level
     return None
 
 
-def _levels(name: str, schema: Schema) -> frozenset[Level]:
-    bare, text = explicit(name)
-    column = schema.find(bare)
+def _levels(name: str, known: Known) -> frozenset[Level]:
+    bare, text = explicit(name, known)
+    column = known.schema.find(bare)
     levels = column.levels if column is not None else frozenset[Level]()
     return levels if text is None else frozenset(level for level in levels if level_text(level) == text)

@@ -273,7 +273,7 @@ class Scope:
 
     def _hint(self, name: str) -> str | None:
         """Where a name is that these relations lack."""
-        bare, level = explicit(name)
+        bare, level = explicit(name, self.binder.world)
         column = self.binder.world.schema.find(bare) or self.binder.world.virtual(bare)
         if column is None:
             place = self.binder.world.pattern(bare) if self._sees_logs() else None

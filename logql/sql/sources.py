@@ -154,7 +154,7 @@ class Reference(Source):
         return self._has_names and not (column in system or column in schema.args or column in schema.loop_columns)
 
     def _explicit(self, name: str) -> str | None:
-        bare, level = explicit(name)
+        bare, level = explicit(name, self._world)
         column = self._world.schema.find(bare) or self._world.virtual(bare)
         if level is None or column is None or self.relation != LOGS:
             return None
@@ -180,7 +180,7 @@ class Reference(Source):
         columns = tuple(sorted(self._used, key=lambda name: order.get(name, len(order))))
         names = {bare for column in columns if self.logged(bare := _without_hidden(column))}
         loops = {_loop(name, self._world) for name in columns if name in self._world.schema.loop_columns}
-        virtual = {name for name in names if self._world.may_miss(explicit(name)[0])}
+        virtual = {name for name in names if self._world.may_miss(explicit(name, self._world)[0])}
         ref = LogsRef(
             self.id, self.alias, self.relation, frozenset(names), frozenset(loops), frozenset(virtual), columns,
             self.versions, tuple((column, name) for name, column in self._real.items() if column in columns),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from logql.catalog.schema import build_schema, explicit
+import pytest
+
+from logql.catalog.schema import UNKNOWN_TYPE, Column, build_schema, explicit
 from logql.model import Run, Shape
 
 
@@ -26,7 +28,25 @@ def test_types_levels_and_loops_of_all_runs() -> None:
     assert schema.find("ACC") is schema.columns["acc"]
 
 
-def test_explicit_levels() -> None:
-    assert explicit("loss@epoch.step") == ("loss", "epoch.step")
-    assert explicit("loss") == ("loss", None)
-    assert explicit("@x") == ("@x", None)
+class _Known:
+    """Somebody logged `recall@10`, and today's source logs `map@5`."""
+
+    schema = build_schema([Shape({(): {"recall@10": "DOUBLE"}}, {}, {})], [])
+
+    def virtual(self, name: str) -> Column | None:
+        return Column(name, UNKNOWN_TYPE, frozenset(), True) if name == "map@5" else None
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("loss@epoch.step", ("loss", "epoch.step")),
+        ("loss", ("loss", None)),
+        ("@x", ("@x", None)),
+        ("recall@10", ("recall@10", None)),
+        ("Recall@10@epoch", ("Recall@10", "epoch")),
+        ("map@5", ("map@5", None)),
+    ],
+)
+def test_explicit_levels(name: str, parts: tuple[str, str | None]) -> None:
+    assert explicit(name, _Known()) == parts

@@ -1,0 +1,70 @@
+"""Answers of DuckDB's: their rows as Arrow tables, whole or in parts, under the names that a person wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import duckdb
+import pyarrow as pa
+
+from logql.execute.rest import AsError, Rest, next_batch
+from logql.execute.sqltext import ident
+from logql.sql.bound import BoundQuery
+from logql.sql.split import tokens
+
+#: Statements that give no rows.
+_SILENT_WORDS = (
+    "CREATE DROP ALTER INSERT UPDATE DELETE MERGE TRUNCATE COPY BEGIN START COMMIT ROLLBACK ABORT SET RESET USE ATTACH "
+    "DETACH LOAD INSTALL COMMENT ANALYZE VACUUM CHECKPOINT PREPARE DEALLOCATE EXPORT IMPORT"
+)
+_SILENT = frozenset(_SILENT_WORDS.split())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result: its rows, and DuckDB's names of its columns' types. `count` is of a statement that changed rows.
+
+    Of a large result that was asked for in parts, `table` has the first rows and `rest` the others.
+    """
+
+    table: pa.Table
+    types: tuple[str, ...]
+    count: int = -1
+    rest: Rest | None = None
+
+
+def answer_of(found: duckdb.DuckDBPyRelation | None, sql: str) -> Answer:
+    """A result; of a statement that gives none, the number of rows that it changed."""
+    if found is None:
+        return Answer(pa.table({}), ())
+    types = tuple(str(type_) for type_ in found.types)
+    table = found.to_arrow_table()
+    if gives_rows(sql):
+        return Answer(table, types)
+    counts = table.num_rows == 1 and table.column_names == ["Count"]
+    return Answer(pa.table({}), (), table.column(0)[0].as_py() if counts else -1)
+
+
+def read_batches(reader: pa.RecordBatchReader, as_error: AsError) -> Iterator[pa.RecordBatch]:
+    """The batches of a reader; its errors come out as logql's."""
+    with suppress(StopIteration):
+        while True:
+            yield next_batch(reader, as_error)
+
+
+def unqualified(answer: Answer, bound: BoundQuery) -> Answer:
+    """Names of columns without the aliases that only the generated text has: `sum(l.acc)` is `sum(acc)` again."""
+    added = [ref.alias for ref in bound.refs if f"{ref.alias}." not in bound.sql.replace('"', "")]
+    names = answer.table.column_names
+    for alias in added:
+        names = [name.replace(f"{ident(alias)}.", "").replace(f"{alias}.", "") for name in names]
+    return replace(answer, table=answer.table.rename_columns(names)) if names != answer.table.column_names else answer
+
+
+def gives_rows(sql: str) -> bool:
+    """Whether a statement has a result."""
+    words = (sql[token.start : token.end].upper() for token in tokens(sql) if token.kind in ("word", "other"))
+    first = next(words, None)
+    return first is not None and (first not in _SILENT or ("RETURNING" in sql.upper() and "RETURNING" in words))
