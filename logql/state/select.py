@@ -48,7 +48,7 @@ from logql.state.kinds.jaxes import (
     JaxTreeKind,
     is_compiled,
 )
-from logql.state.kinds.layout import native_base
+from logql.state.kinds.layout import is_wrapper, native_base
 from logql.state.kinds.opaque import REFUSED_TYPES, LockKind, OpaqueKind, RefusedKind, SentinelKind, is_sink
 from logql.state.kinds.randomness import (
     BitGeneratorKind,
@@ -201,8 +201,11 @@ class Selection:
             return KINDS["opaque"]
         if is_compiled(value):
             return KINDS[self._of_compiled(value)]
+        wrapper = is_wrapper(value)
+        if wrapper and not self._is_mine(value, str(value.__module__)):
+            return KINDS["global"]
         name, cacheable = _of_instance(value, cls)
-        if cacheable:
+        if cacheable and not wrapper:
             self._types[cls] = KINDS[name]
         return KINDS[name]
 

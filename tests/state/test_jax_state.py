@@ -71,6 +71,41 @@ def test_what_a_compiled_function_reads_may_not_change_in_the_loop(tmp_path: Pat
     assert_refused(recorded, "reads the variable scale, which changed in the loop", "__main__.step")
 
 
+def test_functions_with_derivatives_of_their_own_and_wrapped_ones(tmp_path: Path) -> None:
+    """`jax.nn.relu` is an object, as are functions of the script under `custom_jvp`; nothing in them changes."""
+    recorded = record(
+        tmp_path,
+        """
+        import jax, jax.numpy as jnp, rig
+        @jax.custom_jvp
+        def soft(x):
+            return jnp.log1p(jnp.exp(x))
+        @soft.defjvp
+        def soft_jvp(primals, tangents):
+            (x,), (t,) = primals, tangents
+            return soft(x), t * jax.nn.sigmoid(x)
+        class Layer:
+            def __init__(self, activation):
+                self.activation = activation
+                self.w = jnp.ones(3)
+            def __call__(self, x):
+                return self.activation(x * self.w).sum()
+        def main():
+            layers = [Layer(jax.nn.relu), Layer(soft), Layer(jax.nn.relu)]
+            for epoch in rig.loop("epoch", range(3)):
+                for layer in layers:
+                    grad = jax.grad(layer)(jnp.arange(3.0) - 1)
+                    layer.w = layer.w - 0.1 * grad
+                if epoch == 1:
+                    layers[0].activation = jax.nn.gelu
+                rig.log("w", [layer.w.tolist() for layer in layers])
+                rig.log("shared", layers[0].activation is layers[2].activation)
+        main()
+        """,
+    )
+    assert_exact(recorded)
+
+
 def test_arrays_of_extension_dtypes_keep_them(tmp_path: Path) -> None:
     recorded = record(
         tmp_path,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from logql.errors import StateError
 from logql.state.errors import Refusal
-from logql.state.graph import Node, Payload
+from logql.state.graph import Global, Node, Payload
 from logql.state.kinds.base import Kind, find_global, need_anchor
 from logql.state.kinds.extension import ExtensionKind
 
@@ -119,25 +119,23 @@ def _is_device(value: Any, node: Node) -> bool:
 
 
 class JaxRegistryKind(Kind):
-    """The registry of the types that pytrees are made of; every process has the one."""
+    """A registry of the types that pytrees are made of: every process has the same few."""
 
     name = "jax.PyTreeRegistry"
 
     def capture(self, value: Any, walker: Walker) -> Payload:
-        import jax
+        from jax._src import tree_util
 
-        if value is not jax.tree_util.default_registry:
+        found = [name for name, held in vars(tree_util).items() if held is value]
+        if not found:
             raise Refusal("a registry of pytrees of the program's own")
-        return {}
+        return {"registry": Global(tree_util.__name__, found[0])}
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
         return False
 
     def create(self, node: Node, builder: Builder) -> object:
-        import jax
-
-        registry: object = jax.tree_util.default_registry
-        return registry
+        return builder.value(node.payload["registry"])
 
 
 class JaxTreeKind(ExtensionKind):

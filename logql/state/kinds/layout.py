@@ -54,3 +54,9 @@ def attributes(value: object) -> dict[str, object] | None:
     except AttributeError:
         return None
     return found if type(found) is dict else None
+
+
+def is_wrapper(value: object) -> bool:
+    """Whether an object stands in for a function, whose names `functools.wraps` gave it (`jax.nn.relu`)."""
+    names = attributes(value) or {}
+    return "__wrapped__" in names and "__qualname__" in names and callable(value)
