@@ -18,6 +18,7 @@ from logql.execute.fixed import Comments
 from logql.execute.sqltext import ident
 from logql.execute.tables import typed
 from logql.explaining import explain_query
+from logql.plan.demand import RULES
 from logql.sql.binder import bind_query
 from logql.sql.bound import LOGS
 from logql.sql.names import nearest
@@ -99,7 +100,9 @@ class StatementRunner:
     def _setting(self, statement: Setting) -> Answer:
         session = self.session
         if statement.action == "SET" and statement.value is not None:
-            session.options = session.options.set(statement.name, statement.value)
+            options = session.options.set(statement.name, statement.value)
+            _check_rules(options.disabled_rules)
+            session.options = options
         elif statement.action == "RESET":
             default = getattr(session.defaults, statement.name)
             session.options = replace(session.options, **{statement.name: default})
@@ -240,18 +243,25 @@ class StatementRunner:
             "version": session.history.versions,
             "column": {**world.schema.relation(LOGS), **dict.fromkeys(world.virtual_names())},
         }[statement.kind]
-        if statement.target not in known:
+        target = next((name for name in known if name.lower() == statement.target.lower()), None)
+        if target is None:
             raise BindError(
                 f'there is no {statement.kind} "{statement.target}"',
                 sql=statement.sql,
                 candidates=nearest(statement.target, known),
             )
-        key = f"{statement.kind}:{statement.target}"
+        key = f"{statement.kind}:{target}"
         if statement.text is None:
             session.catalog.remove("comment", key)
         else:
             session.catalog.put("comment", key, statement.text)
         return Answer(pa.table({}), ())
+
+
+def _check_rules(names: frozenset[str]) -> None:
+    known = [rule.__name__ for rule in RULES]
+    for name in sorted(names - {*known}):
+        raise ProgrammingError(f'no rule of the planner is called "{name}"', candidates=nearest(name, known))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ them, else to the blocks around it. References gather what they serve: that deci
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from sqlglot import exp
@@ -20,6 +21,7 @@ from logql.sql.patches import Patches
 from logql.sql.pivots import with_pivot_inside
 from logql.sql.scope import Scope
 from logql.sql.sources import Derived, Foreign, Reference, Source
+from logql.sql.split import tokens
 from logql.sql.walk import branches
 from logql.sql.world import World
 from logql.sql.written import written
@@ -32,14 +34,16 @@ _DEEPEST = 30
 @collections_paused()
 def bind_query(sql: str, world: World) -> BoundQuery:
     """Bind one statement of DuckDB's. Raises ParseError, and BindError for names that mean nothing."""
+    binder = Binder(sql, world)
+    binder.refuse_prepare()
     try:
         tree = parse(sql)
     except ParseError:
         spelled = with_pivot_inside(sql)
         if spelled == sql:
             raise
-        sql, tree = spelled, parse(spelled)
-    bound, _ = Binder(sql, world).bind(tree)
+        binder, tree = Binder(spelled, world), parse(spelled)
+    bound, _ = binder.bind(tree)
     return bound
 
 
@@ -253,11 +257,13 @@ class Binder:
         return Source("", names) if names else source
 
     def _statement(self, tree: exp.Expr) -> Source:
-        if isinstance(tree, _WRITES):
+        if isinstance(tree, _WRITES) or (isinstance(tree, exp.Copy) and tree.args.get("kind")):
             self._refuse_write(tree)
         scope = Scope(self, None, self._with(tree, {}, None))
         if isinstance(tree, (exp.Describe, exp.Summarize)):
             return self._described(tree, scope)
+        if isinstance(tree, exp.Copy) and isinstance(tree.this, exp.Table):
+            return self._read_whole(tree, scope, "(SELECT * FROM ", ")")
         target = tree.this if isinstance(tree, (*_WRITES, exp.Create)) else None
         for part in list(tree.iter_expressions()):
             if part is not target:
@@ -265,31 +271,54 @@ class Binder:
         return Source("", None)
 
     def _described(self, node: exp.Expr, scope: Scope) -> Source:
-        """DESCRIBE or SUMMARIZE of a query, or of a relation as if it were SELECT * FROM it."""
+        """DESCRIBE or SUMMARIZE of a query or a relation."""
         if isinstance(node.this, exp.Table):
-            with self.patches.as_query():
-                source = self.source(node.this, scope)
-            for name, _ in source.star():
-                source.use(name)
-            if isinstance(source, (Reference, Derived)):
-                node.set("this", exp.select("*").from_(node.this))
-        elif isinstance(node.this, exp.Expr):
+            return self._read_whole(node, scope, "SELECT * FROM ", "")
+        if isinstance(node.this, exp.Expr):
             self._descend(node.this, scope)
+        return Source("", None)
+
+    def _read_whole(self, node: exp.Expr, scope: Scope, before: str, behind: str) -> Source:
+        """A statement about a relation, as if it were one about SELECT * FROM it."""
+        with self.patches.as_query(before, behind):
+            source = self.source(node.this, scope)
+        for name, _ in source.star():
+            source.use(name)
+        if isinstance(source, (Reference, Derived)):
+            query = exp.select("*").from_(node.this)
+            node.set("this", query.subquery(copy=False) if behind else query)
         return Source("", None)
 
     def _descend(self, node: exp.Expr, scope: Scope) -> None:
         if _is_query(node):
             self.query(node, scope.ctes, None)
+        elif isinstance(node, exp.Table) and self._is_ours(node):
+            hint = f"write it as a query: (SELECT ... FROM {node.name}) AS {node.alias_or_name}"
+            message = f'"{node.name}" cannot stand in this statement by its name alone'
+            raise at(NotSupportedError, message, self.sql, node, hint)
         elif not isinstance(node, exp.With):
             for part in list(node.iter_expressions()):
                 self._descend(part, scope)
 
+    def _is_ours(self, table: exp.Table) -> bool:
+        """Whether a table is a recorded relation."""
+        schema = table.text("db").lower()
+        ours = isinstance(table.this, exp.Identifier) and schema in ("", "history")
+        return ours and self._relation(table.name, bool(schema)) is not None
+
+    def refuse_prepare(self) -> None:
+        """Refuse PREPARE over a recorded relation: what it holds may change before the query is executed."""
+        if self.sql.lstrip()[:7].upper() != "PREPARE":
+            return
+        words = [self.sql[token.start : token.end].strip('"') for token in tokens(self.sql)]
+        read = (name for word, name in itertools.pairwise(words) if word.upper() in ("FROM", "JOIN", "."))
+        if any(self._relation(name, True) for name in read):
+            hint = "parameters go with the query itself"
+            raise NotSupportedError("PREPARE of a query over recorded relations", sql=self.sql, hint=hint)
+
     def _refuse_write(self, tree: exp.Expr) -> None:
         target = tree.find(exp.Table)
-        if target is None or not isinstance(target.this, exp.Identifier):
-            return
-        schema = target.text("db").lower()
-        if schema in ("", "history") and self._relation(target.name, bool(schema)) is not None:
+        if target is not None and self._is_ours(target):
             hint = "logql rm deletes runs, UNFILL drops replayed values; own tables can have any other name"
             message = f'"{target.name}" is recorded and cannot be written to'
             raise at(ReadOnlyRelation, message, self.sql, target, hint)

@@ -99,6 +99,17 @@ class Reader:
             raise self.error("expected a name")
         return text
 
+    def identity(self) -> str:
+        """Pass the id of a run or version: in quotes, or bare, where it may begin with digits."""
+        if not self.done and self._tokens[self._next].kind == "string":
+            return self.string()
+        first = self._take("an id")
+        last = first
+        while not self.done and self._tokens[self._next].start == last.end:
+            last = self._take("an id")
+        text = self.sql[first.start : last.end]
+        return text[1:-1] if first.kind == "quoted" else text
+
     def string(self) -> str:
         """Pass a string in quotes."""
         token = self._take("a string in quotes")
@@ -235,8 +246,8 @@ def _comment(reader: Reader) -> Statement | None:
     if reader.peek() not in ("COLUMN", "RUN", "VERSION"):
         return None
     word = reader.expect("COLUMN", "RUN", "VERSION")
-    target = reader.string() if reader.peek().startswith("'") else reader.name()
-    if word == "COLUMN" and target.lower() in ("logs", "history") and reader.accept("."):
+    target = reader.name() if word == "COLUMN" else reader.identity()
+    while word == "COLUMN" and target.lower() in ("logs", "history") and reader.accept("."):
         target = reader.name()
     if reader.peek() == ".":
         return None

@@ -22,18 +22,18 @@ class Patches:
         self._found: list[Patch] = []
         self._of: dict[int, Patch] = {}
         self._possible = True
-        self._prefix = ""
+        self._around = ("", "")
 
     def give_up(self) -> None:
         """The statement must be generated from its tree."""
         self._possible = False
 
     @contextmanager
-    def as_query(self) -> Iterator[None]:
-        """Relations named meanwhile stand where only a query can be in their stead (DESCRIBE, SUMMARIZE)."""
-        self._prefix = "SELECT * FROM "
+    def as_query(self, before: str, behind: str) -> Iterator[None]:
+        """Relations named meanwhile stand where only a query can be in their stead (DESCRIBE, COPY)."""
+        self._around = (before, behind)
         yield
-        self._prefix = ""
+        self._around = ("", "")
 
     def table(self, reference: Reference, node: exp.Table, aliased: bool, when: bool) -> None:
         """A reference in a FROM: its name, and the AT clause behind it."""
@@ -43,8 +43,9 @@ class Patches:
             return
         if when:
             end = self._parenthesis(end)
+        before, behind = self._around
         suffix = "" if aliased else f' AS "{node.name}"'
-        self._of[reference.id] = Patch(start, end, prefix=self._prefix, suffix=suffix)
+        self._of[reference.id] = Patch(start, end, prefix=before, suffix=suffix + behind)
 
     def reference(self, reference: Reference, ref: LogsRef) -> None:
         """What the reference turned out to deliver; a star over it must not see more than its columns."""
@@ -61,9 +62,9 @@ class Patches:
         if start is None or end is None or isinstance(node.this, exp.Anonymous):
             self._possible = False
             return
-        self._found.append(
-            Patch(start, end, view=bound, prefix=self._prefix, suffix="" if aliased else f' AS "{node.name}"')
-        )
+        before, behind = self._around
+        suffix = "" if aliased else f' AS "{node.name}"'
+        self._found.append(Patch(start, end, view=bound, prefix=before, suffix=suffix + behind))
 
     def call(self, node: exp.Expr, text: str) -> None:
         """A function call that becomes `text`."""

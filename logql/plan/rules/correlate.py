@@ -177,11 +177,7 @@ def _ties_by_equality(query: exp.Select) -> bool:
     """
     names = {node.table for node in _free_columns(query)}
     where = query.args.get("where")
-    tied = (
-        part
-        for part in conjuncts(where.this if where else None)
-        if any(c.table in names for c in find(part, exp.Column))
-    )
+    tied = (part for part in conjuncts(where.this if where else None) if _mentions(part, names))
     return all(_equality(part, names) is not None for part in tied)
 
 
@@ -214,7 +210,7 @@ def _inner_rows(
     for key in ("group", "having", "qualify", "order", "limit", "offset", "distinct"):
         inner.set(key, None)
     outputs = [aliased(query.expressions[0].unalias(), "_v")] if tested is not None else []
-    if tested is not None and any(c.table in names for c in find(query.expressions[0], exp.Column)):
+    if tested is not None and _mentions(query.expressions[0], names):
         raise Opaque("a correlated projection")
     for number, (mine, other) in enumerate(pairs):
         outputs.append(aliased(mine, f"_j{number}"))
@@ -245,7 +241,7 @@ def _split_where(
     own, pairs = [], []
     where = query.args.get("where")
     for part in conjuncts(where.this if where else None):
-        if not any(c.table in names for c in find(part, exp.Column)):
+        if not _mentions(part, names):
             own.append(part)
             continue
         pair = _equality(part, names)
@@ -270,13 +266,18 @@ def _equality(part: exp.Expr, names: set[str]) -> tuple[exp.Expr, exp.Expr] | No
 def _refuse_deep_correlation(query: exp.Select, names: set[str]) -> None:
     parts = [*sources_of(query), *(j.args.get("on") for j in query.args.get("joins") or ())]
     for part in parts:
-        if part is not None and any(c.table in names for c in find(part, exp.Column)):
+        if part is not None and _mentions(part, names):
             raise Opaque("correlation inside FROM")
     for clause in ("expressions", "having", "order", "qualify", "group"):
         value = query.args.get(clause)
         for node in value if isinstance(value, list) else [value] if value else []:
             if any(True for _ in blocks_inside(node)):
                 raise Opaque("queries nested in a correlated one")
+
+
+def _mentions(node: exp.Expr, names: set[str]) -> bool:
+    """Whether a column of one of some sources is in an expression."""
+    return any(column.table in names for column in find(node, exp.Column))
 
 
 def _free_columns(query: exp.Expr) -> list[exp.Column]:
