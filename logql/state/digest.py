@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Window = list[Any]
 
 
-#: What holds its items in no order of its own: text has another hash in each process.
+#: What holds its items in an order by hash: text has another one in each process.
 _UNORDERED = frozenset({"set", "frozenset"})
 
 #: What a generator was seeded with, by the system where nobody seeded it; compared is the state that it came to.
@@ -80,11 +80,11 @@ class _Comparing:
             number = self._todo.pop()
             here, there = self._here.nodes[number], self._there.nodes[cast("int", self._pairs[number])]
             path = self._here.path(number)
+            if here.kind == there.kind in _UNORDERED:
+                self._members(here.payload["items"], there.payload["items"], path)
+                continue
             if here.kind != there.kind or here.payload.keys() != there.payload.keys():
                 self._differs(path)
-                continue
-            if here.kind in _UNORDERED:
-                self._members(here.payload["items"], there.payload["items"], path)
                 continue
             for name, value in here.payload.items():
                 if (here.kind, name) != _SEED:

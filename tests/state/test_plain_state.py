@@ -132,6 +132,33 @@ def test_a_set_that_lacks_an_item_is_another_one(tmp_path: Path) -> None:
     assert recorded.replay("0:1")["problems"]
 
 
+def test_loops_over_sets_of_numbers_go_on_in_their_order(tmp_path: Path) -> None:
+    """A set's table keeps its size, and its collisions, when items go: `list(pool)` is what is drawn from."""
+    recorded = record(
+        tmp_path,
+        """
+        import random, rig
+        pool, pairs, few = set(range(3000)), {(i % 37, i) for i in range(400)}, {8, 16, 0, 3}
+        wide = {random.Random(1).getrandbits(50) for _ in range(1)}
+        random.seed(0)
+        labeled = set()
+        for epoch in rig.loop("epoch", range(4)):
+            drawn = [random.choice(list(pool)) for _ in range(500)]
+            for one in drawn:
+                pool.discard(one)
+            labeled.update(drawn[:7])
+            for pair in [pair for pair in pairs if pair[1] % 4 == epoch]:
+                pairs.remove(pair)
+            wide.update(random.getrandbits(50) for _ in range(60))
+            wide = set(list(wide)[20:])
+            few.discard(8 * epoch)
+            few.add(24 + epoch)
+            rig.log("orders", [list(pool), list(labeled), list(pairs), list(wide), list(few)])
+        """,
+    )
+    assert_exact(recorded)
+
+
 def test_addresses_are_those_of_the_objects_here(tmp_path: Path) -> None:
     """Libraries know an object again by its `id`: torch.compile in what it wraps, keras in its trackers."""
     recorded = record(

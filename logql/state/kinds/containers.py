@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from logql.state.graph import Node, Payload
 from logql.state.kinds.base import Kind
+from logql.state.kinds.hashtable import hash_alike, lay_out, table_size
 from logql.state.walk import LEAVES
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class SetKind(Kind):
     name = "set"
 
     def capture(self, value: set[Any], walker: Walker) -> Payload:
-        return {"items": walker.many(list(value))}
+        return {"items": walker.many(list(value)), "size": table_size(value)}
 
     def accepts(self, node: Node, live: Any, builder: Builder) -> bool:
         return type(live) is set
@@ -102,7 +103,7 @@ class SetKind(Kind):
         return set()
 
     def finish(self, node: Node, vessel: set[Any], builder: Builder) -> None:
-        pour_set(set, vessel, builder.values(node.payload["items"]))
+        pour_set(set, vessel, builder.values(node.payload["items"]), node.payload.get("size"))
 
 
 def capture_mapping(keys: list[Any], values: list[Any], walker: Walker) -> Payload:
@@ -123,11 +124,13 @@ def pour_mapping(base: type[dict[Any, Any]], vessel: Any, keys: list[Any], value
         base.__setitem__(vessel, key, value)
 
 
-def pour_set(base: type[set[Any]], vessel: Any, items: list[Any]) -> None:
-    """Write a set in place, in the saved order of iteration."""
+def pour_set(base: type[set[Any]], vessel: Any, items: list[Any], size: int | None = None) -> None:
+    """Write a set in place, and in the saved order of iteration where hashes allow that and its table had `size`."""
     if not same_items(base.__iter__(vessel), items):
         base.clear(vessel)
         base.update(vessel, items)
+        if size is not None and hash_alike(items) and not same_items(base.__iter__(vessel), items):
+            lay_out(base, vessel, items, size)
 
 
 def same_items(left: Iterable[Any], right: Iterable[Any]) -> bool:
