@@ -61,8 +61,15 @@ class _Work:
                 self.done.append(job)
                 write_fill(self.store, job, ())
             else:
-                self.jobs[job.id] = job
+                self.jobs.update((one.id, one) for one in job.each)
                 self.pool.submit(job)
+
+    def failed_before(self, job_id: str) -> bool:
+        """Whether a job's process failed in what it did along its way, which the job alone may pass."""
+        job, done = self.jobs[job_id], {fill.id for fill in self.done if fill.state == "done"}
+        exits = {(one.loop, one.entry) for one in job.checkpoints if one.index is None and one.manifest is not None}
+        passable = all((one.segment.loop, one.segment.entry) in exits for one in job.along)
+        return passable and not all(one.id in done for one in job.along)
 
     def keep(self, result: Result) -> None:
         """Make a result durable and visible."""
@@ -94,12 +101,14 @@ class ReplayFiller:
         open_segments = self._still_open(segments, history)
         work = _Work(self._store, pool, elsewhere=len(segments) - len(open_segments))
         before = _done_of({segment.run for segment in open_segments}, history)
-        for segment in open_segments:
-            work.submit(self._jobs(segment, history, query, before.get(segment.run, ())))
+        for together in _by_process(open_segments):
+            work.submit(self._jobs(together, history, query, before.get(together[0].run, ())))
         with closing(self._results(pool)) as results:
             for result in results:
                 if result.placed and len(result.segment.names) > 1:
                     work.submit(self._apart(result.segment, history, query))
+                elif result.state == "failed" and work.failed_before(result.id):
+                    work.submit([self._job(result.segment, history, query)])
                 else:
                     work.keep(result)
         return Filled(tuple(work.done), tuple(work.notes), work.elsewhere)
@@ -122,29 +131,34 @@ class ReplayFiller:
                 if self._cancelled():
                     raise Interrupted("the query was cancelled; what was filled is kept")
 
-    def _jobs(self, segment: Segment, history: History, query: str, before: Iterable[Fill]) -> list[Job | Fill]:
-        """The job of a segment; one of each name where the statements of several do not fit beside each other."""
-        wide = _with_neighbours(segment, history, before)
-        for tried in (segment,) if wide is segment else (wide, segment):
-            job = self._job(tried, history, query)
-            if isinstance(job, Job) or len(tried.names) == 1:
+    def _jobs(
+        self, segments: Sequence[Segment], history: History, query: str, before: Iterable[Fill]
+    ) -> list[Job | Fill]:
+        """The job of segments that one process does; of each, or of each name, where statements do not fit together."""
+        *along, last = segments
+        wide = [_with_neighbours(segment, history, before) for segment in segments]
+        for *others, tried in (segments,) if wide == [*segments] else (wide, segments):
+            job = self._job(tried, history, query, others)
+            if isinstance(job, Job) or (not along and len(tried.names) == 1):
                 return [job]
-        return self._apart(segment, history, query)
+        if not along:
+            return self._apart(last, history, query)
+        return [job for segment in segments for job in self._jobs([segment], history, query, before)]
 
     def _apart(self, segment: Segment, history: History, query: str) -> list[Job | Fill]:
         """A job of each name, so that what is wrong with one statement is not the others' fault."""
         return [self._job(replace(segment, names={name: one}), history, query) for name, one in segment.names.items()]
 
-    def _job(self, segment: Segment, history: History, query: str) -> Job | Fill:
-        """The job of a segment, or a failed fill where its sources cannot be made."""
+    def _job(self, segment: Segment, history: History, query: str, along: Sequence[Segment] = ()) -> Job | Fill:
+        """The job of a segment and of those along its way, or a failed fill where its sources cannot be made."""
         run = history.runs[segment.run]
         sources = history.sources
         if not isinstance(sources, ProjectSources):
             return _unfillable(segment, query, "the sources of this version are not at hand")
-        files, reason = sources.patched(segment.names, run)
+        files, reason = sources.patched(dict(item for one in (*along, segment) for item in one.names.items()), run)
         if files is None:
             return _unfillable(segment, query, reason or "its statements do not fit beside each other")
-        return Job(
+        job = Job(
             segment=segment,
             run=run,
             version=history.versions[run.version],
@@ -155,6 +169,17 @@ class ReplayFiller:
             recorded_names=frozenset(name for names in history.shape(run.id).levels.values() for name in names),
             query=query,
         )
+        return replace(job, along=tuple(replace(job, segment=one, id=new_id()) for one in along))
+
+
+def _by_process(segments: Iterable[Segment]) -> list[list[Segment]]:
+    """The segments that one process does together: those that go on to the end of a script, before what serves it."""
+    onward: dict[str, list[Segment]] = {}
+    others: list[Segment] = []
+    for segment in segments:
+        (onward.setdefault(segment.run, []) if segment.onward else others).append(segment)
+    found = [[*(onward.pop(segment.run, ()) if segment.loop is None else ()), segment] for segment in others]
+    return found + [[segment] for left in onward.values() for segment in left]
 
 
 def _done_of(runs: set[str], history: History) -> dict[str, list[Fill]]:

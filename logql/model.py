@@ -251,7 +251,8 @@ class Segment:
 
     `wanted` holds the indices whose cells are demanded, ascending; `loop` is None for the code outside of main loops
     (the whole script is then passed, main loops through their exit checkpoints). `names` maps each wanted name to the
-    fingerprint of its placement.
+    fingerprint of its placement. `onward`: the process goes on to the end of the script, which serves the run's segment
+    outside of main loops.
     """
 
     run: str
@@ -261,6 +262,7 @@ class Segment:
     wanted: tuple[int, ...]
     names: Mapping[str, str]
     estimated_s: float = 0.0
+    onward: bool = False
 
 
 @dataclass(frozen=True)

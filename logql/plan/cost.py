@@ -75,12 +75,12 @@ class RunCost:
 
         `leads`: what is wanted stands ahead of an iteration's work, which a replay leaves out where it may.
         """
-        target = self._loop(loop, entry)
+        target = self.main_loop(loop, entry)
         seconds = WORKER_START_S if self._exits or self._inside else WORKER_START_S + STATE_LOAD_S
         for earlier in self.loops:
             if target is not None and earlier.ordinal >= target.ordinal:
                 break
-            seconds += earlier.setup_seconds + self._pass(earlier)
+            seconds += earlier.setup_seconds + self.passing(earlier)
         if target is None:
             return Estimate(seconds, 0, None)
         seconds += target.setup_seconds
@@ -91,14 +91,34 @@ class RunCost:
         iterations = way.executed - way.left_out * (1 - LEADING_SHARE)
         return Estimate(seconds + way.seconds + iterations * iteration_seconds(target), way.executed, way.start)
 
+    def through(self, loop: str | None, entry: int, wanted: Sequence[int]) -> Estimate:
+        """Cost of wanted iterations, and of those behind them to the end of their loop, for who is there anyway."""
+        target = self.main_loop(loop, entry)
+        if target is None:
+            return Estimate(0.0, 0, None)
+        way = _walk(self._inside.get((target.loop, entry), []), sorted({*wanted, target.iterations - 1}), leads=False)
+        return Estimate(way.seconds + way.executed * iteration_seconds(target), way.executed, way.start)
+
+    def behind(self, loop: str | None, entry: int) -> float:
+        """Time from a loop's exit past all main loops behind it."""
+        own = self.main_loop(loop, entry)
+        later = [item for item in self.loops if own is not None and item.ordinal > own.ordinal]
+        return sum(item.setup_seconds + self.passing(item) for item in later)
+
     def starts(self, loop: str, entry: int) -> list[int]:
         """Iterations at which a segment can start afresh."""
         return [index for index, _ in self._inside.get((loop, entry), ())]
 
-    def _loop(self, loop: str | None, entry: int) -> MainLoop | None:
+    def main_loop(self, loop: str | None, entry: int) -> MainLoop | None:
+        """What was recorded of a main loop."""
         return next((item for item in self.loops if item.loop == loop and item.entry == entry), None)
 
-    def _pass(self, loop: MainLoop) -> float:
+    def has_exit(self, loop: str, entry: int) -> bool:
+        """Whether a loop left its state at its exit, so that it can be passed."""
+        return (loop, entry) in self._exits
+
+    def passing(self, loop: MainLoop) -> float:
+        """Time to get behind a loop: it is executed again where it left no state."""
         checkpoint = self._exits.get((loop.loop, loop.entry))
         return loop.seconds if checkpoint is None else restore_seconds(checkpoint)
 

@@ -11,6 +11,7 @@ from logql.garbage import collections_paused
 from logql.model import Level, Run, Segment
 from logql.plan.cost import Estimate, RunCost, Timings
 from logql.plan.demand import Demand
+from logql.plan.passes import Part, Work, join, passed, seconds_of, with_total
 from logql.plan.schedule import schedule, start_of
 from logql.threads import replays_beside
 
@@ -66,16 +67,6 @@ class FillPlan:
     workers: int
 
 
-@dataclass(frozen=True)
-class _Work:
-    run: Run
-    loop: str | None
-    entry: int
-    wanted: tuple[int, ...]
-    names: Mapping[str, str]
-    leads: bool
-
-
 @collections_paused()
 def plan_fill(
     demands: Sequence[Demand], history: PlannedHistory, workers: int | None = None, threads: int | None = None
@@ -88,15 +79,13 @@ def plan_fill(
     runs = {item.run.id: item.run for item in work}
     count = workers or min((replays_beside(run, threads) for run in runs.values()), default=1)
     costs = {run: RunCost(run, history) for run in runs}
-    parts = _split([(item, _estimate(item, costs)) for item in work], costs, count)
-    parts.sort(key=lambda part: -part[1].seconds)
+    passes = sorted(_passes(work, costs, count), key=lambda parts: -seconds_of(parts))
     starts = {run: start_of(runs[run]) for run in runs}
-    scheduled = schedule([(estimate.seconds, starts[item.run.id]) for item, estimate in parts], count)
-    estimates = tuple(
-        replace(estimate, seconds=seconds) for (_, estimate), seconds in zip(parts, scheduled.each, strict=True)
-    )
-    segments = tuple(_segment(item, estimate) for (item, _), estimate in zip(parts, estimates, strict=True))
-    return FillPlan(segments, estimates, scheduled.wall, scheduled.cpu, count)
+    scheduled = schedule([(seconds_of(parts), starts[parts[0][0].run.id]) for parts in passes], count)
+    timed = zip(passes, scheduled.each, strict=True)
+    parts = [part for found, seconds in timed for part in with_total(found, seconds)]
+    segments = tuple(_segment(item, estimate) for item, estimate in parts)
+    return FillPlan(segments, tuple(estimate for _, estimate in parts), scheduled.wall, scheduled.cpu, count)
 
 
 _Place = tuple[str, str | None, int]
@@ -112,7 +101,7 @@ def _grouped(demands: Iterable[Demand]) -> dict[_Place, dict[str, set[int]]]:
     return found
 
 
-def _works(place: _Place, names: Mapping[str, set[int]], history: PlannedHistory) -> list[_Work]:
+def _works(place: _Place, names: Mapping[str, set[int]], history: PlannedHistory) -> list[Work]:
     """Names that share an iteration share a process."""
     run = history.runs[place[0]]
     statuses = {name: history.status(name, run) for name in names}
@@ -130,7 +119,11 @@ def _works(place: _Place, names: Mapping[str, set[int]], history: PlannedHistory
                 apart.append(cluster)
         clusters = [*apart, joined]
     return [
-        _Work(run, place[1], place[2], tuple(sorted(wanted)), held, all(_leads(statuses[name]) for name in held))
+        Work(
+            *(run, place[1], place[2], tuple(sorted(wanted)), held),
+            leads=all(_leads(statuses[name]) for name in held),
+            whole=place[1] is None and not all(_ends_early(statuses[name]) for name in held),
+        )
         for held, wanted in clusters
     ]
 
@@ -140,16 +133,28 @@ def _leads(status: Placed) -> bool:
     return status.leads and status.once and all(len(level) == 1 for level in status.levels)
 
 
-def _estimate(item: _Work, costs: Mapping[str, RunCost]) -> Estimate:
+def _ends_early(status: Placed) -> bool:
+    """Whether a replay of what is outside of main loops may end behind it."""
+    return status.once and not any(status.levels)
+
+
+def _passes(work: Sequence[Work], costs: Mapping[str, RunCost], workers: int) -> list[list[Part]]:
+    """What each process does, while idle workers share what can be split."""
+    on_the_way = passed(work, costs)
+    places = {(item.run.id, item.loop, item.entry) for item in on_the_way}
+    others = [item for item in work if (item.run.id, item.loop, item.entry) not in places]
+    parts = _split([(item, _estimate(item, costs)) for item in others], costs, workers)
+    return join(parts, on_the_way, costs)
+
+
+def _estimate(item: Work, costs: Mapping[str, RunCost]) -> Estimate:
     return costs[item.run.id].segment(item.loop, item.entry, item.wanted, leads=item.leads)
 
 
-def _split(
-    parts: list[tuple[_Work, Estimate]], costs: Mapping[str, RunCost], workers: int
-) -> list[tuple[_Work, Estimate]]:
+def _split(parts: list[Part], costs: Mapping[str, RunCost], workers: int) -> list[Part]:
     """Halve the longest segment at a checkpoint while workers are idle and it pays."""
     parts = list(parts)
-    final: list[tuple[_Work, Estimate]] = []
+    final: list[Part] = []
     while parts and len(parts) + len(final) < workers:
         parts.sort(key=lambda part: part[1].seconds)
         longest = parts.pop()
@@ -161,7 +166,7 @@ def _split(
     return parts + final
 
 
-def _halve(item: _Work, costs: Mapping[str, RunCost]) -> list[tuple[_Work, Estimate]] | None:
+def _halve(item: Work, costs: Mapping[str, RunCost]) -> list[Part] | None:
     """The most even cut before a wanted iteration that a checkpoint of its own serves."""
     if item.loop is None:
         return None
@@ -170,7 +175,7 @@ def _halve(item: _Work, costs: Mapping[str, RunCost]) -> list[tuple[_Work, Estim
         position = bisect_left(item.wanted, start)
         if 0 < position < len(item.wanted):
             cuts.add(position)
-    best: list[tuple[_Work, Estimate]] | None = None
+    best: list[Part] | None = None
     for cut in _near_middle(sorted(cuts), len(item.wanted)):
         halves = [replace(item, wanted=wanted) for wanted in (item.wanted[:cut], item.wanted[cut:])]
         pair = [(half, _estimate(half, costs)) for half in halves]
@@ -183,7 +188,7 @@ def _near_middle(cuts: list[int], length: int, most: int = 8) -> list[int]:
     return sorted(cuts, key=lambda cut: abs(cut - length / 2))[:most]
 
 
-def _segment(item: _Work, estimate: Estimate) -> Segment:
+def _segment(item: Work, estimate: Estimate) -> Segment:
     return Segment(
         run=item.run.id,
         version=item.run.version,
@@ -192,4 +197,5 @@ def _segment(item: _Work, estimate: Estimate) -> Segment:
         wanted=item.wanted,
         names=dict(item.names),
         estimated_s=estimate.seconds,
+        onward=item.onward,
     )

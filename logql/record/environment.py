@@ -15,6 +15,7 @@ def describe(module: str | None) -> dict[str, object]:
         "threads": thread_counts(),
         "cpu": _cpu_model(),
         "accelerators": accelerators(),
+        "devices": devices(),
         "executable": sys.executable,
         "prefix": sys.prefix,
         "path0": sys.path[0] if sys.path else "",
@@ -50,6 +51,16 @@ def accelerators() -> list[str]:
     if cuda is None or not getattr(cuda, "is_initialized", bool)():
         return []
     return [str(cuda.get_device_name(device)) for device in range(cuda.device_count())]
+
+
+def devices() -> list[int]:
+    """Which of the accelerators the script has computed on, by the numbers that it knows them by."""
+    count = len(accelerators())
+    if not count:
+        return []
+    from logql.state.devices import is_used
+
+    return [device for device in range(count) if is_used(sys.modules["torch"], device)]
 
 
 def packages() -> dict[str, str]:

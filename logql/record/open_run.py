@@ -151,6 +151,7 @@ class OpenRun:
         self._environment |= {
             "threads": environment.thread_counts(),
             "accelerators": environment.accelerators(),
+            "devices": environment.devices(),
             "packages": environment.packages(),
         }
 

@@ -41,15 +41,21 @@ class Claims:
         """Claim a job's cells; False, and nothing claimed, where others hold some of them."""
         if self._lock is None:
             self._lock = hold_claims(self._store)
-        if self._open().claim(claim_of(job), os.path.basename(self._lock.path)):
-            self.release(job, "another query fills these cells")
-            return False
-        self._held[job.id] = job
+        for one in job.each:
+            self._held[one.id] = one
+            if self._open().claim(claim_of(one), os.path.basename(self._lock.path)):
+                self.release_all(job, "another query fills these cells")
+                return False
         return True
 
     def is_own(self, job: Job) -> bool:
         """Whether another job of this pool has taken some of the same cells: to wait for oneself has no end."""
-        return any(_share_cells(job.segment, other.segment) for other in self._held.values())
+        return any(_share_cells(one.segment, other.segment) for one in job.each for other in self._held.values())
+
+    def release_all(self, job: Job, reason: str) -> None:
+        """Give back the claims of a job and of those along its way."""
+        for one in [one for one in job.each if one.id in self._held]:
+            self.release(one, reason)
 
     def release(self, job: Job, reason: str) -> None:
         """Give a claim back; cells are missing again until somebody fills them."""
@@ -66,11 +72,14 @@ class Claims:
         waiting.next_look = time.monotonic() + _RETRY_S
         free = self.take(waiting.job)
         if free:
-            self.release(waiting.job, "another query filled these cells")
+            self.release_all(waiting.job, "another query filled these cells")
         return free
 
     def settled(self, job: Job) -> bool:
         """Whether others have filled all of a job's cells, or failed to, since this pool was made."""
+        return all(self._settled(one) for one in job.each)
+
+    def _settled(self, job: Job) -> bool:
         segment = job.segment
         place = segment.run, segment.loop, segment.entry
         left = set(segment.wanted)

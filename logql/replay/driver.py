@@ -11,9 +11,10 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from logql.errors import ReplayError
 from logql.model import Checkpoint, MainLoop, Path
@@ -22,35 +23,12 @@ from logql.record.values import convert
 from logql.replay import instrument
 from logql.replay.children import Children
 from logql.replay.gathering import Send, Values
+from logql.replay.program import Place, States, caller
 from logql.replay.purity import Guard
-from logql.replay.route import Route
+from logql.replay.route import Route, Station
 from logql.replay.spec import WorkerSpec
 
 T = TypeVar("T")
-
-
-class States(Protocol):
-    """What a driver needs of the state of the running program (see `replay.states`)."""
-
-    on_exit: Callable[[FrameType], None]
-
-    def install(self) -> None: ...
-    def begin_loop(self, place: Place, frame: FrameType, iterable: object) -> None: ...
-    def begin_block(self, loop: MainLoop, frame: FrameType) -> None: ...
-    def is_at(self, loop: MainLoop, frame: FrameType) -> bool: ...
-    def notes_of(self, checkpoint: Checkpoint) -> Mapping[str, Any]: ...
-    def start_iterating(self, checkpoint: Checkpoint | None) -> None: ...
-    def drop(self, loop: MainLoop, count: int) -> bool: ...
-    def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType, item: Any) -> Any: ...
-    def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType) -> None: ...
-    def has_time_to_compare(self) -> bool: ...
-    def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None: ...
-    def offer(self, frame: FrameType, loop: MainLoop, index: int, seq: int, item: object) -> None: ...
-    def digest(self, frame: FrameType) -> Callable[[], str | None] | None: ...
-
-
-#: Loop and entry.
-Place = tuple[str, int]
 
 
 class Jump(BaseException):
@@ -60,18 +38,28 @@ class Jump(BaseException):
 class ReplayDriver:
     """Drives one segment; see `record.driver.Driver`."""
 
-    def __init__(self, spec: WorkerSpec, states: States, send: Send, leave: Callable[[], NoReturn]) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        states: States,
+        send: Send,
+        leave: Callable[[], NoReturn],
+        cpu_seconds: Callable[[], float] = time.process_time,
+    ) -> None:
         self._spec = spec
         self._states = states
         self._send = send
         self._leave = leave
+        self._cpu_seconds = cpu_seconds
         self._route = Route(spec)
         self._values = Values(spec, send)
         self._children = Children(spec.scratch, self._values.wanted)
         #: whether a replay may end although nothing in the main loop was compared with the record
         self._proved = not spec.prove
         self._jumping = False
-        self._target_reached = False
+        #: wanted loops that have begun, and those of which all that was wanted is done
+        self._begun: set[Place] = set()
+        self._passed: set[Place] = set()
         self._current: tuple[MainLoop, int] | None = None
         #: the wanted loop and its last iteration, once it was left by `break`, `return` or an exception
         self._left: tuple[MainLoop, int] | None = None
@@ -112,12 +100,13 @@ class ReplayDriver:
         """Iterate a main loop: the wanted one from a checkpoint, an earlier one not at all or as it was."""
         self._go_on()
         self._iterated.add((loop, entry))
-        frame = _caller(sys._getframe(1))
+        frame = caller(sys._getframe(1))
         self._states.begin_loop((loop, entry), frame, iterable)
         known = self._route.find(loop, entry)
-        if known is not None and self._route.is_target(known):
-            self._target_reached = True
-            return self._iterate_target(known, iterable, enter)
+        station = self._route.station(known) if known is not None else None
+        if known is not None and station is not None:
+            self._begun.add((loop, entry))
+            return self._iterate_target(known, station, iterable, enter)
         passed = self._route.exit_of(known) if known is not None else None
         if known is not None and passed is not None:
             self._states.restore_at_exit(known, passed, frame)
@@ -136,7 +125,8 @@ class ReplayDriver:
             self._states.begin_block(known, frame)
         elif not self._states.is_at(known, frame):
             return recorder.Arrival(index, item)
-        jump = self._route.next_jump(index, cut=False) if self._route.is_target(known) else None
+        station = self._route.station(known)
+        jump = station.next_jump(index, cut=False) if station is not None else None
         if jump is None or jump.index is None:
             item = self._arrive(known, index, None, frame, item)
             self._reached[loop, entry] += 1
@@ -158,13 +148,14 @@ class ReplayDriver:
             return
         loop, index = self._block
         self._block = None
-        if not self._route.is_target(loop):
+        station = self._route.station(loop)
+        if station is None:
             self._send("complete", loop=loop.loop, entry=loop.entry, index=index)
             self._values.flush()
             return
         self._finish_iteration(loop, index)
-        if index >= self._route.last:
-            self._end()
+        if index >= station.last:
+            self._pass(loop, station)
 
     def logged(self, path: Path, name: str, value: object) -> None:
         """A value: a wanted one is kept, another one goes to the comparison with the record."""
@@ -214,11 +205,13 @@ class ReplayDriver:
             self._go_on()
         self._values.flush()
         self._refuse_children()
-        if self._spec.segment.loop is None:
-            return None
-        if self._target_reached:
-            return f"{how} before the wanted iterations of the loop {self._spec.segment.loop!r} were done"
-        return f"{how} before the loop {self._spec.segment.loop!r} (entry {self._spec.segment.entry}) began"
+        for segment in (*self._spec.along, self._spec.segment):
+            if segment.loop is None or (segment.loop, segment.entry) in self._passed:
+                continue
+            if (segment.loop, segment.entry) in self._begun:
+                return f"{how} before the wanted iterations of the loop {segment.loop!r} were done"
+            return f"{how} before the loop {segment.loop!r} (entry {segment.entry}) began"
+        return None
 
     def after_inserted(self) -> None:
         """Inserted statements are done: end the iteration or the replay if all that was wanted is there."""
@@ -229,12 +222,13 @@ class ReplayDriver:
         if self._current is None:
             return
         loop, index = self._current
-        if index == self._route.last and not self._proved:
+        station = self._route.station(loop)
+        if station is None or (index == station.last and not self._proved):
             return
-        if index == self._route.last:
-            self._send("covered", index=index)
+        if index == station.last:
+            self._send("covered", loop=loop.loop, entry=loop.entry, index=index)
             self._end()
-        if self._block is None and self._route.may_jump(loop, index):
+        if self._block is None and station.may_jump(index):
             self._jumping = True
             raise Jump
 
@@ -246,21 +240,25 @@ class ReplayDriver:
 
     # Iterating
 
-    def _iterate_target(self, loop: MainLoop, iterable: Iterable[T], enter: Callable[[int, T], None]) -> Iterator[T]:
-        start = self._route.start()
+    def _iterate_target(
+        self, loop: MainLoop, station: Station, iterable: Iterable[T], enter: Callable[[int, T], None]
+    ) -> Iterator[T]:
+        start = station.start()
         self._states.start_iterating(start or self._route.any_of(loop))
         items = iter(iterable)
         index = 0
         jump: Checkpoint | None = start
-        while index <= self._route.last:
+        while index <= station.last or (station.onward and not _died_in(loop, index)):
             if jump is not None and jump.index is not None:
                 yield from self._pass_over(items, index, jump.index, loop)
                 index = jump.index
-            frame = _caller(sys._getframe(1))
+            frame = caller(sys._getframe(1))
             try:
                 item = next(items)
             except StopIteration:
                 self._pass_exit(loop, frame)
+                if index > station.last:
+                    self._pass(loop, station)
                 return
             item = self._arrive(loop, index, jump, frame, item)
             self._begin(loop, index)
@@ -272,8 +270,8 @@ class ReplayDriver:
                 raise
             cut = self._finish_iteration(loop, index)
             index += 1
-            jump = self._route.next_jump(index, cut)
-        self._check_beyond(loop, index, items, _caller(sys._getframe(1)))
+            jump = station.next_jump(index, cut)
+        self._check_beyond(loop, index, items, caller(sys._getframe(1)))
         self._end()
 
     def _pass_over(self, items: Iterator[T], index: int, target: int, loop: MainLoop) -> Iterator[T]:
@@ -294,17 +292,17 @@ class ReplayDriver:
         if known is not None:
             self._states.start_iterating(self._route.any_of(known))
         for index, item in enumerate(iterable):
-            if known is not None and not known.finished and index >= known.iterations:
+            if known is not None and _died_in(known, index):
                 self._end()
             if known is not None and index:
-                item = self._arrive(known, index, None, _caller(sys._getframe(1)), item)
+                item = self._arrive(known, index, None, caller(sys._getframe(1)), item)
             self._send("executed", loop=loop, entry=entry, index=index)
             enter(index, item)
             yield item
             self._send("complete", loop=loop, entry=entry, index=index)
             self._values.flush()
         if known is not None:
-            self._pass_exit(known, _caller(sys._getframe(1)))
+            self._pass_exit(known, caller(sys._getframe(1)))
 
     def _enter_block(self, loop: str, entry: int, index: int) -> None:
         """A main loop's iteration that nothing hands out: it is run as it was, from the beginning of the script."""
@@ -313,12 +311,13 @@ class ReplayDriver:
         if known is None:
             return
         self._block = known, index
-        if not self._route.is_target(known):
+        station = self._route.station(known)
+        if station is None:
             self._send("executed", loop=loop, entry=entry, index=index)
             return
-        self._target_reached = True
-        if index > self._route.last:
-            self._end()
+        self._begun.add((loop, entry))
+        if index > station.last:
+            self._pass(known, station)
         self._begin(known, index)
 
     def _arrive(self, loop: MainLoop, index: int, restored: Checkpoint | None, frame: FrameType, item: Any) -> Any:
@@ -349,19 +348,29 @@ class ReplayDriver:
         self._refuse_children()
         if not cut:
             self._send("complete", loop=loop.loop, entry=loop.entry, index=index)
-        self._send("covered", index=index)
+        self._send("covered", loop=loop.loop, entry=loop.entry, index=index)
         return cut
 
     def _go_on(self) -> None:
-        """If the wanted loop was left in an iteration, that one is done, and with it the replay."""
+        """If a wanted loop was left in an iteration, that one is done, and with it the loop."""
         if self._left is None:
             return
         loop, index = self._left
         self._left = None
-        if index < self._route.last:
+        station = self._route.station(loop)
+        if station is None or index < station.last:
             raise ReplayError(f"the loop {loop.loop!r} was left in iteration {index}, before the last wanted one")
         self._finish_iteration(loop, index)
-        self._end()
+        self._pass(loop, station)
+
+    def _pass(self, loop: MainLoop, station: Station) -> None:
+        """All that was wanted of a loop is done: the replay is, too, unless it goes on to the end of the script."""
+        if not station.onward:
+            self._end()
+        if (loop.loop, loop.entry) not in self._passed:
+            self._passed.add((loop.loop, loop.entry))
+            self._values.flush()
+            self._send("passed", loop=loop.loop, entry=loop.entry, at=time.time(), cpu_s=self._cpu_seconds())
 
     def _check_beyond(self, loop: MainLoop, index: int, items: Iterator[Any], frame: FrameType) -> None:
         """Compare the state behind the last wanted iteration with the checkpoint there, if there is one."""
@@ -386,14 +395,6 @@ class ReplayDriver:
         self._leave()
 
 
-def _caller(frame: FrameType | None) -> FrameType:
-    """The frame that runs the `for` of a main loop: the first one that is neither ours nor a progress bar's."""
-    while frame is not None:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in _PASSING:
-            return frame
-        frame = frame.f_back
-    raise ReplayError("the frame that runs a main loop was not found")
-
-
-_PASSING = frozenset(("logql", "tqdm", "rich", "alive_progress", "progressbar", "fastprogress"))
+def _died_in(loop: MainLoop, index: int) -> bool:
+    """Whether the run ended in a loop before this iteration."""
+    return not loop.finished and index >= loop.iterations

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from logql.model import Run
+from logql.replay.gpus import Devices
 from logql.settings import RECORDED_ENVIRONMENT
 from logql.threads import THREAD_VARIABLES, recorded_variables, thread_counts
 
@@ -47,9 +48,9 @@ def worker_environment(run: Run, threads: int | None = None) -> dict[str, str]:
     return {name: value for name, value in environment.items() if value != ""}
 
 
-def own_variables(scratch: str | None, gpu: str | None) -> dict[str, str]:
-    """Variables of one worker alone: `scratch` is where its temporary files go, `gpu` the one that it may use."""
-    own = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+def own_variables(scratch: str | None, gpus: Devices | None) -> dict[str, str]:
+    """Variables of one worker alone: `scratch` is where its temporary files go, `gpus` are those that it sees."""
+    own = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus.seen)}
     return own if scratch is None else own | {"TMPDIR": os.path.join(scratch, "tmp")}
 
 

@@ -24,7 +24,7 @@ class Values:
     """Numbers events as the record does, and sends them; knows which wanted names the present iteration has logged."""
 
     def __init__(self, spec: WorkerSpec, send: Send) -> None:
-        self.wanted = frozenset(spec.segment.names)
+        self.wanted = spec.names
         #: the number of the next event in the record
         self.seq = 0
         self._sub = 0

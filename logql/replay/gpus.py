@@ -6,10 +6,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from logql.model import Run
 
 _TIMEOUT_S = 20
+
+
+@dataclass(frozen=True)
+class Devices:
+    """GPUs of one replay: those that it has to itself, and all that it sees, in its order."""
+
+    own: tuple[str, ...]
+    seen: tuple[str, ...]
 
 
 def uses_gpu(run: Run) -> bool:
@@ -44,9 +53,31 @@ def _allowed(present: Mapping[str, str], visible: str | None) -> list[str]:
     return found
 
 
-def choose(gpus: dict[str, bool], taken: Collection[str | None]) -> str | None:
-    """A free GPU that none of our workers has."""
-    return next((uuid for uuid, free in gpus.items() if free and uuid not in taken), None)
+def choose(run: Run, gpus: Mapping[str, bool], taken: Collection[str]) -> Devices | None:
+    """GPUs for a replay of a run: a free one that none of our workers has for each that it computed on.
+
+    A script may name its GPUs: it sees as many as it did then, of which those it did not use may be anyone's. None
+    where too few are free. Where there are fewer here than it saw, it gets these.
+    """
+    seen = min(_count_seen(run), len(gpus))
+    used = [device for device in _used(run) if device < seen] or [0]
+    free = [uuid for uuid, is_free in gpus.items() if is_free and uuid not in taken]
+    if len(free) < len(used):
+        return None
+    own = dict(zip(used, free, strict=False))
+    others = iter([uuid for uuid in gpus if uuid not in own.values()])
+    return Devices(tuple(own.values()), tuple(own.get(device) or next(others) for device in range(seen)))
+
+
+def _count_seen(run: Run) -> int:
+    names = run.environment.get("accelerators")
+    return max(1, len(names)) if isinstance(names, list | tuple) else 1
+
+
+def _used(run: Run) -> list[int]:
+    """The devices that a run computed on; the first where that was not recorded."""
+    found = run.environment.get("devices")
+    return [device for device in found if isinstance(device, int)] if isinstance(found, list | tuple) else []
 
 
 def _ask(tool: str, query: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
@@ -51,16 +52,33 @@ def free_disk(path: str) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def descendants() -> list[int]:
-    """All processes below this one, children before grandchildren."""
+def descendants(root: int | None = None) -> list[int]:
+    """All processes below one (this one), children before grandchildren."""
     children: dict[int, list[int]] = {}
     for pid, parent in _parents():
         children.setdefault(parent, []).append(pid)
-    found, queue = [], [os.getpid()]
+    found, queue = [], [root or os.getpid()]
     while queue:
         queue += (below := children.get(queue.pop(), []))
         found += below
     return found
+
+
+def kept_waiting(root: int, elapsed: float) -> float:
+    """Of `elapsed` seconds, those in which others kept a process and those below it from the processors.
+
+    It is what the thread waited that waited most, less the share of the machine that they had themselves: the crowd may
+    be their own. 0 where the system does not tell (Linux does).
+    """
+    used, longest = 0, 0
+    for pid in (root, *descendants(root)):
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/schedstat", "rb") as file:
+                    ran, waited, _ = map(int, file.read().split())
+                    used, longest = used + ran, max(longest, waited)
+    own = used / 1e9 / (elapsed * (os.cpu_count() or 1))
+    return longest / 1e9 * max(0.0, 1.0 - own)
 
 
 class DiskWatch:

@@ -21,7 +21,9 @@ class Job:
 
     `loops` and `checkpoints` are those of the run, in any order. `files` holds the sources that differ from the
     version's own (path in project -> text). `once` promises that each wanted name is logged at most once per main-loop
-    iteration (or per run, where the segment's loop is None). `id` is that of the segment's fill.
+    iteration (or per run, where the segment's loop is None). `id` is that of the segment's fill. `along`: segments of
+    main loops that the process does on its way to the end of the script, where that is what the segment is about; each
+    has a fill of its own.
     """
 
     segment: Segment
@@ -35,6 +37,17 @@ class Job:
     timeout_s: float = 0.0
     id: str = field(default_factory=lambda: new_id())
     query: str = ""
+    along: tuple[Job, ...] = ()
+
+    @property
+    def each(self) -> tuple[Job, ...]:
+        """The jobs that the process does, each of one segment; this one is done last."""
+        return *self.along, self
+
+    @property
+    def estimated_s(self) -> float:
+        """What the process takes."""
+        return sum(job.segment.estimated_s for job in self.each)
 
 
 @dataclass(frozen=True)

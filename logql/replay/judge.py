@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from logql.replay.fidelity import Tally, describe
 from logql.replay.job import Job, Options, Result
 from logql.replay.process import Outcome
 from logql.replay.recorded import Recorded, Values, ranges_of
-from logql.replay.wire import decode_event
+from logql.replay.wire import Frame, decode_event
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
 
@@ -29,6 +29,10 @@ _SIGNALS = {
 }
 
 
+#: Loop and entry; None and 0 for what is outside of main loops.
+_Place = tuple[str | None, int]
+
+
 @dataclass
 class _Report:
     """What a worker said, taken apart."""
@@ -37,9 +41,8 @@ class _Report:
     relogged: list[Logged] = field(default_factory=list)
     executed: list[tuple[str, int, int]] = field(default_factory=list)
     complete: list[tuple[str, int, int]] = field(default_factory=list)
-    wanted: list[int] = field(default_factory=list)
+    covered: list[tuple[str, int, int]] = field(default_factory=list)
     digests: list[dict[str, Any]] = field(default_factory=list)
-    checkpoints: list[Checkpoint] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     impure: str | None = None
     error: str | None = None
@@ -47,6 +50,8 @@ class _Report:
     changed: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
     done: bool = False
+    #: when all that was wanted of a main loop was done, and the CPU seconds until then
+    passed: dict[_Place, tuple[float, float]] = field(default_factory=dict)
 
 
 class Judge:
@@ -68,34 +73,31 @@ class Judge:
                 self._recorded.read_ahead(job.id, job.run.id, ranges)
 
     def judge(self, job: Job, outcome: Outcome, notes: Sequence[str] = ()) -> Result:
-        """The result of a job whose process ended as `outcome` tells."""
-        report = _read(outcome)
+        """The result of a job whose process ended as `outcome` tells, or has passed all that the job wants."""
+        report = _read(outcome, job)
         error = None if report.done else report.error or _reason(outcome)
         tally = self._compare(job, report)
-        if report.checkpoints:
-            self._adopt(report.checkpoints, outcome.spool)
         state = "done" if error is None else "cancelled" if outcome.stopped == "cancelled" else "failed"
-        wanted = tuple(sorted(set(report.wanted)))
-        covered = frozenset(wanted)
-        inside = job.segment.loop is not None
-        events = [event for event in report.hindsight if not inside or _index(event) in covered]
+        wanted = tuple(sorted({index for loop, entry, index in report.covered if (loop, entry) == _place(job)}))
+        events = _own_events(job, outcome.along, report.hindsight, frozenset(wanted))
+        seconds, cpu_seconds = _spent(job, outcome, report)
         return Result(
             segment=job.segment,
             state=state,  # type: ignore[arg-type]
             events=tuple(events),
             places=_places(events, report.relogged),
-            executed=len(set(report.executed)),
+            executed=_executed(job, outcome.along, report),
             compared=tally.compared,
             fidelity=tally.verdict() if error is None or wanted else None,
             error=error,
             placed=error is not None and report.placed,
             log=outcome.log,
-            actual_s=outcome.seconds,
+            actual_s=seconds,
             covered=wanted,
             notes=(*notes, *report.notes, *_explain(job, tally, report.changed)),
             started_at=outcome.started_at,
             id=job.id,
-            cpu_s=report.cpu_s,
+            cpu_s=cpu_seconds,
         )
 
     def _compare(self, job: Job, report: _Report) -> Tally:
@@ -114,9 +116,12 @@ class Judge:
             _compare_values(tally, values, report, dict(names))
         return tally
 
-    def _adopt(self, checkpoints: Sequence[Checkpoint], spool: str) -> None:
-        """Take checkpoints that a replay passed into the store."""
-        source, target = Blobs(spool), Blobs(self._store)
+    def adopt(self, outcome: Outcome) -> None:
+        """Take checkpoints that an ended replay passed into the store."""
+        checkpoints = [Checkpoint(**frame["checkpoint"]) for frame in outcome.frames if frame["kind"] == "checkpoint"]
+        if not checkpoints:
+            return
+        source, target = Blobs(outcome.spool), Blobs(self._store)
         for digest in source:
             target.put(source.get(digest))
         catalog = Catalog.open(self._store)
@@ -127,9 +132,10 @@ class Judge:
             catalog.close()
 
 
-def _read(outcome: Outcome) -> _Report:
+def _read(outcome: Outcome, job: Job) -> _Report:
+    """All that a worker said until it had passed what a job wants."""
     report = _Report()
-    for frame in outcome.frames:
+    for frame in _until_passed(outcome.frames, _place(job)):
         kind = frame["kind"]
         if kind == "events":
             report.hindsight += map(decode_event, frame["hindsight"])
@@ -139,11 +145,9 @@ def _read(outcome: Outcome) -> _Report:
         elif kind == "complete":
             report.complete.append((frame["loop"], frame["entry"], frame["index"]))
         elif kind == "covered":
-            report.wanted.append(frame["index"])
+            report.covered.append((frame["loop"], frame["entry"], frame["index"]))
         elif kind == "digest":
             report.digests.append(frame)
-        elif kind == "checkpoint":
-            report.checkpoints.append(Checkpoint(**frame["checkpoint"]))
         elif kind == "note":
             report.notes.append(frame["text"])
         elif kind == "impure":
@@ -151,9 +155,50 @@ def _read(outcome: Outcome) -> _Report:
         elif kind == "error":
             report.error = report.error or frame["text"]
             report.placed = report.placed or frame.get("placed", False)
+        elif kind == "passed":
+            report.passed[frame["loop"], frame["entry"]] = frame["at"], frame["cpu_s"]
         elif kind == "done":
             report.done, report.cpu_s, report.changed = True, frame["cpu_s"], frame["changed"]
+    report.done = report.done or _place(job) in report.passed
     return report
+
+
+def _until_passed(frames: Sequence[Frame], place: _Place) -> Iterator[Frame]:
+    for frame in frames:
+        yield frame
+        if frame["kind"] == "passed" and (frame["loop"], frame["entry"]) == place:
+            return
+
+
+def _place(job: Job) -> _Place:
+    return job.segment.loop, job.segment.entry
+
+
+def _own_events(job: Job, along: frozenset[_Place], events: Sequence[Logged], covered: frozenset[int]) -> list[Logged]:
+    """The wanted values of a job: in the iterations that are covered, or outside of what others of its process do."""
+    own = [event for event in events if event.name in job.segment.names]
+    if job.segment.loop is None:
+        return [event for event in own if not event.path or event.path[0][:2] not in along]
+    return [event for event in own if event.path and event.path[0][:2] == _place(job) and event.path[0][2] in covered]
+
+
+def _executed(job: Job, along: frozenset[_Place], report: _Report) -> int:
+    """How many iterations a job had to be executed, those that others of its process want left to them."""
+    mine = _place(job)
+    return sum(
+        (loop, entry) == mine or not (mine in along or (loop, entry) in along) for loop, entry, _ in {*report.executed}
+    )
+
+
+def _spent(job: Job, outcome: Outcome, report: _Report) -> tuple[float, float]:
+    """Wall and CPU seconds from where the process was done with the job before to where it was with this one."""
+    times = [(outcome.started_at, 0.0), *report.passed.values()]
+    if _place(job) not in report.passed:
+        if _place(job) not in outcome.along and outcome.along - report.passed.keys():
+            return 0.0, 0.0
+        times.append((outcome.started_at + outcome.seconds, report.cpu_s))
+    (began, worked), (ended, cpu) = times[-2:]
+    return max(0.0, ended - began), max(0.0, cpu - worked)
 
 
 def _places(events: Sequence[Logged], relogged: Sequence[Logged]) -> tuple[Logged, ...]:
@@ -216,7 +261,3 @@ def _explain(job: Job, tally: Tally, changed: Sequence[str]) -> list[str]:
     elif tally.worst == "far":
         found.append("likely because of randomness that is not seeded")
     return found
-
-
-def _index(event: Logged) -> int | None:
-    return event.path[0].index if event.path else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -28,7 +29,7 @@ _POLL_S = 0.2
 _END_POLL_S = 0.01
 _PROGRESS_S = 0.5
 _UNPROTECTED = "what C++ code or other programs write by absolute path is not caught"
-#: In place of a GPU: ours are all in use, or all are in somebody else's.
+#: In place of GPUs: ours are in use, or too many are in somebody else's.
 _WAIT, _BUSY = "wait", "busy"
 
 
@@ -76,12 +77,12 @@ class LocalPool:
     def submit(self, job: Job) -> None:
         """Queue a job."""
         self._queue.append(job)
-        self._total += max(1, len(job.segment.wanted))
+        self._total += sum(max(1, len(one.segment.wanted)) for one in job.each)
 
     def results(self) -> Generator[Result | Progress, None, None]:
         """Run what was submitted. Leaving the iteration early, or an exception in it, cancels the rest."""
         sweep_scratch(self.store)
-        self._queue.sort(key=lambda job: job.segment.estimated_s)
+        self._queue.sort(key=lambda job: job.estimated_s)
         self._servers.expect(self._queue)
         self._started_at = last = time.monotonic()
         try:
@@ -90,7 +91,8 @@ class LocalPool:
                     yield self._finished.popleft()
                 self._start_some()
                 for process in self._running:
-                    self._judge.expect(process.job)
+                    for job in process.job.each:
+                        self._judge.expect(job)
                 self._look()
                 if time.monotonic() - last >= _PROGRESS_S and (self._running or self._waiting):
                     last = time.monotonic()
@@ -105,7 +107,7 @@ class LocalPool:
             process.stop()
         for process in self._running:
             process.finish()
-            self._claims.release(process.job, "cancelled")
+            self._claims.release_all(process.left(), "cancelled")
             process.clean()
         for process in self._leaving:
             process.finish()
@@ -120,36 +122,36 @@ class LocalPool:
     def _start_some(self) -> None:
         while self._queue and len(self._running) < self._room(self._queue[-1]):
             job = self._queue.pop()
-            gpu = self._choose_gpu(job)
-            if gpu == _WAIT:
+            chosen = self._choose_gpus(job)
+            if chosen == _WAIT:
                 self._queue.append(job)
                 return
             if self._claims.is_own(job):
-                self._end(job, Result(job.segment, "elsewhere", error="another replay fills these cells", id=job.id))
+                self._elsewhere(job, "another replay fills these cells")
                 continue
             if not self._claims.take(job):
                 self._waiting.append(claims.Waiting(job))
                 continue
             if self._claims.settled(job):
-                self._end(job, Result(job.segment, "elsewhere", error="another query filled these cells", id=job.id))
+                self._elsewhere(job, "another query filled these cells")
                 continue
             try:
-                if gpu == _BUSY:
+                if isinstance(chosen, str):
                     raise ReplayError("every GPU here is busy with other work")
-                self._running.append(self._start(job, gpu))
+                self._running.append(self._start(job, chosen))
             except (Error, OSError) as exc:
-                self._end(job, _refused(job, exc))
+                self._end_all(job, exc)
 
-    def _choose_gpu(self, job: Job) -> str | None:
-        """The GPU for a job whose run used one; None where it did not, or where there are none at all."""
+    def _choose_gpus(self, job: Job) -> gpus.Devices | str | None:
+        """The GPUs for a job whose run used some; None where it did not, or where there are none at all."""
         if not gpus.uses_gpu(job.run):
             return None
-        taken = [process.gpu for process in self._running if process.gpu is not None]
+        taken = [uuid for process in self._running if process.gpus is not None for uuid in process.gpus.own]
         if self._gpus is None:
             self._gpus = gpus.list_gpus()
         if not self._gpus:
             return None
-        return gpus.choose(self._gpus, taken) or (_WAIT if taken else _BUSY)
+        return gpus.choose(job.run, self._gpus, taken) or (_WAIT if taken else _BUSY)
 
     def _room(self, job: Job) -> int:
         """How many workers may run beside each other, given the threads of the next one."""
@@ -159,13 +161,13 @@ class LocalPool:
             return len(self._gpus)
         return replays_beside(job.run, self.options.threads)
 
-    def _start(self, job: Job, gpu: str | None, afresh: bool = False) -> WorkerProcess:
+    def _start(self, job: Job, devices: gpus.Devices | None, afresh: bool = False) -> WorkerProcess:
         project = job.run.project if os.path.isdir(job.run.project) else self.project
         tree = self._hide_later(self._tree(project, job.version, job.run.script), project, job)
         weak = self.options.isolation == "weak" or self.weak_reason is not None
         starter, own = (None, frozenset[str]()) if afresh else self._servers.starter(job, tree, project, not weak)
         mode: Isolation = "weak" if weak else "strong"
-        return WorkerProcess(self.store, project, tree, job, self.options, mode, gpu, starter, own)
+        return WorkerProcess(self.store, project, tree, job, self.options, mode, devices, starter, own)
 
     def _hide_later(self, tree: Tree, project: str, job: Job) -> Tree:
         """The tree without what the job's run did not find at its start, because trainings wrote it."""
@@ -200,6 +202,7 @@ class LocalPool:
             process.clean()
         for process in list(self._running):
             outcome = process.poll()
+            self._take_passed(process)
             if outcome is not None:
                 self._running.remove(process)
                 self._take(process, outcome)
@@ -214,43 +217,65 @@ class LocalPool:
 
     def _take(self, process: WorkerProcess, outcome: Outcome) -> None:
         """Turn an ended process into a result, or start it anew without a private view where that cannot be had."""
-        job = process.job
+        job = process.left()
         if outcome.unserved and outcome.stopped is None:
             process.clean()
-            self._start_again(job, process.gpu, afresh=True)
+            self._start_again(job, process.gpus, afresh=True)
             return
         if outcome.no_namespaces and self.options.isolation != "strong":
             self.weak_reason = outcome.view_error
             process.clean()
-            self._start_again(job, process.gpu)
+            self._start_again(job, process.gpus)
             return
         if outcome.unrestorable is not None and job.checkpoints:
             self._unrestorable[job.id] = outcome.unrestorable
             process.finish()
             process.clean()
-            self._start_again(_from_the_beginning(job, process.patience()), process.gpu)
+            self._start_again(_from_the_beginning(job, process.patience()), process.gpus)
             return
-        try:
-            notes: tuple[str, ...] = ()
-            if self.weak_reason is not None:
-                notes = (f"isolation is weak: {self.weak_reason}; {_UNPROTECTED}",)
-            if job.id in self._unrestorable:
-                notes += (
-                    f"replayed from the beginning, for no checkpoint can be restored: {self._unrestorable[job.id]}",
-                )
-            result = self._judge.judge(job, outcome, notes)
-        except (Error, OSError) as exc:
-            result = _refused(job, exc)
+        with contextlib.suppress(Error, OSError):  # they only save time
+            self._judge.adopt(outcome)
+        self._judge_all(job, job.each, outcome)
         if not outcome.done:
             process.stop()
         self._leaving.append(process)
-        self._end(job, result)
 
-    def _start_again(self, job: Job, gpu: str | None, afresh: bool = False) -> None:
+    def _take_passed(self, process: WorkerProcess) -> None:
+        """Give the results of what a process does along its way as soon as it is done with it."""
+        while process.passed:
+            place = process.passed.pop(0)
+            found = [one for one in process.left().along if (one.segment.loop, one.segment.entry) == place]
+            for one in found:
+                process.taken.add(one.id)
+                process.iterations_done = max(0, process.iterations_done - len(one.segment.wanted))
+            self._judge_all(process.job, found, process.outcome())
+
+    def _judge_all(self, job: Job, done: Sequence[Job], outcome: Outcome) -> None:
+        """Give the results of what one process has done."""
+        notes: tuple[str, ...] = ()
+        if self.weak_reason is not None:
+            notes = (f"isolation is weak: {self.weak_reason}; {_UNPROTECTED}",)
+        if job.id in self._unrestorable:
+            notes += (f"replayed from the beginning, for no checkpoint can be restored: {self._unrestorable[job.id]}",)
+        for one in done:
+            try:
+                self._end(one, self._judge.judge(one, outcome, notes))
+            except (Error, OSError) as exc:
+                self._end(one, _refused(one, exc))
+
+    def _start_again(self, job: Job, devices: gpus.Devices | None, afresh: bool = False) -> None:
         try:
-            self._running.append(self._start(job, gpu, afresh))
+            self._running.append(self._start(job, devices, afresh))
         except (Error, OSError) as exc:
-            self._end(job, _refused(job, exc))
+            self._end_all(job, exc)
+
+    def _end_all(self, job: Job, exc: Exception) -> None:
+        for one in job.each:
+            self._end(one, _refused(one, exc))
+
+    def _elsewhere(self, job: Job, error: str) -> None:
+        for one in job.each:
+            self._end(one, Result(one.segment, "elsewhere", error=error, id=one.id))
 
     def _end(self, job: Job, result: Result) -> None:
         if result.state != "done":
@@ -261,7 +286,7 @@ class LocalPool:
     def _progress(self) -> Progress:
         done = self._done + sum(process.iterations_done for process in self._running)
         elapsed = time.monotonic() - self._started_at
-        estimated = sum(job.segment.estimated_s for job in self._queue) / max(1, len(self._running))
+        estimated = sum(job.estimated_s for job in self._queue) / max(1, len(self._running))
         left = max((process.seconds_left() for process in self._running), default=0.0) + estimated
         if not left and done:
             left = elapsed / done * (self._total - done)

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from logql.errors import ReplayError
 from logql.replay import checkout, cleaning, environment, guard, isolation, private_copy, supervise
+from logql.replay.foreign import copy_foreign
+from logql.replay.gpus import Devices
 from logql.replay.inputs import OWN
 from logql.replay.job import Isolation, Job, Options
 from logql.replay.spec import WorkerSpec
@@ -22,6 +24,9 @@ from logql.store.liveness import Lock
 LOGS = os.path.join(layout.SCRATCH, "logs")
 #: A segment may take this many times its estimate, beyond the floor.
 PATIENCE = 10.0
+#: On a crowded machine that much longer, as far as it waits for processors; and seconds between two looks at that.
+_CROWDED = 10.0
+_LOOK_S = 1.0
 
 
 @dataclass
@@ -36,7 +41,8 @@ class Outcome:
     text: str
     spool: str
     stopped: str | None = None
-    patched: dict[str, str] = field(default_factory=dict)
+    #: main loops that the process's job wants along its way
+    along: frozenset[tuple[str | None, int]] = frozenset()
 
     @property
     def done(self) -> bool:
@@ -76,17 +82,22 @@ class WorkerProcess:
         job: Job,
         options: Options,
         mode: Isolation,
-        gpu: str | None = None,
+        gpus: Devices | None = None,
         starter: Starter | None = None,
         own: frozenset[str] = frozenset(),
     ) -> None:
         self.job = job
-        self.gpu = gpu
+        self.gpus = gpus
         self.iterations_done = 0
         self.frames: list[Frame] = []
+        #: main loops (name, entry) of which all is done that the job wants along its way, until they are taken
+        self.passed: list[tuple[str, int]] = []
+        #: jobs along its way whose results were given
+        self.taken: set[str] = set()
         #: whether the worker will say no more, though its process may not have ended
         self.silent = False
         self._stopped: str | None = None
+        self._next_look = 0.0
         self.pipe = self._lifeline = -1
         self._reader = FrameReader()
         self._store = store
@@ -114,10 +125,11 @@ class WorkerProcess:
         disk = options.disk_bytes or guard.free_disk(self.scratch) // 2
         return WorkerSpec(
             segment=job.segment,
+            along=tuple(one.segment for one in job.along),
             run=job.run,
             loops=job.loops,
             checkpoints=job.checkpoints,
-            once=job.once,
+            once=job.once and not job.along,
             store=store,
             scratch=self.scratch,
             root=tree.root,
@@ -139,7 +151,9 @@ class WorkerProcess:
         for name in ("spool", "tmp"):
             os.makedirs(os.path.join(self.scratch, name), exist_ok=True)
         if spec.isolation == "strong":
-            checkout.fill_private(tree, job.files, isolation.private_directory(self.scratch))
+            private = isolation.private_directory(self.scratch)
+            checkout.fill_private(tree, job.files, private)
+            copy_foreign(spec.origin, tree.foreign, private)
         else:
             private_copy.build(spec.origin, self._store, tree, job.files, spec.project)
         self._link_own(spec.origin, tree.own)
@@ -159,7 +173,7 @@ class WorkerProcess:
         return Launch(
             command=(environment.interpreter(job.run), *environment.interpreter_flags(job.run)),
             environment=environment.worker_environment(job.run, options.threads),
-            variables=environment.own_variables(temporary, self.gpu),
+            variables=environment.own_variables(temporary, self.gpus),
             spec=os.path.join(self.scratch, "spec.json"),
             directory=self.scratch,
             own=own,
@@ -186,11 +200,25 @@ class WorkerProcess:
     def poll(self) -> Outcome | None:
         """Take what the worker sent; its outcome where it has ended. Stops it where its time is over."""
         self._read()
-        if self._stopped is None and time.monotonic() - self._clock > self.patience():
+        if self._stopped is None and self._is_overdue():
             self.stop(f"it took longer than {self.patience():.0f} s")
-        if self.has_ended() or (self.gpu is None and _is_done(self.frames)):
-            return self._outcome()
+        if self.has_ended() or (self.gpus is None and _is_done(self.frames)):
+            return self.outcome()
         return None
+
+    def left(self) -> Job:
+        """The job without those along its way whose results were given."""
+        return replace(self.job, along=tuple(one for one in self.job.along if one.id not in self.taken))
+
+    def _is_overdue(self) -> bool:
+        """Whether its time is over; what others took of the processors does not count, within bounds."""
+        now, patience = time.monotonic(), self.patience()
+        elapsed = now - self._clock
+        if elapsed <= patience or now < self._next_look:
+            return False
+        self._next_look = now + _LOOK_S
+        waited = guard.kept_waiting(self._process.pid, elapsed) if self._process.pid is not None else 0.0
+        return elapsed - waited > patience or elapsed > _CROWDED * patience
 
     def has_ended(self) -> bool:
         """Whether nothing of it is left, or ever was; its outcome may have been there before."""
@@ -231,14 +259,14 @@ class WorkerProcess:
     def seconds_left(self) -> float:
         """Of this segment, as its iterations so far tell, else its estimate."""
         elapsed = time.monotonic() - self._clock
-        wanted = max(1, len(self.job.segment.wanted))
+        wanted = sum(max(1, len(job.segment.wanted)) for job in self.job.each)
         if self.iterations_done:
             return max(0.0, elapsed / self.iterations_done * (wanted - self.iterations_done))
-        return max(0.0, self.job.segment.estimated_s - elapsed)
+        return max(0.0, self.job.estimated_s - elapsed)
 
     def patience(self) -> float:
         """Seconds that it may take."""
-        return self.job.timeout_s or self._floor + PATIENCE * self.job.segment.estimated_s
+        return self.job.timeout_s or self._floor + PATIENCE * self.job.estimated_s
 
     def _read(self) -> None:
         while True:
@@ -252,8 +280,11 @@ class WorkerProcess:
             for frame in self._reader.feed(data):
                 self.frames.append(frame)
                 self.iterations_done += frame["kind"] == "covered"
+                if frame["kind"] == "passed":
+                    self.passed.append((frame["loop"], frame["entry"]))
 
-    def _outcome(self) -> Outcome:
+    def outcome(self) -> Outcome:
+        """What is known by now."""
         with contextlib.suppress(ReplayError):
             self._read()
         path = os.path.join(self._store, self.log)
@@ -266,6 +297,7 @@ class WorkerProcess:
             text=_tail(path),
             spool=os.path.join(self.scratch, "spool"),
             stopped=self._stopped,
+            along=frozenset((one.segment.loop, one.segment.entry) for one in self.job.along),
         )
 
 

@@ -75,7 +75,7 @@ class Sources:
             return compile(data, filename, "exec", dont_inherit=True)
         text = decode(data)
         lines = self._map(path, text)
-        return instrument(text, filename, lines, loops, self._cut.get(path, ()), self._spec.segment.names)
+        return instrument(text, filename, lines, loops, self._cut.get(path, ()), self._spec.names)
 
     def own_place(self, filename: str, line: int) -> tuple[str, int]:
         """File (in the project, where it is) and line in the version's own source."""

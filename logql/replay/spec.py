@@ -16,7 +16,8 @@ class WorkerSpec:
     """What a worker needs to know. Paths are absolute, but for `patched` and `hidden`, which are in the project.
 
     `root` is the checkout of the version's own files, `project` the directory that the script sees as its project:
-    the real one under a private view, a copy in weak isolation; `origin` is always the real one.
+    the real one under a private view, a copy in weak isolation; `origin` is always the real one. `along` holds segments
+    of main loops to do on the way, where `segment` is what is outside of them.
     """
 
     segment: Segment
@@ -40,6 +41,12 @@ class WorkerSpec:
     rtol: float = 1e-3
     atol: float = 1e-5
     environment: Mapping[str, str] = field(default_factory=dict)
+    along: tuple[Segment, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names wanted anywhere."""
+        return frozenset(name for segment in (*self.along, self.segment) for name in segment.names)
 
     def to_json(self) -> str:
         """Text that `from_json` reads; a run's environment travels only as far as a worker needs it."""
@@ -50,6 +57,7 @@ class WorkerSpec:
         """The order written by `to_json`."""
         data = json.loads(text)
         data["segment"] = _segment(data["segment"])
+        data["along"] = tuple(map(_segment, data["along"]))
         data["run"] = _run(data["run"])
         data["loops"] = tuple(MainLoop(**one) for one in data["loops"])
         data["checkpoints"] = tuple(Checkpoint(**one) for one in data["checkpoints"])

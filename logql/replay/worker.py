@@ -76,7 +76,7 @@ def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
         states = ProgramStates(spec, sources, spool, channel.send)
         own = frozenset(os.path.join(spec.project, path) for path in spec.files)
         opened = OpenedFiles(spec.run, own, spec.store)
-        driver = ReplayDriver(spec, states, channel.send, lambda: leave(channel, opened))
+        driver = ReplayDriver(spec, states, channel.send, lambda: leave(channel, opened), channel.cpu_seconds)
         _watch_opens(spec, states, driver, opened, channel)
     except (Error, OSError) as exc:
         channel.send("error", text=exc.message if isinstance(exc, Error) else str(exc))

@@ -11,6 +11,7 @@ from functools import lru_cache
 from types import FrameType
 from typing import Any, Final, Literal
 
+from logql.state.devices import is_used
 from logql.state.iterables import Progress, iterable_refusal, reachable_iterable
 from logql.state.liveness import Use, leaves_by_break, uses_after, variables
 from logql.state.select import Selection, lies_in
@@ -108,17 +109,9 @@ def random_roots(*, every_device: bool = False) -> list[Root]:
         found.append(("torch.random", torch.default_generator))
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             generators = enumerate(torch.cuda.default_generators)
-            used = [(i, generator) for i, generator in generators if every_device or _was_used(torch, i)]
+            used = [(i, generator) for i, generator in generators if every_device or is_used(torch, i)]
             found += [(f"torch.cuda.random[{i}]", generator) for i, generator in used]
     return [Root(f"<{name}>", "random", value) for name, value in found]
-
-
-def _was_used(torch: Any, device: int) -> bool:
-    """Whether memory of a GPU was ever asked for."""
-    try:
-        return bool(torch.cuda.memory_stats(device).get("allocated_bytes.all.allocated", 0))
-    except RuntimeError:  # an allocator that does not count
-        return True
 
 
 @lru_cache(maxsize=8)

@@ -89,13 +89,13 @@ class Project:
         )
 
     def replay(self, *jobs: Job, options: Options | None = None) -> list[Result]:
-        """The results in the order of the jobs."""
+        """The results in the order of the jobs, after those of what each has along its way."""
         pool = LocalPool(self.store, str(self.path), options or Options())
         for job in jobs:
             pool.submit(job)
         found = {item.id: item for item in pool.results() if isinstance(item, Result)}
         cleaning.wait()
-        return [found[job.id] for job in jobs]
+        return [found[one.id] for job in jobs for one in job.each]
 
     def log(self, result: Result) -> str:
         return Path(self.store, result.log).read_text()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from logql.model import Run
+from logql.record import environment as recorded
 from logql.replay import environment, gpus
 from logql.threads import recorded_threads
 
@@ -61,11 +63,36 @@ def test_busy_gpus_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = gpus.list_gpus()
     assert found == {"GPU-a": True, "GPU-b": False, "GPU-c": True}
-    assert gpus.choose(found, ["GPU-a"]) == "GPU-c"
-    assert gpus.choose(found, ["GPU-a", "GPU-c"]) is None
-    assert environment.own_variables(None, "GPU-c") == {"CUDA_VISIBLE_DEVICES": "GPU-c"}
+    one = _run(accelerators=["H100"])
+    assert gpus.choose(one, found, ["GPU-a"]) == gpus.Devices(("GPU-c",), ("GPU-c",))
+    assert gpus.choose(one, found, ["GPU-a", "GPU-c"]) is None
     for visible, allowed in (("2,1", "GPU-c GPU-b"), ("GPU-a,7,1", "GPU-a"), ("MIG-x", "MIG-x"), ("", ""), ("-1", "")):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert list(gpus.list_gpus()) == allowed.split()
+
+
+def test_a_script_sees_as_many_gpus_as_it_did_and_those_that_it_used_are_its_own() -> None:
+    here = {"a": True, "b": False, "c": True, "d": True}
+    seen = ["H100"] * 3
+    first = gpus.choose(_run(accelerators=seen, devices=[1]), here, ["a"])
+    assert first == gpus.Devices(("c",), ("a", "c", "b"))
+    assert environment.own_variables(None, first) == {"CUDA_VISIBLE_DEVICES": "a,c,b"}
+    assert gpus.choose(_run(accelerators=seen, devices=[0, 2]), here, ()) == gpus.Devices(("a", "c"), ("a", "b", "c"))
+    assert gpus.choose(_run(accelerators=seen, devices=[0, 1, 2]), here, ("d",)) is None
+    assert gpus.choose(_run(accelerators=seen), here, ()) == gpus.Devices(("a",), ("a", "b", "c"))
+    assert gpus.choose(_run(accelerators=seen, devices=[2]), {"a": True}, ()) == gpus.Devices(("a",), ("a",))
     assert gpus.uses_gpu(_run(accelerators=["NVIDIA"]))
     assert not gpus.uses_gpu(_run(accelerators=[]))
+
+
+def test_the_devices_that_a_script_computed_on_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True,
+        device_count=lambda: 3,
+        get_device_name=lambda device: f"H{device}",
+        memory_stats=lambda device: {"allocated_bytes.all.allocated": 512 * (device != 0)},
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert (recorded.accelerators(), recorded.devices()) == (["H0", "H1", "H2"], [1, 2])
+    monkeypatch.setattr(cuda, "is_initialized", lambda: False)
+    assert (recorded.accelerators(), recorded.devices()) == ([], [])
