@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from logql.errors import Error, ReplayError
 from logql.model import Version
+from logql.replay.foreign import NOTHING, Foreign, find_foreign
 from logql.store import layout
 from logql.versions import history
 from logql.versions.selection import select_files
@@ -28,7 +29,7 @@ class Tree:
     """A version's files. `changed` differ from the project's of today, `hidden` of today's it must not find.
 
     `own` are those hidden ones that the run itself wrote last. `files` holds all of the version. Paths are relative to
-    the project and to the `root` of the checkout.
+    the project and to the `root` of the checkout. `foreign` belongs to others and can be written to.
     """
 
     root: str
@@ -36,6 +37,7 @@ class Tree:
     changed: tuple[str, ...]
     hidden: tuple[str, ...]
     own: frozenset[str] = frozenset()
+    foreign: Foreign = NOTHING
 
 
 def prepare_tree(store: str, project: str, version: Version, script: str) -> Tree:
@@ -48,7 +50,7 @@ def prepare_tree(store: str, project: str, version: Version, script: str) -> Tre
     changed = tuple(
         sorted(path for path in files if not same_file(os.path.join(root, path), os.path.join(project, path)))
     )
-    return Tree(root, files, changed, _hidden(store, project, version, script, files))
+    return Tree(*(root, files, changed, _hidden(store, project, version, script, files)), foreign=find_foreign(project))
 
 
 def hide(tree: Tree, later: frozenset[str], own: frozenset[str]) -> Tree:

@@ -57,6 +57,8 @@ class Composed:
             if next(self._numbers) > _MOST_PIECES:
                 raise OSError(errno.E2BIG, f"more than {_MOST_PIECES} entries beside what is mounted below")
             own, path = upper / entry.name, os.path.join(target, entry.name)
+            if os.path.lexists(own) and (own.is_symlink() or not own.is_dir()):
+                continue  # the version's own file, whatever stands there today
             if entry.is_dir(follow_symlinks=False):
                 _make_alike(own, entry)
                 if path not in self._apart:

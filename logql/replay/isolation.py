@@ -99,7 +99,7 @@ def _seal_rest(overlays: set[str]) -> None:
         if point != "/proc" and not point.startswith(_KEPT):
             try:
                 namespaces.set_read_only(point)
-            except FileNotFoundError:  # hidden under one of our overlays, so nobody can reach it
+            except (FileNotFoundError, NotADirectoryError):  # hidden by what we mounted, so nobody can reach it
                 continue
             except PermissionError:
                 if os.access(point, os.W_OK):

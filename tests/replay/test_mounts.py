@@ -17,7 +17,7 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.replay.conftest import Project, after
 project = Project(Path({project!r}))
-project.path.mkdir()
+project.path.mkdir(exist_ok=True)
 project.write("train.py", '''
 import logql, os
 for epoch in logql.loop("epoch", range(3)):
@@ -26,6 +26,7 @@ for epoch in logql.loop("epoch", range(3)):
         {statement}
 ''')
 project.run()
+{between}
 (result,) = project.replay(project.job(after('logql.log("x"', 'logql.log("y", epoch + 0.5)'), ["y"], (1,)))
 print(result.state, "|", result.error, "|", *result.notes)
 """
@@ -42,8 +43,8 @@ def _can_mount() -> bool:
         return False
 
 
-def _ask(mounts: str, project: Path, statement: str, **environment: str) -> str:
-    text = ASK.format(root=ROOT, project=str(project), statement=statement)
+def _ask(mounts: str, project: Path, statement: str, between: str = "", **environment: str) -> str:
+    text = ASK.format(root=ROOT, project=str(project), statement=statement, between=between)
     command = [*_mounting(mounts), sys.executable, "-c", text]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
@@ -70,6 +71,26 @@ def test_a_home_that_cannot_be_written_to_can_be_in_a_replay(tmp_path: Path) -> 
     told = _ask(mounts, tmp_path / "project", 'open(os.path.expanduser("~/x"), "w").write("1")', HOME=str(home))
     assert told == "done | None |\n"
     assert not (home / "x").exists()
+
+
+def test_a_file_where_a_directory_stands_today_beside_something_mounted(tmp_path: Path) -> None:
+    between = """
+import os, subprocess
+(project.path / "mnt").mkdir()
+for name in ("thing", "link"):
+    (project.path / name).unlink()
+    (project.path / name).mkdir()
+    (project.path / name / "today").write_text("")
+subprocess.run(["mount", "-t", "tmpfs", "none", str(project.path / "mnt")], check=True)
+"""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "thing").write_text("then")
+    (project / "link").symlink_to("thing")
+    then = 'assert open("thing").read() == open("link").read() == "then"; open("mnt/x", "w").close()'
+    told = _ask("true", project, then, between)
+    assert told == "done | None |\n"
+    assert sorted(os.listdir(project / "link")) == ["today"]
 
 
 def test_a_full_disk_ends_the_replay_and_not_the_query(tmp_path: Path) -> None:
