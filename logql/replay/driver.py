@@ -123,6 +123,7 @@ class ReplayDriver:
         if (loop, entry) not in self._reached:
             self._reached[loop, entry] = 0
             self._states.begin_block(known, frame)
+            self._states.start_iterating(self._route.any_of(known))
         elif not self._states.is_at(known, frame):
             return recorder.Arrival(index, item)
         station = self._route.station(known)

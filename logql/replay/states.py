@@ -114,7 +114,7 @@ class ProgramStates:
         return self._runtime.has_steps(key)
 
     def start_iterating(self, checkpoint: Checkpoint | None) -> None:
-        """Right before `iter()`: give the random generators the states that they had there."""
+        """Right before `iter()`, or the first block: give the random generators the states that they had there."""
         if checkpoint is not None:
             with self._restoring():
                 self._load(checkpoint).set_random_states(self._prologue_of(checkpoint))

@@ -137,6 +137,16 @@ def test_a_while_loop_of_iteration_blocks_goes_from_one_wanted_to_the_next(proje
     }
 
 
+def test_an_unseeded_while_loop_begins_with_the_random_states_that_it_had(project: Project) -> None:
+    project.write("train.py", BLOCKS.replace("random.seed(3)", "random.random()"))
+    project.run()
+    edit = after('logql.log("x"', 'logql.log("z", x * 2)')
+    for wanted in ((0,), (0, 2)):
+        result = _events(project, project.job(edit, ["z"], wanted, loop="step"))
+        assert (result.state, result.fidelity) == ("done", "exact")
+        assert [*values(result.events, "z")] == [(at,) for at in wanted]
+
+
 def test_a_loop_behind_iteration_blocks(project: Project) -> None:
     project.write("train.py", BLOCKS)
     project.run()
