@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import os
+import sys
 from collections.abc import Iterable, Sequence
 
 from logql.replay.checkout import Tree
@@ -52,6 +54,41 @@ def later_imports(tree: Tree, imports: Iterable[Import]) -> tuple[Import, ...]:
     if len(sources) > _MOST_FILES or any(word in text for word in _SETTING):
         return ()
     return tuple((module, ()) for word, module in expected if word in text)
+
+
+def in_turn(imports: Iterable[Import]) -> tuple[Import, ...]:
+    """The same imports, one module or name at a time, each behind the packages that it is in; logql is always there."""
+    found: dict[Import, None] = {}
+    for module, names in imports:
+        parts = module.split(".")
+        found |= {(".".join(parts[:length]), ()): None for length in range(1, len(parts) + 1)}
+        found |= {(module, (name,)): None for name in names}
+    return tuple(item for item in found if _top(item) != "logql")
+
+
+def common_start(one: Sequence[Import], other: Sequence[Import]) -> tuple[Import, ...]:
+    """What two scripts both load, of Python's own and of the installed packages up to the first that differs."""
+    pairs = zip(_packages(one), _packages(other), strict=False)
+    same = {first for first, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)}
+    return tuple(item for item in one if item in other and (_is_standard(item) or _top(item) in same))
+
+
+def serves(loaded: Sequence[Import], wanted: Sequence[Import]) -> bool:
+    """Whether a process that has loaded some modules is as one that begins with others, and lacks no package."""
+    return common_start(loaded, wanted) == tuple(loaded) and _packages(wanted) == _packages(loaded)
+
+
+def _packages(imports: Iterable[Import]) -> list[str]:
+    """Installed packages in the order in which they are loaded."""
+    return list(dict.fromkeys(_top(item) for item in imports if not _is_standard(item)))
+
+
+def _is_standard(item: Import) -> bool:
+    return _top(item) in sys.stdlib_module_names
+
+
+def _top(item: Import) -> str:
+    return item[0].partition(".")[0]
 
 
 def own_modules(tree: Tree, project: str, first: str) -> frozenset[str]:

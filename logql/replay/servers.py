@@ -12,12 +12,24 @@ from logql.plan.schedule import LEAST_FORKS, may_fork
 from logql.replay import environment
 from logql.replay.checkout import Tree
 from logql.replay.job import Job, Options
-from logql.replay.leading import Import, later_imports, leading_imports, own_modules, reads_at_import
+from logql.replay.leading import (
+    Import,
+    common_start,
+    in_turn,
+    later_imports,
+    leading_imports,
+    own_modules,
+    reads_at_import,
+    serves,
+)
 from logql.replay.start import Fresh, Server, Starter
 
 #: Servers kept at a time: each holds what it imported in memory.
 _MOST = 4
-_Key = tuple[tuple[str, ...], frozenset[tuple[str, str]], tuple[Import, ...]]
+_Imports = tuple[Import, ...]
+#: Command, environment, and what is loaded later; then what is loaded first.
+_Kind = tuple[tuple[str, ...], frozenset[tuple[str, str]], _Imports]
+_Key = tuple[_Kind, _Imports]
 
 
 class Servers:
@@ -29,8 +41,8 @@ class Servers:
         self._fresh = Fresh()
         self._expected: Counter[str] = Counter()
         self._several = False
-        self._imports: dict[tuple[str, str, str], tuple[tuple[Import, ...], tuple[Import, ...]]] = {}
-        self._asked: set[_Key] = set()
+        self._imports: dict[tuple[str, str, str], tuple[_Imports, _Imports]] = {}
+        self._asked: dict[_Kind, set[_Imports]] = {}
         #: whose servers ended while they loaded modules
         self._useless: set[_Key] = set()
         #: in the order of their last use
@@ -51,20 +63,24 @@ class Servers:
         if first is None or not self._may_share(job.run, tree, project):
             return self._fresh, frozenset()
         self._drop(key for key, server in self._servers.items() if server.ended())
-        keys = [self._key(job, tree, first, later) for later in ((True, False) if strong else (False,))]
+        keys = (self._key(job, tree, first, later) for later in ((True, False) if strong else (False,)))
         server = next((self._server(key, job) for key in keys if key not in self._useless), None)
         return (self._fresh, frozenset()) if server is None else (server, own_modules(tree, project, first))
 
     def _server(self, key: _Key, job: Job) -> Server | None:
         """The server for a key, as the one used last; None as long as too few have asked for it."""
+        kind, imports = key
+        asked = self._asked.setdefault(kind, set())
         server = self._servers.pop(key, None)
-        if server is None and (self._expected[job.version.id] >= LEAST_FORKS or key in self._asked):
+        if server is None and (
+            self._expected[job.version.id] >= LEAST_FORKS or any(serves(imports, one) for one in asked)
+        ):
             self._drop(list(self._servers)[: 1 - _MOST])
             try:
-                server = Server(key[0], dict(key[1]), key[2], self._store)
+                server = Server(kind[0], dict(kind[1]), (*imports, *kind[2]), self._store)
             except OSError:  # out of memory or of descriptors: one process at a time may do
                 self._useless.add(key)
-        self._asked.add(key)
+        asked.add(imports)
         if server is not None:
             self._servers[key] = server
         return server
@@ -100,9 +116,16 @@ class Servers:
         place = job.version.id, run.script, first
         if place not in self._imports:
             found = leading_imports(tree, run.project, run.script, first)
-            self._imports[place] = found, later_imports(tree, found)
+            self._imports[place] = in_turn(found), later_imports(tree, found)
         imports, more = self._imports[place]
-        return command, frozenset(variables.items()), (*imports, *more) if later else imports
+        kind = command, frozenset(variables.items()), more if later else ()
+        return kind, self._shared(kind, imports)
+
+    def _shared(self, kind: _Kind, imports: _Imports) -> _Imports:
+        """What a process has to load that serves a script with such imports, and others of its kind, too."""
+        there = (loaded for other, loaded in self._servers if other == kind and serves(loaded, imports))
+        common = (common_start(one, imports) for one in sorted(self._asked.get(kind, ())))
+        return next(there, None) or next((found for found in common if serves(found, imports)), imports)
 
 
 def _first_directory(run: Run) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 
 from logql.replay.checkout import Tree
 from logql.replay.job import Job, Options, Result
-from logql.replay.leading import later_imports, leading_imports
+from logql.replay.leading import common_start, in_turn, later_imports, leading_imports, serves
 from logql.replay.pool import LocalPool
 from logql.replay.process import WorkerProcess
 from logql.replay.start import Fresh, Server
@@ -89,6 +89,33 @@ def test_replays_of_a_version_are_forks_and_find_what_fresh_ones_find(
     )
     assert served[RUNS:] == ["fresh"] * RUNS
     _check(results, truth)
+
+
+def test_versions_that_begin_alike_share_a_process(project: Project, served: list[str]) -> None:
+    jobs, more = [], ("", "from numpy.random import default_rng", "import json", "import numpy.fft, argparse")
+    for number, line in enumerate(more):
+        project.write("train.py", SCRIPT.format(imports=f"import numpy as np\n{line}"))
+        project.run(PYTHONPATH=ROOT)
+        jobs.append(project.job(EDIT, ["twice"], (1, 3), once=True, run=number))
+    results = project.replay(*jobs, options=Options(workers=1))
+    assert [(one.state, one.fidelity) for one in results] == [("done", "exact")] * len(more)
+    assert served == ["fresh", "forked", "forked", "forked"]
+
+
+NUMPY, TORCH, NN, OPTIM, JSON = ("numpy", ()), ("torch", ()), ("torch", ("nn",)), ("torch", ("optim",)), ("json", ())
+
+
+def test_what_scripts_load_first_in_common() -> None:
+    assert in_turn([("torch.nn", ("functional",)), ("torch", ("nn", "optim"))]) == (
+        *(TORCH, ("torch.nn", ()), ("torch.nn", ("functional",)), NN, OPTIM),
+    )
+    assert common_start([JSON, NUMPY, TORCH, NN], [NUMPY, TORCH, OPTIM, JSON]) == (JSON, NUMPY, TORCH)
+    assert common_start([NUMPY, TORCH], [TORCH, NUMPY]) == ()
+    assert common_start([NUMPY, TORCH, NN], [NUMPY, OPTIM, NN, TORCH]) == (NUMPY, TORCH, NN)
+    assert serves([NUMPY, TORCH], [JSON, NUMPY, TORCH, NN])
+    assert not serves([NUMPY], [NUMPY, TORCH])
+    assert not serves([JSON, NUMPY], [NUMPY])
+    assert not serves([NUMPY, TORCH, NN], [NUMPY, TORCH, OPTIM])
 
 
 def test_a_single_replay_has_a_process_of_its_own(project: Project, served: list[str]) -> None:
