@@ -80,7 +80,7 @@ class Main:
     def forget(self) -> None:
         """Take no more checkpoints, and keep nothing for them."""
         self.due = float("inf")
-        self.prologue = self.iterable = None
+        self.prologue = self.iterable = self.mark = None
         self.alongside = ()
 
     def touch(self) -> None:
@@ -174,6 +174,11 @@ class MainLoops:
                 main.touch()
             main.finished = True
         self._checkpointer.close()
+
+    def abandon(self) -> None:
+        """Take no checkpoints of loops that go on in a forked child: there is nobody to write them."""
+        for main in self._loops:
+            main.forget()
 
     def _begin(self, entry: Entry, iterable: object, frame: FrameType) -> Main:
         main = self._add(entry)

@@ -142,6 +142,7 @@ class OpenRun:
     def abandon(self) -> None:
         """Forget the run in a forked child: all of it is the parent's."""
         opens.stop()
+        self.main_loops.abandon()
         self.flusher.abandon()
         if self._capture is not None:
             self._capture.abandon()

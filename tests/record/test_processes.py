@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from logql.store import snapshot, wal
-from tests.record.running import environment, read_events, read_logged, read_run, read_values, record, write_script
+from logql.store.catalog import Catalog
+from tests.record.running import (
+    environment,
+    read_events,
+    read_logged,
+    read_run,
+    read_values,
+    record,
+    run_python,
+    write_script,
+)
 
 
 def by_path(store: Path) -> list[tuple[tuple[tuple[str, int], ...], str, object]]:
@@ -162,6 +172,28 @@ def test_a_child_that_forks_plainly(tmp_path: Path) -> None:
     )
     assert sorted(read_values(tmp_path / ".logql", "x")) == [1, 2, 3]  # type: ignore[type-var]
     assert read_run(tmp_path / ".logql").status == "finished"
+
+
+@pytest.mark.parametrize(
+    "loop", ["for i in logql.loop('i', range(9)):", "for i in range(9):\n    with logql.iteration('i', i):"]
+)
+def test_a_child_that_goes_on_in_its_parents_loop_takes_no_checkpoints(tmp_path: Path, loop: str) -> None:
+    script = f"""
+import logql, os
+{loop}
+        logql.log("x", i)
+        if i == 2:
+            pid = os.fork()
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+    write_script(tmp_path, script)
+    run_python(tmp_path, "train.py", env={"LOGQL_CHECKPOINT_EVERY": "1"})
+    assert sorted(read_values(tmp_path / ".logql", "x")) == sorted([*range(9), *range(3, 9)])  # type: ignore[type-var]
+    with Catalog.open(str(tmp_path / ".logql")) as catalog:
+        assert [(one.index, one.reason) for one in catalog.checkpoints() if one.index is not None] == [
+            (index, None) for index in range(1, 9)
+        ]
 
 
 @pytest.mark.torch
