@@ -44,8 +44,7 @@ def read_sources(block: Block, used: Sequence[tuple[str, str]], plan: PlanQuery)
 def _join(join: exp.Join, node: exp.Join, earlier: list[str], unsure: list[Cond], block: Block) -> None:
     alias, earlier_unsure = join.this.alias, any_of(*unsure)
     if join.method:
-        _refuse_open_join(join, block)
-        unsure.append(_unsure(alias, block))
+        _settle_first(join, block)
         return
     conditions = join_conditions(join)
     known, waiting = split_filter(sql_of(all_of(*conditions)) if conditions else None, block)
@@ -62,13 +61,32 @@ def _join(join: exp.Join, node: exp.Join, earlier: list[str], unsure: list[Cond]
     unsure += [own, never_null(undecided)]
 
 
-def _refuse_open_join(join: exp.Join, block: Block) -> None:
-    """ASOF joins stand if their right side is settled and their condition too; others are taken whole."""
-    if join.method != "ASOF" or block.sources[join.this.alias].tokens:
+def _settle_first(join: exp.Join, block: Block) -> None:
+    """What an ASOF join looks among, and by what, must be known before; behind that it is as it stands.
+
+    Any row of its right side may be the one that lies nearest.
+    """
+    if join.method != "ASOF":
         raise Opaque(f"{join.method} join")
+    _settle(block, join.this.alias)
+    keys = [node for part in join_conditions(join) for node in find(part, exp.Column)]
+    for alias in sorted({node.table for node in keys} & block.sources.keys()):
+        _settle(block, alias, {node.name.lower() for node in keys if node.table == alias})
     for part in join_conditions(join):
         if not value_of(part, block).settled:
             raise Opaque("ASOF join on open columns")
+
+
+def _settle(block: Block, alias: str, names: set[str] | None = None) -> None:
+    """Demand first what is open of a source (in the columns `names`), which then counts as known."""
+    relation = block.sources[alias]
+    columns = [name for name in relation.columns if names is None or name.lower() in names]
+    still = any_of(relation.unsure_in() if names is None else False, *(relation.value(n).open for n in columns))
+    if still is not False:
+        block.program.block(relation, still)
+        known = {**relation.columns, **dict.fromkeys(columns, Flags())}
+        tokens, unsure = (relation.tokens, relation.unsure) if names is not None else ({}, False)
+        block.sources[alias] = Relation(relation.name, known, tokens, unsure)
 
 
 def _unsure(alias: str, block: Block) -> Cond:

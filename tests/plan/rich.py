@@ -159,12 +159,17 @@ class RichQueries(Queries):
         return f"SELECT {a}.run, {a}.epoch, {c}.m FROM logs {a}, LATERAL ({inner}) {c}{where}"
 
     def nearest(self, depth: int) -> str:
-        """An ASOF join with the last of what came before."""
-        a, b = self.alias(), self.alias()
-        inner = f"(SELECT run, epoch, max({self.rng.choice(NUMBERS)}) AS other FROM logs GROUP BY ALL)"
-        where = f" WHERE {self.predicate({a: LOGS}, depth)}" if self.rng.random() < 0.7 else ""
-        keys = f"{a}.run = {b}.run AND {a}.epoch >= {b}.epoch"
-        return f"SELECT {a}.run, {a}.epoch, {b}.other FROM logs {a} ASOF JOIN {inner} {b} ON {keys}{where}"
+        """An ASOF join with the last of what came before, or with the next lower value."""
+        rng, a, b, c = self.rng, self.alias(), self.alias(), self.alias()
+        known = f" WHERE {self.predicate({c: LOGS}, depth)}" if rng.random() < 0.4 else ""
+        inner = f"(SELECT {c}.run, {c}.epoch, max({c}.{rng.choice(NUMBERS)}) AS other FROM logs {c}{known} GROUP BY ALL)"
+        where = f" WHERE {self.predicate({a: LOGS}, depth)}" if rng.random() < 0.7 else ""
+        near = rng.choice((f"{a}.epoch >= {b}.epoch", f"{a}.{rng.choice(NUMBERS)} > {b}.other"))
+        side = rng.choice(("", "LEFT "))
+        return (
+            f"SELECT {a}.run, {a}.epoch, {a}.{rng.choice(NUMBERS)}, {b}.other FROM logs {a} "
+            f"ASOF {side}JOIN {inner} {b} ON {a}.run = {b}.run AND {near}{where}"
+        )
 
     def inside(self, text: str) -> str:
         """A query that may begin with WITH, which cannot follow another."""

@@ -157,7 +157,7 @@ def _leaves(expression: exp.Expr, reader: Reader) -> Iterator[exp.Expr]:
         node = child.unnest() if isinstance(child, exp.Paren) else child
         if isinstance(node, STRICT) and reader.computed(node) is None and not holds_query(node):
             yield from _leaves(node, reader)
-        elif isinstance(node, exp.Column | exp.Null) or any(True for _ in find(node, exp.Column, *QUERIES)):
+        elif not reader.is_settled(node) or any(True for _ in find(node, exp.Column, exp.Null)):
             yield node
 
 
