@@ -27,7 +27,7 @@ from logql.versions.history import read_files, read_worktree
 _KIND = "placement"
 _PIN = "pin"
 #: Counts changes of how statements are placed: what an older logql kept is computed anew.
-_RULES = 6
+_RULES = 7
 
 
 class ProjectSources:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
 from logql.model import RUN_LEVEL, Level
 from logql.propagate.locate import Spot
 from logql.propagate.loops import Project
 from logql.propagate.outline import Item, Outline, Unit
-from logql.propagate.statements import MODULE, api_of, read_outlines
+from logql.propagate.statements import MODULE, Api, api_of, read_outlines
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _INNER = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 #: What stands in these runs when somebody calls them.
 _LATER = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)
+_REPEATING = (*_LOOPS, *_INNER, *_LATER)
 
 
 def levels_of(spot: Spot, added: Item, old_files: Mapping[str, str]) -> tuple[Level, ...]:
@@ -26,17 +28,17 @@ def levels_of(spot: Spot, added: Item, old_files: Mapping[str, str]) -> tuple[Le
         outline for outline in read_outlines(old_files) if outline.path != spot.unit.outline.path
     ]
     project = Project(outlines)
-    if _logs_within(added, _LATER):
+    if _around_logs(added.node, _LATER, api_of(added.unit.outline)):
         return project.all_levels
     return project.possible_levels(spot.unit, spot.parent)
 
 
-def runs_once(spot: Spot, added: Item) -> bool:
-    """Whether `added` logs at most once per iteration of the place's level, or once per run.
+def runs_once(spot: Spot, added: Item, inserted: str, files: Mapping[str, str]) -> bool:
+    """Whether `added`, `inserted` in `files` with what decides over it, logs at most once per iteration or per run.
 
     Nothing but `if`, `with` and `try` may be around the log call up to the named loop, or, at run level, the module.
     """
-    if _logs_within(added, (*_LOOPS, *_LATER, *_INNER)):
+    if not all(_logs_singly(node, added, files) for node in (added.node, *_parsed(inserted))):
         return False
     project = Project([spot.unit.outline])
     item: Item | None = spot.parent
@@ -93,13 +95,45 @@ class _Reached:
             seen |= called
 
 
-def _logs_within(added: Item, kinds: tuple[type[ast.AST], ...]) -> bool:
-    """Whether a log call of a statement (if it has none, any call: it may be a wrapper) stands within such a node."""
+def _logs_singly(node: ast.AST, added: Item, files: Mapping[str, str]) -> bool:
+    """Whether a statement logs no name twice: in calls of its own, or by one in all the functions that it calls."""
     api = api_of(added.unit.outline)
-    calls = [node for node in ast.walk(added.node) if isinstance(node, ast.Call)]
-    wanted = {id(call) for call in calls if api.function(call) == "log"} or {id(call) for call in calls}
-    around = (node for node in ast.walk(added.node) if isinstance(node, kinds))
-    return any(id(child) in wanted for node in around for child in ast.walk(node))
+    if _around_logs(node, _REPEATING, api):
+        return False
+    names = [_constant(call) for call in _log_calls(node, api)]
+    if names:
+        return len(names) == 1 or (None not in names and len(set(names)) == len(names))
+    reached = _Reached(read_outlines(files)).by([added])
+    units = {id(item.unit): item.unit for item in reached if item is not added}.values()
+    bodies = [(ast.Module(getattr(unit.node, "body", []), []), api_of(unit.outline)) for unit in units]
+    once = sum(len(_log_calls(body, own)) for body, own in bodies) == 1
+    return once and not any(_around_logs(body, _REPEATING, own) for body, own in bodies)
+
+
+def _parsed(text: str) -> list[ast.Module]:
+    """What is inserted as a tree, if it is one by itself."""
+    try:
+        return [ast.parse(textwrap.dedent(text))]
+    except SyntaxError:
+        return []
+
+
+def _log_calls(node: ast.AST, api: Api) -> list[ast.Call]:
+    return [part for part in ast.walk(node) if isinstance(part, ast.Call) and api.function(part) == "log"]
+
+
+def _around_logs(node: ast.AST, kinds: tuple[type[ast.AST], ...], api: Api) -> bool:
+    """Whether a log call below a node (if it has none, any call: it may be a wrapper) stands within one of `kinds`."""
+    calls = _log_calls(node, api) or [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+    wanted = set(map(id, calls))
+    around = (part for part in ast.walk(node) if isinstance(part, kinds))
+    return any(id(child) in wanted for part in around for child in ast.walk(part))
+
+
+def _constant(call: ast.Call) -> object:
+    """The literal name of a log call, None for any other."""
+    name = call.args[0] if call.args else None
+    return name.value if isinstance(name, ast.Constant) else None
 
 
 def fingerprint_of(texts: list[str], spot: Spot) -> str:

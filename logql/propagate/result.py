@@ -46,7 +46,7 @@ def finish(
         line=line,
         fingerprint=fingerprint_of(texts, spot),
         levels=levels_of(spot, statement, old_files),
-        once=runs_once(spot, statement),
+        once=runs_once(spot, statement, texts[0], {**old_files, path: source}),
         leads=leads(spot, old_files),
         carried=(*feeders, *texts[1:]),
     )

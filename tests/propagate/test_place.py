@@ -64,6 +64,28 @@ def test_whether_a_place_runs_once_in_an_iteration(old: str, mark: str, once: bo
     assert place("\n".join(new), line + 2, old).once is once
 
 
+@pytest.mark.parametrize(
+    ("helper", "added", "once"),
+    [
+        ("", "for n in range(2):\n        logql.log('m', a + n)", False),
+        ("", "for n in range(2):\n        if n:\n            logql.log('m', a + n)", False),
+        ("", "if a:\n        logql.log('m', a)", True),
+        ("def note(k, v):\n    logql.log(k, v)\n", "note('m', a)", True),
+        ("def note(k, v):\n    logql.log(k, v)\n    logql.log(k, v + 1)\n", "note('m', a)", False),
+        ("def note(k, v):\n    for n in range(2):\n        logql.log(k, v + n)\n", "note('m', a)", False),
+    ],
+)
+def test_what_comes_along_may_repeat_the_statement(helper: str, added: str, once: bool) -> None:
+    old = "import logql\nfor epoch in logql.loop('epoch', r):\n    a = epoch * 2\n    logql.log('acc', a)\n"
+    new = old.replace("for epoch", f"{helper}for epoch").replace(
+        "    logql.log('acc'", f"    {added}\n    logql.log('acc'"
+    )
+    line = max(number for number, text in enumerate(new.splitlines(), 1) if "'m'" in text)
+    result = place(new, line, old)
+    assert result.source is not None, result.reason
+    assert result.once is once
+
+
 def test_a_variable_is_not_renamed_to_a_function() -> None:
     """Regression 15: `scale` is a variable in the new source and a function in the old one."""
     result = put(
