@@ -143,7 +143,8 @@ def _passes(work: Sequence[Work], costs: Mapping[str, RunCost], workers: int) ->
     on_the_way = passed(work, costs)
     places = {(item.run.id, item.loop, item.entry) for item in on_the_way}
     others = [item for item in work if (item.run.id, item.loop, item.entry) not in places]
-    parts = _split([(item, _estimate(item, costs)) for item in others], costs, workers)
+    joining = sum(item.whole for item in others)
+    parts = _split([(item, _estimate(item, costs)) for item in others], costs, workers + joining)
     return join(parts, on_the_way, costs)
 
 

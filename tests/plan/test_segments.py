@@ -8,7 +8,7 @@ from logql.model import Checkpoint, MainLoop, Run
 from logql.plan.cost import STATE_LOAD_S, WORKER_START_S, RunCost
 from logql.plan.demand import Demand
 from logql.plan.schedule import FORK_S, Start, schedule, start_of
-from logql.plan.segments import plan_fill
+from logql.plan.segments import FillPlan, plan_fill
 
 
 @dataclass(frozen=True)
@@ -158,3 +158,52 @@ def test_segments_of_runs_that_start_alike_are_estimated_as_forks() -> None:
     fork = alone.seconds - 1.5 + FORK_S
     assert [segment.estimated_s for segment in both.segments] == [1.5 + fork, fork]
     assert both.seconds == both.cpu_seconds == 1.5 + 2 * fork
+
+
+@dataclass
+class Called(Past):
+    """The same where the statement may be called from anywhere, and loops left their state at their exit or did not."""
+
+    exits: bool = False
+
+    @property
+    def checkpoints(self) -> dict[str, tuple[Checkpoint, ...]]:
+        inside = super().checkpoints["A"]
+        loops = range(self.loops if self.exits else 0)
+        return {"A": (*inside, *(Checkpoint("A", 0, "epoch", n, None, 99, f"x{n}", 0, 0.1) for n in loops))}
+
+    def status(self, name: str, run: Run) -> Placed:
+        return Placed(f"print-{name}-{run.version}", levels=((), ("epoch",)), once=False)
+
+
+def everywhere(*entries: tuple[int, ...]) -> list[Demand]:
+    inside = [Demand("A", "epoch", n, wanted, frozenset({"gn"})) for n, wanted in enumerate(entries)]
+    return [Demand("A", None, 0, (), frozenset({"gn"})), *inside]
+
+
+def told(plan: FillPlan) -> list[tuple[str | None, int, tuple[int, ...], bool]]:
+    return [(s.loop, s.entry, s.wanted, s.onward) for s in plan.segments]
+
+
+EPOCHS = tuple(range(10))
+
+
+def test_a_loop_that_left_no_state_is_replayed_once_for_itself_and_for_what_is_outside() -> None:
+    plan = plan_fill(everywhere(EPOCHS, EPOCHS), Called(loops=2), workers=4)
+    assert told(plan) == [("epoch", 0, EPOCHS, True), ("epoch", 1, EPOCHS, True), (None, 0, (), False)]
+    assert [estimate.executed for estimate in plan.estimates] == [10, 10, 0]
+    assert plan.seconds == WORKER_START_S + STATE_LOAD_S + 2 * (2.0 + 10.0)
+    assert [segment.estimated_s for segment in plan.segments] == [plan.seconds - 10.0, 10.0, 0.0]
+
+
+def test_the_segment_that_ends_last_goes_on_to_the_end_of_the_script() -> None:
+    plan = plan_fill(everywhere(EPOCHS, EPOCHS), Called(loops=2, exits=True), workers=1)
+    assert sorted(told(plan), key=str) == [
+        *(("epoch", 0, EPOCHS, False), ("epoch", 1, EPOCHS, True), (None, 0, (), False)),
+    ]
+    split = plan_fill(everywhere(EPOCHS), Called(exits=True, every=1), workers=3)
+    onward = [segment for segment in split.segments if segment.onward]
+    assert [segment.wanted[-1] for segment in onward] == [9]
+    assert len(split.segments) == 3 + 1
+    half = plan_fill(everywhere((0, 1)), Called(exits=True), workers=1)
+    assert not any(segment.onward for segment in half.segments)
