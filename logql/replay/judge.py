@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -81,6 +82,8 @@ class Judge:
         wanted = tuple(sorted({index for loop, entry, index in report.covered if (loop, entry) == _place(job)}))
         events = _own_events(job, outcome.along, report.hindsight, frozenset(wanted))
         seconds, cpu_seconds = _spent(job, outcome, report)
+        differences = _explain(job, tally, report.changed)
+        self._note_in_log(outcome.log, differences)
         return Result(
             segment=job.segment,
             state=state,  # type: ignore[arg-type]
@@ -94,11 +97,17 @@ class Judge:
             log=outcome.log,
             actual_s=seconds,
             covered=wanted,
-            notes=(*notes, *report.notes, *_explain(job, tally, report.changed)),
+            notes=(*notes, *report.notes, *differences),
             started_at=outcome.started_at,
             id=job.id,
             cpu_s=cpu_seconds,
         )
+
+    def _note_in_log(self, log: str, differences: Sequence[str]) -> None:
+        """Tell, behind what the script printed, what does not agree: notices are gone by tomorrow."""
+        if differences and log:
+            with contextlib.suppress(OSError), open(os.path.join(self._store, log), "a", encoding="utf-8") as file:
+                file.writelines(f"logql: {line}\n" for line in differences)
 
     def _compare(self, job: Job, report: _Report) -> Tally:
         tally = Tally(self._options.rtol, self._options.atol, impure=report.impure)

@@ -59,6 +59,7 @@ def test_changed_data_is_told_as_the_cause(project: Project) -> None:
     project.write("data/scale.txt", "3.0")
     (result,) = project.replay(project.job(after("logql.log", "logql.log('y', scale + epoch)"), ["y"], (2,)))
     assert (result.state, result.fidelity) == ("done", "diverged")
+    assert "logql: likely because of" in project.log(result)
     assert result.notes[1] == "likely because of: data/scale.txt changed since the run"
 
 
