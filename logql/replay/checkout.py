@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from logql.errors import Error, ReplayError
 from logql.model import Version
-from logql.replay.foreign import NOTHING, Foreign, find_foreign
+from logql.replay.foreign import NOTHING, Foreign
 from logql.store import layout
 from logql.versions import history
 from logql.versions.selection import select_files
@@ -50,7 +50,7 @@ def prepare_tree(store: str, project: str, version: Version, script: str) -> Tre
     changed = tuple(
         sorted(path for path in files if not same_file(os.path.join(root, path), os.path.join(project, path)))
     )
-    return Tree(*(root, files, changed, _hidden(store, project, version, script, files)), foreign=find_foreign(project))
+    return Tree(root, files, changed, _hidden(store, project, version, script, files))
 
 
 def hide(tree: Tree, later: frozenset[str], own: frozenset[str]) -> Tree:

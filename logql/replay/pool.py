@@ -17,6 +17,7 @@ from logql.replay import claims, gpus, judge
 from logql.replay.artifacts import Artifacts
 from logql.replay.checkout import Tree, hide, prepare_tree
 from logql.replay.cleaning import sweep_scratch
+from logql.replay.foreign import Foreign, find_foreign
 from logql.replay.job import Isolation, Job, Options, Progress, Result
 from logql.replay.process import PATIENCE, Outcome, WorkerProcess
 from logql.replay.servers import Servers
@@ -63,6 +64,7 @@ class LocalPool:
         self._finished: deque[Result] = deque()
         self._trees: dict[tuple[str, str], Tree | ReplayError] = {}
         self._artifacts: dict[str, Artifacts] = {}
+        self._foreign: dict[str, Foreign] = {}
         self._judge = judge.Judge(self.store, self.options)
         self._claims = claims.Claims(self.store)
         self._servers = Servers(self.store, self.options)
@@ -165,6 +167,10 @@ class LocalPool:
         project = job.run.project if os.path.isdir(job.run.project) else self.project
         tree = self._hide_later(self._tree(project, job.version, job.run.script), project, job)
         weak = self.options.isolation == "weak" or self.weak_reason is not None
+        if not weak:
+            if project not in self._foreign:
+                self._foreign[project] = find_foreign(project)
+            tree = replace(tree, foreign=self._foreign[project])
         starter, own = (None, frozenset[str]()) if afresh else self._servers.starter(job, tree, project, not weak)
         mode: Isolation = "weak" if weak else "strong"
         return WorkerProcess(self.store, project, tree, job, self.options, mode, devices, starter, own)
