@@ -117,6 +117,10 @@ class Settler:
     def _name(self, name: str, node: ast.AST) -> None:
         if any(name in uses_of(item.node).writes for item in self.settled.feeders):
             return
+        other = self.values.bound_as(name, self._renamed)
+        if other is not None:
+            self.settled.renames[(name,)] = (other,)
+            return
         if self._is_bound(name):
             self._check_kind(name)
             if self.values.differs(name) and not self._feed(name):

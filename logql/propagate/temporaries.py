@@ -15,26 +15,28 @@ def definition_of(name: str, unit: Unit, index: int) -> ast.expr | None:
     `error = x @ w - y` and `out = x @ w` followed by `error = out - y` are defined alike.
     """
     writers = [item for item in unit.items if item.index < index and name in header_uses(item.node).writes]
-    if not writers or _assigned(last := writers[-1]) != name:
+    if not writers or assigned(last := writers[-1]) != name:
         return None
-    value = copy.deepcopy(_value(last))
+    value = copy.deepcopy(value_of(last))
     for item in reversed(last.block[: last.position]):
-        target = _assigned(item)
+        target = assigned(item)
         reads = [node for node in ast.walk(value) if isinstance(node, ast.Name) and node.id == target]
         if target is None or len(reads) != 1:
             break
-        value = _Replaced(reads[0], _value(item)).visit(value)
+        value = _Replaced(reads[0], value_of(item)).visit(value)
     return value
 
 
-def _assigned(item: Item) -> str | None:
+def assigned(item: Item) -> str | None:
+    """The name that a plain assignment binds."""
     node = item.node
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         return node.targets[0].id
     return None
 
 
-def _value(item: Item) -> ast.expr:
+def value_of(item: Item) -> ast.expr:
+    """What a plain assignment gives its name."""
     assert isinstance(item.node, ast.Assign)
     return item.node.value
 

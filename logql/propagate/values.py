@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from logql.propagate.locate import Spot
 from logql.propagate.names import bound_before, header_uses, item_names, parameters, unit_bindings, uses_of
-from logql.propagate.outline import Item
+from logql.propagate.outline import Item, Unit
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal
-from logql.propagate.temporaries import definition_of
+from logql.propagate.temporaries import assigned, definition_of, value_of
 
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -33,15 +34,34 @@ class Values:
         return parameters(self.theirs).union(*(item_names(item) for item in items))
 
     def differs(self, name: str) -> bool:
-        """Whether the new loop binds a name in a way of its own, while the old one has it from outside of the loop."""
+        """Whether the new loop binds a name in a way of its own, while the old one has it from before: the loop, or
+        the iteration.
+        """
         new_loop, loop = inner_loop(self.statement.parent), inner_loop(self.spot.parent)
         writers = [i for i in self.mine.items if i.index < self.statement.index and name in header_uses(i.node).writes]
-        if new_loop is None or loop is None or not writers or writers[-1] in self.matched:
+        if new_loop is None or loop is None or not writers or not new_loop.index < writers[-1].index < new_loop.end:
             return False
-        if not new_loop.index < writers[-1].index < new_loop.end:
+        there = self.matched.get(writers[-1])
+        if there is not None and name in header_uses(there.node).writes:
             return False
-        inside = self.theirs.outline.items[loop.index : loop.end]
+        inside = self.theirs.outline.items[loop.index : self.spot.index]
         return name in unit_bindings(self.theirs) and not any(name in header_uses(i.node).writes for i in inside)
+
+    def bound_as(self, name: str, renamed: Callable[[Path], Path | None]) -> str | None:
+        """The other name under which the old code has, at the place, the value that `name` has at the statement.
+
+        `fake = net(noise)` was `sample = net(noise)` there, whatever else is called `fake` in either.
+        """
+        mine = _last_writer(name, self.mine, self.statement.index)
+        theirs = self.matched.get(mine) if mine is not None else None
+        if mine is None or theirs is None or theirs.unit is not self.theirs or assigned(mine) != name:
+            return None
+        other = assigned(theirs)
+        if other is None or other == name or _last_writer(other, self.theirs, self.spot.index) is not theirs:
+            return None
+        if mine.parent not in _around(self.statement.parent) or theirs.parent not in _around(self.spot.parent):
+            return None
+        return other if ast.dump(_adapted(value_of(mine), renamed)) == ast.dump(value_of(theirs)) else None
 
     def check(self, node: ast.AST, renames: Mapping[Path, Path]) -> None:
         """Refuse a place where a name would be bound too late or in vain, or has another value; raises Refusal."""
@@ -97,6 +117,30 @@ class Values:
         if not writers or isinstance(writers[-1].node, _IMPORTS):
             return None
         return next((new for new, old in self.matched.items() if old is writers[-1]), None)
+
+
+def _last_writer(name: str, unit: Unit, index: int) -> Item | None:
+    writers = [item for item in unit.items if item.index < index and name in header_uses(item.node).writes]
+    return writers[-1] if writers else None
+
+
+def _around(item: Item | None) -> list[Item | None]:
+    """A compound statement and all that it stands in; None is the module."""
+    found = [item]
+    while item is not None:
+        item = item.parent
+        found.append(item)
+    return found
+
+
+def _adapted(value: ast.expr, renamed: Callable[[Path], Path | None]) -> ast.expr:
+    """An expression in the old code's names."""
+    copied = copy.deepcopy(value)
+    for node in ast.walk(copied):
+        if isinstance(node, ast.Name):
+            other = renamed((node.id,))
+            node.id = other[0] if other is not None and len(other) == 1 else node.id
+    return copied
 
 
 def inner_loop(item: Item | None, *, or_try: bool = False) -> Item | None:

@@ -337,3 +337,55 @@ def test_a_value_computed_otherwise_is_another_one() -> None:
         return error * error
     """
     assert put(SEVERAL_LINES, '"error"', old).reason == "`error` has another value at this place"
+
+
+TWO_LOSSES = """
+    import logql
+    loss = zeros()
+    for x in logql.loop("i", data):
+        {first} = crit(model(x))
+        {first}.backward()
+        opt.step()
+        loss = aux(model)
+        total += loss
+    """
+
+
+def test_a_name_that_stands_for_two_things_takes_that_of_its_own_definition() -> None:
+    """In the old code `loss` is what the iteration before left of another one."""
+    new = code(TWO_LOSSES.format(first="loss")).replace(
+        "    opt.step()", '    logql.log("value", loss.item())\n    opt.step()'
+    )
+    result = put(new, '"value"', TWO_LOSSES.format(first="train_loss"))
+    assert added(result) == ['    logql.log("value", train_loss.item())']
+    result = put(new, '"value"', TWO_LOSSES.format(first="train_loss").replace("crit(model(x))", "crit(model(x), w)"))
+    assert result.reason == "`loss` has another value at this place"
+    result = put(new, '"value"', TWO_LOSSES.format(first="train_loss").replace("loss = zeros()", ""))
+    assert added(result) == ['    logql.log("value", train_loss.item())']
+
+
+def test_a_value_is_taken_before_its_name_stands_for_another() -> None:
+    result = put(
+        """
+        import logql
+        def f(net, noise, fixed):
+            for i in logql.loop("i", range(3)):
+                fake = net(noise)
+                score(fake)
+                logql.log("spread", fake.std())
+                step(net)
+        """,
+        '"spread"',
+        """
+        import logql
+        def f(net, noise, fixed):
+            for i in logql.loop("i", range(3)):
+                sample = net(noise)
+                score(sample)
+                sample = net(fixed)
+                step(net)
+        """,
+    )
+    assert added(result) == ['        logql.log("spread", sample.std())']
+    assert result.source is not None
+    assert result.source.index('"spread"') < result.source.index("net(fixed)")
