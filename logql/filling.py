@@ -155,7 +155,8 @@ class ReplayFiller:
         sources = history.sources
         if not isinstance(sources, ProjectSources):
             return _unfillable(segment, query, "the sources of this version are not at hand")
-        files, reason = sources.patched(dict(item for one in (*along, segment) for item in one.names.items()), run)
+        names = {name for one in (*along, segment) for name in one.names}
+        files, reason = sources.patched(names, run)
         if files is None:
             return _unfillable(segment, query, reason or "its statements do not fit beside each other")
         job = Job(
@@ -168,6 +169,7 @@ class ReplayFiller:
             once=_once(segment, history, run),
             recorded_names=frozenset(name for names in history.shape(run.id).levels.values() for name in names),
             query=query,
+            logged_as={name: logged for name in names if (logged := sources.logged_as(name)) != name},
         )
         return replace(job, along=tuple(replace(job, segment=one, id=new_id()) for one in along))
 

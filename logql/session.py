@@ -238,7 +238,7 @@ class Session:
         if plan.seconds > budget:
             spent = "" if first else " more, after what was replayed and is kept"
             raise BudgetExceeded(
-                f"the query needs {len(plan.segments)} segments replayed, about {plan.seconds:.0f} s{spent}; "
+                f"the query needs {len(plan.segments)} segments replayed, about {plan.seconds:.1f} s{spent}; "
                 f"replay_budget is {self.options.replay_budget:g} s",
                 hint=f"SET replay_budget = {max(1, round(plan.seconds * 1.5))}, ask for less, or SET replay = 'off'",
             )

@@ -80,10 +80,33 @@ class ProjectSources:
 
     def names(self) -> Mapping[str, Column]:
         """Names that today's source logs in a file that some run's script reaches, and made columns."""
-        found = set(self._made)
-        for script in self._scripts:
-            found |= {s.name for s in find_statements(self._tree_or_likely(script)) if s.name is not None}
+        found = {*self._made, *(self._stored[name] for name in self._logged_today)}
         return {name: Column(name, UNKNOWN_TYPE, frozenset(), name not in self._recorded) for name in sorted(found)}
+
+    @cached_property
+    def _logged_today(self) -> frozenset[str]:
+        trees = map(self._tree_or_likely, self._scripts)
+        return frozenset(s.name for tree in trees for s in find_statements(tree) if s.name is not None)
+
+    @cached_property
+    def _stored(self) -> Mapping[str, str]:
+        """The stored names of all that was ever logged and that today's source logs (`store.names`).
+
+        A new one that cannot keep its own is registered, so that a replay's values come under the name that was asked.
+        """
+        today = sorted(self._logged_today)
+        found = self._catalog.stored_names(today)
+        if any(found[name] != name for name in today) and not self._catalog.connection.read_only:
+            found |= self._catalog.resolve_names(today)
+        return found
+
+    @cached_property
+    def _logged_as(self) -> Mapping[str, str]:
+        return {stored: logged for logged, stored in self._stored.items()}
+
+    def logged_as(self, name: str) -> str:
+        """Under which name statements log what is stored, and asked for, as `name`: `lr` what is `lr_`."""
+        return name if name in self._made else self._logged_as.get(name, name)
 
     def pattern(self, name: str) -> str | None:
         """Where today's source has a statement that logs such names without telling them."""
@@ -159,15 +182,15 @@ class ProjectSources:
         key = f"logged:{version}:{script}"
         if key not in self._kept:
             self._kept[key] = sorted(names_logged(self.tree(version, script)))
-        globs = self._kept[key]
-        if not isinstance(globs, list) or name in globs:
+        globs, logged = self._kept[key], self.logged_as(name)
+        if not isinstance(globs, list) or logged in globs:
             return isinstance(globs, list)
-        return any(_matches(str(glob), name) for glob in globs) and not self._is_named(name, script)
+        return any(_matches(str(glob), logged) for glob in globs) and not self._is_named(name, script)
 
     def _is_named(self, name: str, script: str) -> bool:
         """Whether the newest statements of a name tell it literally."""
         statements = self.statements(name, script)
-        return statements is not None and statements.found[0].name == name
+        return statements is not None and statements.found[0].name == self.logged_as(name)
 
     def statements(self, name: str, script: str) -> Statements | None:
         """The newest statements of `name` for `script`: made ones, today's, else those of the newest version."""
@@ -197,14 +220,14 @@ class ProjectSources:
     def statements_in(self, name: str, files: Mapping[str, str], version: str | None) -> Statements | None:
         """The statements in a tree that log a name: those that tell it literally, else patterns that can log it."""
         able = [s for s in find_statements(files) if self._can_log(s, name)]
-        found = tuple(s for s in able if s.name == name) or tuple(able)
+        found = tuple(s for s in able if s.name == self.logged_as(name)) or tuple(able)
         return Statements(version, files, found) if found else None
 
     def _can_log(self, statement: LogStatement, name: str) -> bool:
         """A pattern stands for a name only if some run recorded that name."""
         if statement.name is not None:
-            return statement.name == name
-        return name in self._recorded and _matches(glob_of(statement), name)
+            return statement.name == self.logged_as(name)
+        return name in self._recorded and _matches(glob_of(statement), self.logged_as(name))
 
     def pins(self, name: str, script: str) -> Mapping[Target, Pin]:
         """The places that a person pinned for `name` in versions of a script (`logql patch --at`)."""

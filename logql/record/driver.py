@@ -17,6 +17,7 @@ from logql.model import Path, Run, Step
 from logql.record import api
 from logql.record.arguments import override
 from logql.record.blocks import Block, Blocks
+from logql.record.names import NameRules
 from logql.record.values import NoValueYetError, convert
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Driver(Protocol):
     def left(self, path: Path) -> None:
         """A `with logql.iteration(...)` block ended."""
 
-    def logged(self, path: Path, name: str, value: object) -> None:
+    def logged(self, path: Path, name: str, value: object, *, repeated: bool = False) -> None:
         """A value was logged, as it would be stored."""
 
     def untold(self, path: Path, name: str, reason: str) -> None:
@@ -69,7 +70,7 @@ class Driver(Protocol):
 
 def install(driver: Driver, run: Run) -> None:
     """Send the events of this process that belong to `run` to `driver`; call it before the script starts."""
-    stand_in = _Replaying(driver, run.environment)
+    stand_in = _Replaying(driver, run)
     api.replace_recorder(stand_in)
     api.send_events_to(stand_in.take_event)
     atexit.register(driver.finish)
@@ -93,10 +94,11 @@ class _Replaying:
     as they did, and nobody listens.
     """
 
-    def __init__(self, driver: Driver, environment: Mapping[str, object]) -> None:
+    def __init__(self, driver: Driver, run: Run) -> None:
         self._driver = driver
         self._blocks = Blocks()
-        before, overrides = environment.get("runs_before"), environment.get("overrides")
+        self._rules = NameRules(run, 0, run.args)
+        before, overrides = run.environment.get("runs_before"), run.environment.get("overrides")
         self._wanted = before if isinstance(before, int) else 0
         self._overrides: Mapping[str, str] = overrides if isinstance(overrides, dict) else {}
         self._run = -1
@@ -122,10 +124,12 @@ class _Replaying:
         if not self._is_wanted():
             return
         if kind is api.ENTER:
+            self._rules.add_loop(context[1][1])
             self._driver.entered(path_of(context), _stored_item(context[2]))
         elif kind is not api.LINE:
-            plain = value[0] if type(value) is tuple else value
-            self._driver.logged(path_of(context), api.as_text(kind), plain)
+            plain, name = value[0] if type(value) is tuple else value, api.as_text(kind)
+            repeated = self._rules.clashes(name) and self._rules.repeats(context, name, plain)
+            self._driver.logged(path_of(context), name, plain, repeated=repeated)
 
     def open(self) -> None:
         """Nothing to open."""

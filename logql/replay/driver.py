@@ -158,8 +158,8 @@ class ReplayDriver:
         if index >= station.last:
             self._pass(loop, station)
 
-    def logged(self, path: Path, name: str, value: object) -> None:
-        """A value: a wanted one is kept, another one goes to the comparison with the record."""
+    def logged(self, path: Path, name: str, value: object, *, repeated: bool = False) -> None:
+        """A value: a wanted one is kept, unless its row has it anyway; another one goes to the comparison."""
         if self._children.is_child():
             self._children.note(name)
             return
@@ -167,7 +167,7 @@ class ReplayDriver:
             raise Jump
         self._go_on()
         if name in self._values.wanted:
-            if self._values.add_wanted(path, name, value) and not self._guard.active:
+            if self._values.add_wanted(path, name, value, repeated) and not self._guard.active:
                 self.after_inserted()
             return
         self._values.add_recorded(path, name, value)

@@ -49,11 +49,12 @@ class Values:
         """A wanted iteration begins."""
         self._seen.clear()
 
-    def add_wanted(self, path: Path, name: str, value: object) -> bool:
-        """Keep a wanted value; whether it is one that this iteration logs once."""
+    def add_wanted(self, path: Path, name: str, value: object, repeated: bool) -> bool:
+        """Keep a wanted value, but for one that a column repeats; whether it is one that this iteration logs once."""
         self._sub += 1
-        plain = self._without_readings(name, value)
-        self._hindsight.append(Logged(path, name, plain, self.seq - 1, self._sub, time.time()))
+        if not repeated:
+            plain = self._without_readings(name, value)
+            self._hindsight.append(Logged(path, name, plain, self.seq - 1, self._sub, time.time()))
         self._flush_many()
         once = self._once and len(path) == self._depth
         if once:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from logql.model import Checkpoint, Fidelity, Fill, Level, Logged, MainLoop, Run, Segment, Version
@@ -23,7 +23,8 @@ class Job:
     version's own (path in project -> text). `once` promises that each wanted name is logged at most once per main-loop
     iteration (or per run, where the segment's loop is None). `id` is that of the segment's fill. `along`: segments of
     main loops that the process does on its way to the end of the script, where that is what the segment is about; each
-    has a fill of its own.
+    has a fill of its own. `logged_as`: under which names the script logs those of the segment that are stored under
+    others.
     """
 
     segment: Segment
@@ -38,6 +39,12 @@ class Job:
     id: str = field(default_factory=lambda: new_id())
     query: str = ""
     along: tuple[Job, ...] = ()
+    logged_as: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def told(self) -> Segment:
+        """The segment as its worker is told it: with names as the script logs them."""
+        return replace(self.segment, names={self.logged_as.get(n, n): p for n, p in self.segment.names.items()})
 
     @property
     def each(self) -> tuple[Job, ...]:
@@ -136,7 +143,7 @@ def to_fill(job: Job, result: Result) -> Fill:
         error=result.error,
         log=result.log or None,
         started_at=result.started_at,
-        levels=_levels(result.events),
+        levels=_levels(result.events, {logged: stored for stored, logged in job.logged_as.items()}),
     )
 
 
@@ -168,8 +175,8 @@ def _fill(job: Job, **values: object) -> Fill:
     return Fill(**(common | values))  # type: ignore[arg-type]
 
 
-def _levels(events: tuple[Logged, ...]) -> dict[str, tuple[Level, ...]]:
+def _levels(events: tuple[Logged, ...], stored: Mapping[str, str]) -> dict[str, tuple[Level, ...]]:
     found: dict[str, dict[Level, None]] = {}
     for event in events:
-        found.setdefault(event.name, {})[tuple(step.loop for step in event.path)] = None
+        found.setdefault(stored.get(event.name, event.name), {})[tuple(step.loop for step in event.path)] = None
     return {name: tuple(levels) for name, levels in found.items()}

@@ -185,7 +185,7 @@ def _place(job: Job) -> _Place:
 
 def _own_events(job: Job, along: frozenset[_Place], events: Sequence[Logged], covered: frozenset[int]) -> list[Logged]:
     """The wanted values of a job: in the iterations that are covered, or outside of what others of its process do."""
-    own = [event for event in events if event.name in job.segment.names]
+    own = [event for event in events if event.name in job.told.names]
     if job.segment.loop is None:
         return [event for event in own if not event.path or event.path[0][:2] not in along]
     return [event for event in own if event.path and event.path[0][:2] == _place(job) and event.path[0][2] in covered]

@@ -124,8 +124,8 @@ class WorkerProcess:
         memory = options.memory_bytes or _memory_limit(job)
         disk = options.disk_bytes or guard.free_disk(self.scratch) // 2
         return WorkerSpec(
-            segment=job.segment,
-            along=tuple(one.segment for one in job.along),
+            segment=job.told,
+            along=tuple(one.told for one in job.along),
             run=job.run,
             loops=job.loops,
             checkpoints=job.checkpoints,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,9 @@ from logql.sql.bound import BoundQuery, LogsRef, Patch
 from logql.sql.names import span
 from logql.sql.sources import Reference
 from logql.sql.split import Token, tokens
+
+#: The word that makes a query of a relation's name, right before it.
+_TABLE = re.compile(r"\bTABLE\s+\Z", re.IGNORECASE)
 
 
 class Patches:
@@ -43,7 +47,7 @@ class Patches:
             return
         if when:
             end = self._parenthesis(end)
-        before, behind = self._around
+        start, before, behind = self._place(start)
         suffix = "" if aliased else f' AS "{node.name}"'
         self._of[reference.id] = Patch(start, end, prefix=before, suffix=suffix + behind)
 
@@ -62,9 +66,15 @@ class Patches:
         if start is None or end is None or isinstance(node.this, exp.Anonymous):
             self._possible = False
             return
-        before, behind = self._around
+        start, before, behind = self._place(start)
         suffix = "" if aliased else f' AS "{node.name}"'
         self._found.append(Patch(start, end, view=bound, prefix=before, suffix=suffix + behind))
+
+    def _place(self, start: int) -> tuple[int, str, str]:
+        """Where the edit of a relation's name at `start` begins, and what stands around it: TABLE x is FROM x."""
+        before, behind = self._around
+        word = _TABLE.search(self._sql, 0, start)
+        return (word.start(), before or "FROM ", behind) if word else (start, before, behind)
 
     def call(self, node: exp.Expr, text: str) -> None:
         """A function call that becomes `text`."""

@@ -257,6 +257,12 @@ class Catalog:
         with self.connection.write() as txn:
             txn.execute("DELETE FROM kept WHERE kind = ? AND key = ?", (kind, key))
 
+    def stored_names(self, new: Iterable[str] = ()) -> dict[str, str]:
+        """Stored names of all names that were ever logged, and those that `new` ones would get."""
+        with self.connection.read() as db:
+            known = names.known(db)
+            return known | names.guess(db, new)
+
     def resolve_names(self, logged: Iterable[str]) -> dict[str, str]:
         """Stored name of each logged name (see `store.names`); new ones are registered unless opened for reading."""
         logged = list(logged)

@@ -33,17 +33,21 @@ def loop_columns(loop: str) -> tuple[str, str, str]:
     return loop, f"{loop}_index", f"{loop}_entry"
 
 
+def known(db: sqlite3.Connection) -> dict[str, str]:
+    """Stored names of all names that have one."""
+    return dict(db.execute("SELECT name, stored FROM names"))
+
+
 def lookup(db: sqlite3.Connection, logged: Iterable[str]) -> dict[str, str]:
     """Stored names of those of `logged` that have one."""
-    known = dict(db.execute("SELECT name, stored FROM names"))
-    return {name: known[name] for name in logged if name in known}
+    found = known(db)
+    return {name: found[name] for name in logged if name in found}
 
 
 def guess(db: sqlite3.Connection, logged: Iterable[str]) -> dict[str, str]:
     """What `register` would answer, without writing."""
-    known = dict(db.execute("SELECT name, stored FROM names"))
     taken = {folded for (folded,) in db.execute("SELECT folded FROM taken")}
-    return _resolve(known, taken, logged)
+    return _resolve(known(db), taken, logged)
 
 
 def register(txn: Transaction, logged: Iterable[str]) -> dict[str, str]:

@@ -79,7 +79,10 @@ def answerable(
 
 def _whole(seed: int, engine: Engine, make: Make) -> str | None:
     past, _, sql, expected = answerable(seed, engine, make, lambda queries: queries.query())
-    return None if whole_way.ask(sql, engine, past).rows == expected else sql
+    try:
+        return None if whole_way.ask(sql, engine, past).rows == expected else sql
+    except DataError:  # of rows or constants that the engine looks at in one order and not in the other
+        return None
 
 
 def _engine(seed: int, engine: Engine) -> str | None:

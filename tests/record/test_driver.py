@@ -48,7 +48,7 @@ REPLAY = """
             self.events.append(["enter", path, item])
         def left(self, path):
             pass
-        def logged(self, path, name, value):
+        def logged(self, path, name, value, repeated=False):
             self.events.append(["log", path, name, value])
         def untold(self, path, name, reason):
             raise AssertionError(name)
