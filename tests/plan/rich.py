@@ -162,7 +162,9 @@ class RichQueries(Queries):
         """An ASOF join with the last of what came before, or with the next lower value."""
         rng, a, b, c = self.rng, self.alias(), self.alias(), self.alias()
         known = f" WHERE {self.predicate({c: LOGS}, depth)}" if rng.random() < 0.4 else ""
-        inner = f"(SELECT {c}.run, {c}.epoch, max({c}.{rng.choice(NUMBERS)}) AS other FROM logs {c}{known} GROUP BY ALL)"
+        inner = (
+            f"(SELECT {c}.run, {c}.epoch, max({c}.{rng.choice(NUMBERS)}) AS other FROM logs {c}{known} GROUP BY ALL)"
+        )
         where = f" WHERE {self.predicate({a: LOGS}, depth)}" if rng.random() < 0.7 else ""
         near = rng.choice((f"{a}.epoch >= {b}.epoch", f"{a}.{rng.choice(NUMBERS)} > {b}.other"))
         side = rng.choice(("", "LEFT "))
