@@ -76,14 +76,35 @@ class Values:
             if self._belongs_outside(names[name]):
                 raise Refusal(f"`{names[name]}` is a variable of an outer scope in this version")
         for name in sorted(uses.reads):
-            other = self._counterpart_of_definition(names[name])
-            if other is None or name in header_uses(other.node).writes or other.index >= self.statement.index:
-                continue
-            if not self._defined_alike(name, names[name]):
+            if self._stands_for_another(name, names[name]) or self._overwritten(name, names[name]):
                 raise Refusal(f"`{names[name]}` has another value at this place")
         bound = {names[name] for name in uses.writes}
         if bound and self._read_beside(uses.writes) and not self.names_here & bound:
             raise Refusal(f"nothing reads `{min(bound)}` at this place")
+
+    def _stands_for_another(self, name: str, other: str) -> bool:
+        """Whether what binds the old name last is, in the new code, a definition of another name."""
+        counterpart = self._counterpart_of_definition(other)
+        if counterpart is None or name in header_uses(counterpart.node).writes:
+            return False
+        return counterpart.index < self.statement.index and not self._defined_alike(name, other)
+
+    def _overwritten(self, name: str, other: str) -> bool:
+        """Whether the old code has used the value and then, before the place, given its name to something else."""
+        mine = _last_writer(name, self.mine, self.statement.index)
+        theirs = self.matched.get(mine) if mine is not None else None
+        last = _last_writer(other, self.theirs, self.spot.index)
+        if theirs is None or last is None or theirs.unit is not self.theirs or not theirs.index < last.index:
+            return False
+        known = {old.index: new for new, old in self.matched.items() if old.unit is self.theirs}
+        if other not in header_uses(theirs.node).writes or other in header_uses(last.node).reads:
+            return False
+        if last.parent not in _around(self.spot.parent) or (
+            last.index in known and known[last.index].index < self.statement.index
+        ):
+            return False
+        between = (item for item in self.theirs.items if theirs.index < item.index < last.index)
+        return any(item.index in known and other in header_uses(item.node).reads for item in between)
 
     def _defined_alike(self, name: str, other: str) -> bool:
         """Whether both versions give their name the same value, however many lines they take for it."""
