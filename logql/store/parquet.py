@@ -7,7 +7,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +184,25 @@ def _options(table: pa.Table) -> dict[str, Any]:
         "use_dictionary": _leaves(table.schema, dictionary),
         "column_encoding": dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
         "row_group_size": max(1, math.ceil(table.num_rows / groups)),
+        "write_statistics": [path for name in table.column_names for path in _bounded(table.column(name), name)],
     }
+
+
+def _bounded(column: pa.ChunkedArray, path: str) -> Iterator[str]:
+    """Leaves that lie between their least and greatest values: statistics leave out NaN, by which DuckDB would skip it.
+
+    For DuckDB, NaN is greater than any number.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_struct(column.type):
+        for place, child in enumerate(column.type):
+            yield from _bounded(pc.struct_field(column, [place]), f"{path}.{child.name}")
+    elif pa.types.is_list(column.type):
+        yield from _bounded(pc.list_flatten(column), f"{path}.list.element")
+    elif not (pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py()):
+        yield path
 
 
 def _leaves(schema: pa.Schema, names: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ In statements, {project} is the project's directory.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -126,6 +127,6 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
+    if isinstance(value, float) and not math.isnan(value):
         return str(int(value)) if value == int(value) else f"{value:.6g}"
     return str(value) if value != "" else "(empty)"

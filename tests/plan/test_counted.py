@@ -92,9 +92,10 @@ def rows(session: Session, sql: str) -> list[tuple[object, ...]]:
 
 
 def replayed(session: Session, name: str) -> list[tuple[object, ...]]:
-    """The segments that were replayed for a name, and the iterations executed of each."""
-    shown = "run, first_index, last_index, executed"
-    return rows(session, f"SELECT {shown} FROM fills WHERE list_contains(columns, '{name}') ORDER BY 1, 2")
+    """The segments that were replayed for a name, and the iterations executed of each; none of them failed."""
+    fills = f"FROM fills WHERE list_contains(columns, '{name}')"
+    assert rows(session, f"SELECT run, state, error, log {fills} AND state <> 'done'") == []
+    return rows(session, f"SELECT run, first_index, last_index, executed {fills} ORDER BY 1, 2")
 
 
 def test_a_limit_stops_at_the_first_hit(session: Session) -> None:
