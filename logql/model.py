@@ -119,8 +119,8 @@ class Run:
 class Input:
     """A file that a run opened for reading and that a training had written; `path` is relative to the project.
 
-    It had these bytes (the blob `digest`) from the event `seq` on, until the next one with that path. `digest` is None
-    where they were not kept; `reason` says why.
+    It had these bytes (the blob `digest`) from the event `seq` on, until the next one with that path; `earlier` counts
+    how often it was opened before that within `seq`. `digest` is None where they were not kept; `reason` says why.
     """
 
     path: str
@@ -129,6 +129,7 @@ class Input:
     mtime_ns: int
     digest: str | None = None
     reason: str | None = None
+    earlier: int = 0
 
 
 def inputs_of(run: Run) -> list[Input]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from logql import settings
 from logql.model import Checkpoint, Run
-from logql.record import api, guard
+from logql.record import api, guard, opens
 from logql.record.background import Background
 from logql.record.clock import work_time
 from logql.record.flusher import Flusher
@@ -201,7 +201,8 @@ class Checkpointer:
         began, work_began = time.perf_counter(), work_time()
         roots = self._collect(main, *item)
         limit = None if self._every else self._longest_stall(main)
-        saved = save(roots, main.prologue, exhausted=exhausted, notes=notes, limit_s=limit)
+        with opens.Hidden():
+            saved = save(roots, main.prologue, exhausted=exhausted, notes=notes, limit_s=limit)
         del roots
         place = self._describe(main, index, self._flusher.next_seq())
         self._stall = time.perf_counter() - began

@@ -2,8 +2,8 @@
 
 Only files of the project that changed while a run of this store was in its main loops (checkpoints, weights,
 histories), and others at the moment when the run that read them overwrites them. Data sets are older, or were prepared
-before training, and are never copied. The training thread only opens the file; the bytes are copied on another, and do
-not count where the file changed meanwhile.
+before training, and are never copied. The training thread only opens the file; the bytes are copied on another, but
+before the run itself overwrites it, and do not count where the file changed meanwhile.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, field
 
 from logql.errors import Error
 from logql.model import Input
@@ -29,12 +30,36 @@ from logql.store.trainings import TICK, find_trainings
 MAX_FILE = 256 << 20
 MAX_BYTES = 1 << 30
 MAX_FILES = 1000
-#: Files read that are looked at again when they are overwritten, and at the end.
+#: Files read that are looked at again when they are overwritten, and at the end; and those of which is only noted that
+#: they are not kept, beyond the bounds.
 MAX_WATCHED = 2000
 #: Files that may wait to be copied; a training that opens more at once waits.
 _QUEUE = 32
 
 Signature = tuple[int, int, int]
+#: The content of a file, or why it is not to be had.
+Content = tuple[bytes | None, str | None]
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file that was opened, as it was then: at which event, and how often since that event."""
+
+    path: str
+    seq: int
+    earlier: int
+    signature: Signature
+
+
+@dataclass
+class Copy:
+    """A file that waits to be copied: whoever comes first reads it, the thread that copies or who overwrites it."""
+
+    read: Read
+    descriptor: int
+    seen_at: float
+    content: Content | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Inputs:
@@ -54,9 +79,14 @@ class Inputs:
         self._own_since: float | None = None
         self._process_since = time.time() - (process_age() or 0.0)
         self._seen: dict[str, Signature] = {}
-        #: files that no training wrote, as they were when they were read: (event, signature)
-        self._watched: dict[str, tuple[int, Signature]] = {}
-        self._opening: str | None = None
+        #: files that no training wrote, as they were when they were read
+        self._watched: dict[str, Read] = {}
+        #: the event at which each was opened last, and how often
+        self._opens: dict[str, tuple[int, int]] = {}
+        #: files of trainings that wait to be copied
+        self._waiting: dict[str, Copy] = {}
+        #: those beyond the bounds
+        self._unkept: set[str] = set()
         self._kept: list[Input] = []
         self._bytes = 0
         self._count = 0
@@ -78,20 +108,18 @@ class Inputs:
             found["training_since"] = self._own_since
             found["process_since"] = self._process_since
         if self._kept:
-            found["inputs"] = [list(astuple(one)) for one in sorted(self._kept, key=lambda one: one.seq)]
+            found["inputs"] = [list(astuple(one)) for one in sorted(self._kept, key=_in_order)]
         return found
 
     def close(self) -> None:
         """Return when all is copied."""
         opens.send_to(None)
         self._background.close()
-        for path, (seq, signature) in self._watched.items():
-            if self._was_overwritten(path, signature):
-                self._add(path, seq, signature, None, "it was overwritten by code that logql does not see")
+        for read in self._watched.values():
+            if self._was_overwritten(read):
+                self._add(read, None, "it was overwritten by code that logql does not see")
 
     def _opened(self, name: str, seen_at: float, writes: bool) -> None:
-        if name == self._opening:
-            return
         try:
             if writes:
                 self._save_overwritten(os.path.realpath(name))
@@ -110,68 +138,86 @@ class Inputs:
             return
         path = os.path.realpath(name)
         ours = path.startswith(self._project) and not path.startswith(self._others)
-        if not ours or self._seen.get(path) == signature:
+        if not ours or path in self._unkept:
+            return
+        read = self._count_open(path, signature)
+        if self._seen.get(path) == signature:
             return
         if seen_at - changed_at > TICK:  # else it may change again and have the same time
             self._seen[path] = signature
         if changed_at < self._since or (self._trainings is not None and not self._is_of_a_training(changed_at)):
-            self._watch(path, self._next_seq(), signature)
+            self._watch(read)
         elif self._count < MAX_FILES:
             self._count += 1
-            descriptor, seq = self._open(path), self._next_seq()
-            self._background.put(lambda: self._keep(path, descriptor, seq, seen_at, signature))
+            copy = self._waiting[path] = Copy(read, _open(path), seen_at)
+            self._background.put(lambda: self._keep(copy))
+        elif len(self._unkept) < MAX_WATCHED:
+            self._unkept.add(path)
+            self._add(read, None, f"more than {MAX_FILES} files to keep in one run")
 
-    def _watch(self, path: str, seq: int, signature: Signature) -> None:
+    def _count_open(self, path: str, signature: Signature) -> Read:
+        seq = self._next_seq()
+        last, count = self._opens.get(path, (seq, 0))
+        earlier = count if last == seq else 0
+        self._opens[path] = seq, earlier + 1
+        return Read(path, seq, earlier, signature)
+
+    def _watch(self, read: Read) -> None:
         if len(self._watched) < MAX_WATCHED:
-            self._watched.setdefault(path, (seq, signature))
+            self._watched.setdefault(read.path, read)
 
     def _save_overwritten(self, path: str) -> None:
         """Copy a file that the run has read before it overwrites it: now, as this is the last moment."""
-        seq, signature = self._watched.get(path, (0, None))
-        if signature is None or _signature(os.stat(path)) != signature:
+        waiting = self._waiting.pop(path, None)
+        if waiting is not None:
+            self._read_now(waiting)
+        read = self._watched.get(path)
+        if read is None or _signature(os.stat(path)) != read.signature:
             return
         del self._watched[path]
-        descriptor = self._open(path)
-        try:
-            data, reason = self._read(descriptor, time.time(), signature)
-        finally:
-            os.close(descriptor)
-        self._background.put(lambda: self._store_content(path, seq, signature, data, reason))
+        copy = Copy(read, _open(path), time.time())
+        self._read_now(copy)
+        self._background.put(lambda: self._keep(copy))
 
-    def _was_overwritten(self, path: str, signature: Signature) -> bool:
+    def _was_overwritten(self, read: Read) -> bool:
         try:
-            now = _signature(os.stat(path))
+            now = _signature(os.stat(read.path))
         except OSError:
             return False
-        return now != signature and self._own_since is not None and now[0] / 1e9 >= self._own_since - TICK
+        return now != read.signature and self._own_since is not None and now[0] / 1e9 >= self._own_since - TICK
 
-    def _open(self, path: str) -> int:
-        self._opening = path
+    def _keep(self, copy: Copy) -> None:
+        """Store what is to be kept; on the thread for that."""
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            self._opening = None
-
-    def _keep(self, path: str, descriptor: int, seq: int, seen_at: float, signature: Signature) -> None:
-        try:
-            if self._is_of_a_training(signature[0] / 1e9):
-                self._store_content(path, seq, signature, *self._read(descriptor, seen_at, signature))
+            if copy.content is not None or self._is_of_a_training(copy.read.signature[0] / 1e9):
+                self._store_content(copy.read, *self._read_now(copy))
             else:
                 self._count -= 1
-                self._watch(path, seq, signature)
+                self._watch(copy.read)
         finally:
-            os.close(descriptor)
+            os.close(copy.descriptor)
+            if self._waiting.get(copy.read.path) is copy:
+                del self._waiting[copy.read.path]
 
-    def _store_content(self, path: str, seq: int, signature: Signature, data: bytes | None, reason: str | None) -> None:
+    def _read_now(self, copy: Copy) -> Content:
+        with copy.lock:
+            if copy.content is None:
+                copy.content = self._read(copy.descriptor, copy.seen_at, copy.read.signature)
+            return copy.content
+
+    def _store_content(self, read: Read, data: bytes | None, reason: str | None) -> None:
         try:
-            self._add(path, seq, signature, None if data is None else self._blobs.put(data), reason)
+            self._add(read, None if data is None else self._blobs.put(data), reason)
         except (OSError, Error) as exc:
-            guard.warn("inputs", f"{path}, which this run reads, is not kept: {exc}")
+            guard.warn("inputs", f"{read.path}, which this run reads, is not kept: {exc}")
+            self._add(read, None, f"it could not be stored: {exc}")
 
-    def _add(self, path: str, seq: int, signature: Signature, digest: str | None, reason: str | None) -> None:
-        self._kept.append(Input(path[len(self._project) :], seq, signature[1], signature[0], digest, reason))
+    def _add(self, read: Read, digest: str | None, reason: str | None) -> None:
+        changed_ns, size, _ = read.signature
+        path = read.path[len(self._project) :]
+        self._kept.append(Input(path, read.seq, size, changed_ns, digest, reason, read.earlier))
 
-    def _read(self, descriptor: int, seen_at: float, signature: Signature) -> tuple[bytes | None, str | None]:
+    def _read(self, descriptor: int, seen_at: float, signature: Signature) -> Content:
         """The content as it was when it was opened, or why it is not to be had."""
         size = signature[1]
         if size > MAX_FILE or self._bytes + size > MAX_BYTES:
@@ -195,6 +241,15 @@ class Inputs:
         found = find_trainings(self._catalog.runs())
         found.pop(self._run, None)
         return sorted(found.values(), reverse=True)
+
+
+def _in_order(read: Input) -> tuple[int, int]:
+    return read.seq, read.earlier
+
+
+def _open(path: str) -> int:
+    with opens.Hidden():
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _signature(status: os.stat_result) -> Signature:

@@ -6,6 +6,7 @@ the names are only noted. What C++ code opens is not seen.
 
 import os
 import sys
+from _thread import get_ident
 from time import time
 
 from logql.record import loading
@@ -25,6 +26,18 @@ _NO_READING = os.O_WRONLY | os.O_TRUNC
 _noted: "list[tuple[str, float, bool]]" = []
 _receiver: "Receiver | None" = None
 _watching = False
+#: threads in which logql itself is at work
+_hidden: "set[int]" = set()
+
+
+class Hidden:
+    """A block in which the thread opens files for logql, and not for the program."""
+
+    def __enter__(self) -> None:
+        _hidden.add(get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        _hidden.discard(get_ident())
 
 
 def watch() -> None:
@@ -53,7 +66,7 @@ def stop() -> None:
 
 
 def _hook(event: str, arguments: "tuple[object, ...]") -> None:
-    if event in ("open", "os.rename"):
+    if event in ("open", "os.rename") and get_ident() not in _hidden:
         try:
             _see(event, arguments)
         except Exception:  # what is raised here would be the program's, even while the interpreter is taken apart

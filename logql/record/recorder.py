@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from logql import settings
-from logql.record import api, arguments, guard, identity, loading, processes
+from logql.record import api, arguments, guard, identity, loading, opens, processes
 from logql.record.blocks import Blocks
 from logql.record.clock import work_time
 from logql.record.ending import ending
@@ -140,7 +140,8 @@ class Recorder:
             api.send_events_to(lambda event: processes.note_name(replay, event))
             return
         try:
-            run = None if self._exited else self._make_run(name, tags, explicit)
+            with opens.Hidden():
+                run = None if self._exited else self._make_run(name, tags, explicit)
             if run is None:
                 api.send_events_to(api.discard)
                 return

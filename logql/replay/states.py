@@ -12,14 +12,14 @@ from typing import Any
 
 from logql.errors import ReplayError
 from logql.model import Checkpoint, MainLoop
-from logql.record import api
+from logql.record import api, opens
 from logql.replay.sources import Sources, loop_key
 from logql.replay.spec import WorkerSpec
 from logql.state.digest import compare
 from logql.state.injected import Injected
 from logql.state.iterables import reachable_iterable
 from logql.state.prologue import Prologue
-from logql.state.restore import Loaded, load, restore
+from logql.state.restore import Bindings, Loaded, load, restore
 from logql.state.roots import NO_ITEM, Roots, collect, random_roots
 from logql.state.save import Refused, Saved, save
 from logql.store.blobs import Blobs
@@ -67,8 +67,9 @@ class ProgramStates:
         self._runtime = _Runtime(self)
         #: told when the code behind a main loop is reached
         self.on_exit: Callable[[FrameType], None] = lambda _: None
-        #: told before a state is restored
+        #: told before a state is restored, and when it is
         self.on_restore: Callable[[Checkpoint], None] = lambda _: None
+        self.on_restored: Callable[[], None] = lambda: None
         self._frame: FrameType | None = None
         self._begun: dict[tuple[str, int], _Begun] = {}
         self._iterable: object = None
@@ -121,20 +122,23 @@ class ProgramStates:
 
     def restore_in_body(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType, item: Any) -> Any:
         """Restore the state before the body of an iteration; returns the item that the loop is to yield."""
-        self.on_restore(checkpoint)
-        with self._restoring():
-            bindings = restore(self._load(checkpoint), self._collect(frame), self._prologue_of(checkpoint))
+        _, bindings = self._restore(checkpoint, frame)
         self._runtime.arm(loop_key(loop), "body", bindings)
         self._since = time.monotonic()
         return bindings.item if bindings.has_item else item
 
     def restore_at_exit(self, loop: MainLoop, checkpoint: Checkpoint, frame: FrameType) -> None:
         """Restore the state behind a loop; the generator is then to end without an item."""
+        loaded, bindings = self._restore(checkpoint, frame)
+        self._runtime.arm(loop_key(loop), "exit", bindings, exhausted=loaded.exhausted)
+
+    def _restore(self, checkpoint: Checkpoint, frame: FrameType) -> tuple[Loaded, Bindings]:
         self.on_restore(checkpoint)
         with self._restoring():
             loaded = self._load(checkpoint)
             bindings = restore(loaded, self._collect(frame), self._prologue_of(checkpoint))
-        self._runtime.arm(loop_key(loop), "exit", bindings, exhausted=loaded.exhausted)
+        self.on_restored()
+        return loaded, bindings
 
     @contextlib.contextmanager
     def _restoring(self) -> Iterator[None]:
@@ -214,7 +218,8 @@ class ProgramStates:
         return changed
 
     def _save(self, place: Checkpoint | MainLoop, frame: FrameType, *item: object) -> Saved | Refused:
-        return save(self._collect(frame, *item), self._prologue_of(place))
+        with opens.Hidden():
+            return save(self._collect(frame, *item), self._prologue_of(place))
 
     def _collect(self, frame: FrameType, *item: object) -> Roots:
         given = item[0] if item else NO_ITEM

@@ -92,13 +92,16 @@ def _watch_opens(
 ) -> None:
     """Put what the run read in its place, now and whenever the script gets on; note what it opens."""
 
-    def fail(text: str) -> NoReturn:
+    def fail(text: str, *, restored: bool) -> NoReturn:
+        if restored:
+            channel.send("unrestorable", text=text)
         channel.send("error", text=text)
         os._exit(1)
 
     inputs = PlacedInputs(spec, lambda: driver.seq, fail)
     inputs.arrive(0, spec.run.started_at)
     states.on_restore = lambda checkpoint: inputs.arrive(checkpoint.seq, checkpoint.taken_at)
+    states.on_restored = inputs.arrived
 
     def see(path: str, _: float, writes: bool) -> None:
         if not writes:

@@ -114,6 +114,47 @@ def test_a_file_that_could_not_be_kept_ends_the_replay_with_its_reason(project: 
     assert result.error == "out/state.pth, which the run read, was not kept and has changed: larger than 256 MB"
 
 
+#: Overwrites in each iteration what it has just read, more than once between two values.
+HISTORY = """\
+import json
+import logql, logql.record.inputs
+
+logql.record.inputs.MAX_FILES = {most}
+
+
+def grow():
+    with open("history.json") as file:
+        history = json.load(file)
+    with open("history.json", "w") as file:
+        json.dump([*history, len(history)], file)
+    return len(history)
+
+
+with open("history.json", "w") as file:
+    file.write("[7]")
+for epoch in logql.loop("epoch", range(6)):
+    first, _, last = grow(), grow(), grow()
+    size = first * 100 + last
+    logql.log("truth", size)
+"""
+
+
+@pytest.mark.parametrize("most", [1000, 4])
+def test_what_a_run_reads_and_overwrites_at_once_is_as_it_was_or_written_again(project: Project, most: int) -> None:
+    _train(project, HISTORY.format(most=most), 1)
+    jobs = [project.job(after("size =", 'logql.log("size", size)'), ["size"], (index,)) for index in (1, 4, 5)]
+    results = project.replay(*jobs)
+    assert [(result.state, result.error, result.fidelity) for result in results] == [("done", None, "exact")] * 3
+    (truth,) = _recorded(project, "truth", "epoch")
+    for result in results:
+        found = values(result.events, "size")
+        assert found == {place: truth[place] for place in found}
+        (wanted,) = result.segment.wanted
+        assert (wanted,) in found
+    not_kept = [any("history.json, which the run read, was not kept" in note for note in one.notes) for one in results]
+    assert not_kept[1:] == [most == 4] * 2
+
+
 def test_what_was_prepared_before_training_stays_where_it_is(project: Project) -> None:
     script = """\
 import os
