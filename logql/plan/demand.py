@@ -32,6 +32,7 @@ from logql.plan.rules import (
     window_partitions,
 )
 from logql.plan.rules.outermost_stars import outermost_stars
+from logql.plan.rules.used_columns import used_columns
 from logql.plan.scopes import name_sources
 from logql.plan.trace import Root, trace
 from logql.sql.bound import BoundQuery, LogsRef, ref_of
@@ -40,6 +41,7 @@ from logql.sql.walk import find
 #: The treatments, in the order in which they act on a block; each can be named in `SET disabled_rules`.
 RULES: tuple[Callable[..., object], ...] = (
     outermost_stars,
+    used_columns,
     possible_values.possible_values,
     contradictions.contradictions,
     push_predicates.push_predicates,
@@ -113,7 +115,10 @@ def _demand(query: BoundQuery, engine: Engine, disabled: frozenset[str], round_n
         return Round((), True, query.tree)
 
     def named() -> tuple[exp.Expr, list[exp.With]]:
-        return name_sources(_unwrap(query.tree))
+        tree, clauses = name_sources(_unwrap(query.tree))
+        if "used_columns" not in disabled:
+            used_columns(tree)
+        return tree, clauses
 
     tree, clauses = named()
     if "outermost_stars" not in disabled:

@@ -11,7 +11,7 @@ from logql.plan.conditions import Cond, any_of, sql_of
 from logql.plan.engine import ENTRY, INDEX, LOOP, RUN, SURE, missing_flag
 from logql.plan.relation import Barrier, Base, Blocker, Relation, Writer, column
 from logql.plan.values import Value
-from logql.sql.bound import LogsRef, ref_of
+from logql.sql.bound import LOGS, LogsRef, ref_of
 from logql.sql.walk import find
 
 
@@ -99,13 +99,20 @@ class Program:
                     stack.append(self.definitions[table.name].this)
         return found
 
-    def base(self, table: exp.Table, ref: LogsRef, used: Iterable[str]) -> Relation:
-        """A marked reference as a planning relation with the columns `used` of it."""
-        names = tuple(sorted(self.missing[ref.id]))
+    def base(self, table: exp.Table, ref: LogsRef, used: Iterable[str], *, whole: bool = False) -> Relation:
+        """A marked reference as a planning relation with the columns `used` of it.
+
+        Every name counts for the rows of `logs`; in another relation those count that are used, or all in the `whole`.
+        """
+        read = {name.partition("$")[0] for name in used}
+        every = whole or ref.relation == LOGS
+        names = tuple(sorted(name for name in self.missing[ref.id] if every or name in read))
         alias, token = table.alias, self.fresh("k")
         missing: dict[str, exp.Expr] = {name: column(alias, missing_flag(name)) for name in names}
         any_missing = any_of(*missing.values())
-        unsure = exp.And(this=exp.Paren(this=sql_of(any_missing)), expression=exp.Not(this=column(alias, SURE)))
+        unsure: Cond = False
+        if names:
+            unsure = exp.And(this=exp.Paren(this=sql_of(any_missing)), expression=exp.Not(this=column(alias, SURE)))
         writer = Writer(unsure)
         # What stands beside a missing value may be NULL instead: a row of an enclosing level, or a repeat of the name.
         shaky = ref.names | ref.loops
@@ -113,17 +120,18 @@ class Program:
             sql = column(alias, used_name)
             if used_name in missing:
                 writer.add(used_name, Value(sql, missing[used_name], False, frozenset({(token, used_name)}), True))
-            elif used_name.partition("$")[0] in shaky:
+            elif names and used_name.partition("$")[0] in shaky:
                 writer.add(used_name, Value(sql, False, unsure, frozenset({(token, "*")}), with_row=True))
             else:
                 writer.add(used_name, Value(sql))
-        writer.carry(token, _token(alias, missing), Base(ref, names))
+        if names:
+            writer.carry(token, _token(alias, missing), Base(ref, names))
         return self.write("r", writer, exp.Select(from_=exp.From(this=table.copy())))
 
     def whole(self, node: exp.Expr) -> None:
         """Demand every missing cell below `node` before anything above it is planned."""
         for ref, table in self.open_refs(node).values():
-            relation = self.base(table, ref, ())
+            relation = self.base(table, ref, (), whole=True)
             self.blockers.append(Blocker(relation, True))
 
     def block(self, relation: Relation, condition: Cond = True) -> None:

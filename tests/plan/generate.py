@@ -102,7 +102,8 @@ class Queries:
         if self.ctes and roll < 0.55:
             name, _, columns = rng.choice(self.ctes)
             return f"{name} {alias}", alias, columns
-        return f"logs {alias}", alias, ("run", "epoch", *self.names)
+        relation = "epoch" if rng.random() < 0.15 else "logs"
+        return f"{relation} {alias}", alias, ("run", "epoch", *self.names)
 
     def block(self, columns: tuple[str, ...], depth: int) -> str:
         """SELECT columns FROM one or two sources WHERE ..."""

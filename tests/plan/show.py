@@ -8,7 +8,7 @@ from logql.plan.conditions import sql_of
 from logql.plan.demand import demand
 from logql.plan.filters import filter_value
 from logql.plan.values import Truth, Value
-from tests.plan.stand_in import History, StandIn, Unit, bind
+from tests.plan.stand_in import VIRTUAL, History, StandIn, Unit, bind
 
 #: Runs A and B, two epochs each; `gn` was never logged.
 UNITS = tuple(
@@ -17,9 +17,9 @@ UNITS = tuple(
 )
 
 
-def example() -> History:
-    """The history of the examples."""
-    return History(UNITS, {(unit.run, unit.epoch, "gn") for unit in UNITS})
+def example(sql: str = "") -> History:
+    """The history of the examples: it lacks `gn`, and `hn` where a query reads that."""
+    return History(UNITS, {(unit.run, unit.epoch, name) for unit in UNITS for name in VIRTUAL if name in f"gn {sql}"})
 
 
 def show_units(sql: str, *disabled: str) -> list[str]:
@@ -27,6 +27,13 @@ def show_units(sql: str, *disabled: str) -> list[str]:
     with StandIn(example()) as engine:
         demands = demand(bind(sql), engine, frozenset(disabled)).demands
     return sorted({f"{item.run}/{index}" for item in demands for index, _ in item.cells()})
+
+
+def show_cells(sql: str, *disabled: str) -> list[str]:
+    """The cells that the first round demands, as run/epoch/name."""
+    with StandIn(example(sql)) as engine:
+        demands = demand(bind(sql), engine, frozenset(disabled)).demands
+    return sorted({f"{item.run}/{index}/{name}" for item in demands for index, name in item.cells()})
 
 
 class _Flags:

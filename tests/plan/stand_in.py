@@ -52,10 +52,14 @@ class History:
         return History(self.units)
 
 
-def rows_of(unit: Unit, names: frozenset[str], missing: frozenset[str]) -> list[dict[str, object]]:
-    """Rows that an epoch has for the names N: a name logged again starts the next row."""
+def rows_of(
+    unit: Unit, names: frozenset[str], missing: frozenset[str], relation: str = "logs"
+) -> list[dict[str, object]]:
+    """Rows that an epoch has for the names N: a name logged again starts the next row; in `epoch` it has one."""
     if not names:
         return [{}]
+    if relation != "logs":
+        return [{name: value for name, value in unit.events if name in names - missing}]
     rows: list[dict[str, object]] = []
     for name, value in unit.events:
         if name not in names or name in missing:
@@ -107,20 +111,20 @@ class StandIn:
         return self.connection.sql(sql).to_arrow_table()
 
     def _lower(self, table: exp.Table, ref: LogsRef) -> None:
-        state = (ref.names, frozenset(self.history.missing))
+        state = (ref.relation, ref.names, frozenset(self.history.missing))
         name = self.tables.get(state)
         if name is None:
             name = self.tables[state] = f"t{len(self.tables)}"
-            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {self._rows_sql(ref.names)}")
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {self._rows_sql(ref)}")
         table.replace(exp.Table(this=exp.to_identifier(name), alias=table.args.get("alias")))
 
-    def _rows_sql(self, names: frozenset[str]) -> str:
-        rows = []
+    def _rows_sql(self, ref: LogsRef) -> str:
+        rows, names = [], ref.names
         for unit in self.history.units:
             missing = frozenset(n for n in names if (unit.run, unit.epoch, n) in self.history.missing)
             logged = {name for name, _ in unit.events}
-            sure = unit.once and "val_acc" in names and "val_acc" in logged
-            for row in rows_of(unit, names, missing):
+            sure = ref.relation != "logs" or (unit.once and "val_acc" in names and "val_acc" in logged)
+            for row in rows_of(unit, names, missing, ref.relation):
                 values = [_literal(row.get(name)) + "::DOUBLE" for name in NAMES]
                 flags = [str(name in missing).upper() for name in VIRTUAL]
                 key = [f"'{unit.run}'", str(unit.version), str(unit.epoch)]
@@ -144,7 +148,7 @@ def _literal(value: object) -> str:
 
 
 def bind(sql: str, names: Sequence[str] = NAMES) -> BoundQuery:
-    """A small binder: marks each `logs` with the columns that its block uses of it, expands stars, qualifies."""
+    """A small binder: marks each `logs` and `epoch` with the columns used of it, expands stars, qualifies."""
     tree = sqlglot.parse_one(sql, read="duckdb")
     counter = itertools.count()
     refs: list[LogsRef] = []
@@ -159,9 +163,7 @@ def bind(sql: str, names: Sequence[str] = NAMES) -> BoundQuery:
         for alias, table in _log_tables(select).items():
             used = {c.name for c in select.find_all(exp.Column) if c.table == alias}
             found = frozenset(used & set(names))
-            ref = LogsRef(
-                next(counter), alias, names=found, loops=frozenset(used & {"epoch"}), virtual=found & set(VIRTUAL)
-            )
+            ref = LogsRef(next(counter), alias, table.name, found, frozenset(used & {"epoch"}), found & set(VIRTUAL))
             table.meta[REF_META] = ref
             refs.append(ref)
     return BoundQuery(sql, tree, tuple(refs))
@@ -178,10 +180,10 @@ def _log_tables(select: exp.Select) -> Mapping[str, exp.Table]:
 
 
 def _if_logs(table: exp.Expr) -> Mapping[str, exp.Table]:
-    if not isinstance(table, exp.Table) or table.name != "logs":
+    if not isinstance(table, exp.Table) or table.name not in ("logs", "epoch"):
         return {}
     if not table.alias:
-        table.set("alias", exp.TableAlias(this=exp.to_identifier("logs")))
+        table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
     return {table.alias: table}
 
 

@@ -44,7 +44,7 @@ PAIRS = [(path.stem, *pair) for path in FIXTURES for pair in _pairs(path)]
 @pytest.mark.parametrize(("rule", "query", "expected"), PAIRS, ids=[f"{p[0]}-{n}" for n, p in enumerate(PAIRS)])
 def test_a_query_demands_what_its_fixture_says(rule: str, query: str, expected: str) -> None:
     sql = _statement(query)
-    with StandIn(example()) as engine:
+    with StandIn(example(sql)) as engine:
         demands = demand(bind(sql), engine).demands
         whole = demand(bind(sql), engine, frozenset({rule})).demands
         cells = sqlglot.parse_one(_statement(expected), read="duckdb")
