@@ -19,7 +19,7 @@ from logql.execute.sqltext import ident
 from logql.execute.tables import typed
 from logql.explaining import explain_query
 from logql.plan.demand import RULES
-from logql.sql.binder import bind_query
+from logql.sql.binder import Binder, bind_query
 from logql.sql.bound import LOGS
 from logql.sql.names import nearest
 from logql.sql.parameters import Parameters, write_parameters
@@ -217,7 +217,7 @@ class StatementRunner:
                 f'the {statement.kind} "{statement.name}" exists', hint=f"CREATE OR REPLACE {statement.kind.upper()}"
             )
         if statement.kind == "view":
-            bind_query(statement.body, world)
+            bind_query(Binder(statement.body, world).text_of(statement), world)
         session.catalog.put(statement.kind, statement.name.lower(), statement.sql)
         return Answer(pa.table({}), ())
 

@@ -22,9 +22,10 @@ from logql.sql.pivots import with_pivot_inside
 from logql.sql.scope import Scope
 from logql.sql.sources import Derived, Foreign, Reference, Source
 from logql.sql.split import tokens
+from logql.sql.statements import CreateKept
 from logql.sql.walk import branches
 from logql.sql.world import World
-from logql.sql.written import written
+from logql.sql.written import quoted, written
 
 _WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Drop, exp.Alter, exp.TruncateTable)
 #: Views within views beyond this depth are taken for a circle.
@@ -64,6 +65,8 @@ class Binder:
         """Bind a whole statement; also returns its columns."""
         holder = exp.Tuple(expressions=[tree])
         source = self.query(tree, {}, None) if _is_query(tree) else self._statement(tree)
+        if isinstance(tree, exp.Create) and tree.kind in ("VIEW", "FUNCTION") and (self._references or self._nested):
+            self._refuse_fleeting(tree)
         refs = [reference.finish() for reference in self._references]
         for reference, ref in zip(self._references, refs, strict=True):
             self.patches.reference(reference, ref)
@@ -129,7 +132,7 @@ class Binder:
             return self._reference(node, relation)
         view = self.world.kept("view", name) if schema in ("", "main") and not self.world.is_own(name) else None
         if view is not None:
-            return self._view(node, view.body)
+            return self._view(node, self.text_of(view))
         if schema == "history" or not (schema or self.world.is_own(name) or "." in name or "/" in name):
             raise self._no_relation(node)
         return None
@@ -193,6 +196,24 @@ class Binder:
             return self.world.versions_at(revision.name)
         except BindError as error:
             raise at(BindError, error.message, self.sql, revision, error.hint) from error
+
+    def text_of(self, view: CreateKept) -> str:
+        """The query that a view stands for, under the names of its column list."""
+        if not view.parameters:
+            return view.body
+        names = [name for name, _ in view.parameters]
+        _, source = Binder(view.body, self.world, self).bind(parse(view.body))
+        columns = source.columns or []
+        if len(names) > len(columns) > 0:
+            message = f'the view "{view.name}" has {len(columns)} columns, and {len(names)} names are given'
+            raise BindError(message, sql=view.sql)
+        if not columns or len({name.lower() for name in columns}) < len(columns):
+            return f"SELECT * FROM ({view.body}\n) AS {quoted(view.name)}({', '.join(map(quoted, names))})"
+        shown = itertools.zip_longest(columns, names, fillvalue=None)
+        outputs = ", ".join(
+            quoted(column) + (f" AS {quoted(name)}" if name else "") for column, name in shown if column
+        )
+        return f"SELECT {outputs} FROM ({view.body}\n) AS {quoted(view.name)}"
 
     def _view(self, node: exp.Table, body: str) -> Source:
         if self._depth > _DEEPEST:
@@ -315,6 +336,13 @@ class Binder:
         if any(self._relation(name, True) for name in read):
             hint = "parameters go with the query itself"
             raise NotSupportedError("PREPARE of a query over recorded relations", sql=self.sql, hint=hint)
+
+    def _refuse_fleeting(self, tree: exp.Expr) -> None:
+        """Refuse a view or macro of DuckDB's over recorded relations: it would hold them as they are now."""
+        word = "VIEW" if tree.args.get("kind") == "VIEW" else "MACRO"
+        hint = f"CREATE {word} name AS ... keeps it in the store, for every connection"
+        message = f"recorded relations in a {word.lower()} that is temporary, or of another schema"
+        raise NotSupportedError(message, sql=self.sql, hint=hint)
 
     def _refuse_write(self, tree: exp.Expr) -> None:
         target = tree.find(exp.Table)

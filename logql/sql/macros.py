@@ -70,6 +70,11 @@ def expand(body: str, parameters: tuple[tuple[str, str | None], ...], call: exp.
     """The tree of a macro's body with its parameters replaced by the arguments of `call`."""
     named = {part.this.name.lower(): part.expression for part in call.expressions if isinstance(part, exp.PropertyEQ)}
     placed = [part for part in call.expressions if not isinstance(part, exp.PropertyEQ)]
+    known = [name for name, _ in parameters]
+    for name in named.keys() - {name.lower() for name in known}:
+        raise at(BindError, f'the macro has no parameter "{name}"', sql, call, f"it has {', '.join(known) or 'none'}")
+    if len(placed) > len(known):
+        raise at(BindError, f"the macro takes {len(known)} values, and {len(placed)} are given", sql, call)
     values: dict[str, exp.Expr] = {}
     for place, (name, default) in enumerate(parameters):
         given = placed[place] if place < len(placed) else named.get(name.lower())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from logql.errors import ParseError
 from logql.sql.split import Token, all_tokens
@@ -35,6 +35,13 @@ SETTINGS = (
 
 #: What follows SHOW where DuckDB lists things.
 _SHOWN_BY_DUCKDB = ("ALL", "DATABASES", "SCHEMAS", "VARIABLES", "TABLES")
+
+
+#: Clauses that a SELECT may have behind its WHERE.
+_CLAUSES = frozenset(
+    {"GROUP", "HAVING", "QUALIFY", "WINDOW", "ORDER", "LIMIT", "OFFSET", "UNION", "INTERSECT", "EXCEPT", "USING"}
+)
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 
 def parse_statement(sql: str) -> Statement:
@@ -139,6 +146,32 @@ class Reader:
         self._next = len(self._tokens)
         return self.sql[start:].strip().rstrip(";").rstrip()
 
+    def condition(self) -> str:
+        """Everything that follows, which is one condition: a clause behind it is a ParseError."""
+        if self.peek() in ("", ";"):
+            raise self.error("expected a condition")
+        for place, token in self._outside():
+            if token.kind == "word" and self.text(token).upper() in _CLAUSES:
+                self._next = place
+                raise self.error("expected a condition and no more")
+        return self.rest()
+
+    def refuse_list(self, message: str) -> None:
+        """ParseError where what follows are several things, with commas between them."""
+        for place, token in self._outside():
+            if self.text(token) == ",":
+                self._next = place
+                raise self.error(message)
+
+    def _outside(self) -> Iterator[tuple[int, Token]]:
+        """The tokens that follow, but for those in brackets, with their places."""
+        depth = 0
+        for place in range(self._next, len(self._tokens)):
+            token = self._tokens[place]
+            depth += (self.text(token) in _OPENING) - (self.text(token) in _CLOSING)
+            if depth == 0:
+                yield place, token
+
     def end(self) -> None:
         """ParseError unless the statement ends here."""
         self.accept(";")
@@ -190,7 +223,7 @@ def _where(reader: Reader) -> str | None:
     if reader.done or reader.accept(";"):
         return None
     reader.expect("WHERE")
-    return reader.rest() or None
+    return reader.condition()
 
 
 def _create_virtual(reader: Reader, replace: bool = False) -> Statement:
@@ -271,19 +304,30 @@ def _create(reader: Reader) -> Statement | None:
 
 def _kept(reader: Reader, kind: str, replace: bool) -> Statement | None:
     missing = reader.accept("IF", "NOT", "EXISTS")
-    name = reader.name()
-    if reader.peek() == ".":
+    name = _kept_name(reader)
+    if name is None:
         return None
     parameters = _parameters(reader) if reader.peek() == "(" else ()
     if not reader.accept("AS"):
         return None
     table = kind == "view" or reader.accept("TABLE")
+    if not table:
+        reader.refuse_list("expected the end: a macro has one list of parameters")
     body = reader.rest()
-    if "," in {reader.peek()} or not body:
+    if not body:
         raise reader.error("expected a query")
     return CreateKept(
         reader.sql, "view" if kind == "view" else "macro", name, parameters, body, table, replace, missing
     )
+
+
+def _kept_name(reader: Reader) -> str | None:
+    """The name of a view or macro; None where it says a schema that is not the one of what is kept."""
+    name = reader.name()
+    if reader.peek() == "." and name.lower() == "main":
+        reader.accept(".")
+        name = reader.name()
+    return None if reader.peek() == "." else name
 
 
 def _parameters(reader: Reader) -> tuple[tuple[str, str | None], ...]:
@@ -316,9 +360,11 @@ def _drop(reader: Reader) -> Statement | None:
         return None
     reader.accept("TABLE")
     if_exists = reader.accept("IF", "EXISTS")
-    name = reader.name()
+    name = _kept_name(reader)
     reader.accept("CASCADE")
-    return DropKept(reader.sql, "view" if kind == "view" else "macro", name, if_exists) if reader.done else None
+    if name is None or not reader.done:
+        return None
+    return DropKept(reader.sql, "view" if kind == "view" else "macro", name, if_exists)
 
 
 _STARTS: tuple[tuple[tuple[str, ...], Callable[[Reader], Statement | None]], ...] = (

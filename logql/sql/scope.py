@@ -190,6 +190,8 @@ class Scope:
                 found = source.find(name)
                 if found is not None:
                     source.use(found)
+                    if qualifier == node.table and node.text("db"):
+                        self.binder.patches.give_up()
                     _rename(node, qualifier, source, found)
                     return
                 if source.known and qualifier == node.table:

@@ -55,8 +55,9 @@ def _name(node: exp.Expr) -> str | None:
     """A column's name in full, None where it is no plain name."""
     parts = [part for key in ("catalog", "db", "table", "this") if (part := node.args.get(key)) is not None]
     plain = len(parts) == len(node.args) and all(type(part) is exp.Identifier for part in parts)
-    return ".".join(_quoted(part.args["this"]) for part in parts) if plain else None
+    return ".".join(quoted(part.args["this"]) for part in parts) if plain else None
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
