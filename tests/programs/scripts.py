@@ -43,6 +43,16 @@ class Meter:
 
 
 meter = Meter()
+
+
+def note(name, x):
+    logql.log(name, x)
+    logql.log(name, x + 1)
+
+
+def note_all(name, values):
+    for value in values:
+        logql.log(name, value)
 """
 RECORDED = ("loss", "acc")
 VIRTUAL = ("v1", "v2")
@@ -55,6 +65,9 @@ UPDATES = (
     "total = meter.add(w[1])",
     "w[2] -= 0.1 * w[0]",
 )
+#: What stands around a line that logs, and comes along with it; and functions that log more than once.
+GUARDS = ("for again in range(2):", "for value in w[:2]:", "if w[0] > 0.6:", "if meter.count % 2 == 0:", "if True:")
+WRAPPERS = ('note("{}", {})', 'note_all("{}", [{}, 2.0])')
 CHANCES = ("random.random() < 0.5", "w[0] > 0.6", "total > 1.4", "meter.count % 2 == 0")
 #: Loops that logql is told of, by depth: a main loop, and those inside of one.
 INNER = ("step", "eval")
@@ -219,7 +232,12 @@ class Writer:
         """What the new version logs alone."""
         if self.unused:
             name = self.unused.pop(self.rng.randrange(len(self.unused)))
-            self.line(f'logql.log("{name}", {self.rng.choice(VALUES)})', optional=True)
+            form = self.rng.choice(WRAPPERS) if self.rng.random() < 0.15 else 'logql.log("{}", {})'
+            guarded = self.rng.random() < 0.25
+            if guarded:
+                self.line(self.rng.choice(GUARDS), optional=True)
+            text = form.format(name, self.rng.choice(VALUES))
+            self.line(f"{'    ' * guarded}{text}", optional=True)
 
     def maybe_virtual(self, depth: int) -> None:
         self.virtual() if self.rng.random() < 0.5 else self.update(depth)

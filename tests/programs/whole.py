@@ -72,7 +72,7 @@ def _less(one: Counter[str] | None, other: Counter[str] | None) -> list[str]:
 def _queries(rng: random.Random, columns: set[str]) -> list[str]:
     """Some narrow queries over what was recorded and what was not, then all there is."""
     loops = [f"{loop}{part}" for loop in LOOPS if loop in columns for part in ("", "_entry")]
-    names = [name for name in (*RECORDED, "best") if name in columns]
+    names = [name for name in (*RECORDED, "best") if name in columns] or ["seed"]
     found = []
     for _ in range(3):
         shown = ", ".join(["seed", *loops, *rng.sample(VIRTUAL, rng.randint(1, 2))])
