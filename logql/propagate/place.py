@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
 from logql.propagate.names import uses_of
 from logql.propagate.outline import Item, Outline, Unit, normal_tokens, read_outline
+from logql.propagate.purity import is_log
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal, finish, refused
 from logql.propagate.rewrite import guarded_text, statement_text
@@ -202,7 +204,7 @@ def spot_in(subject: Subject, host: Unit) -> Found | Nowhere:
     outer = subject.statement
     for number in range(len(subject.guards) + 1):
         matched = align(_around(outer), host.items)
-        if number == len(subject.guards) or matching_guard(subject.guards[number], matched):
+        if number == len(subject.guards) or _has_guard(subject.guards[number], matched):
             break
         outer = subject.guards[number]
     spot = locate(outer, matched, host)
@@ -214,6 +216,15 @@ def spot_in(subject: Subject, host: Unit) -> Found | Nowhere:
         return spot
     guards = subject.guards[: subject.guards.index(outer) + 1] if outer is not subject.statement else ()
     return Found(spot, matched, guards)
+
+
+def _has_guard(guard: Item, matched: Mapping[Item, Item]) -> bool:
+    """Whether the old version has a guard: the same one, or the loop that does what the guard does besides logging."""
+    other = matched.get(guard)
+    if matching_guard(guard, matched) or other is None or not isinstance(guard.node, ast.For):
+        return matching_guard(guard, matched)
+    inside = (item for item in guard.unit.outline.items[guard.index + 1 : guard.end] if not is_log(item.node))
+    return any(item in matched and other.index < matched[item].index < other.end for item in inside)
 
 
 def _beside(item: Item) -> set[Item]:

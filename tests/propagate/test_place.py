@@ -448,3 +448,23 @@ def test_what_arrays_have_is_no_attribute_of_the_projects() -> None:
     new = old.replace("self.factor = 2", "self.factor = 2\n                self.std = 1.0")
     new = new.replace("loss = criterion(output)", "loss = criterion(output)\n            logql.log('s', output.std())")
     assert added(put(new, "'s'", old)) == ["    logql.log('s', output.std())"]
+
+
+@pytest.mark.parametrize("header", ["for s in range(0, 64, 16):", "for s in range(0, len(X), 16):"])
+def test_a_loop_that_only_feeds_a_log_statement_is_the_old_versions_own(header: str) -> None:
+    """Its steps train the model: they are not run a second time beside those that the old version has."""
+    old = """
+        import logql
+        for epoch in logql.loop("epoch", range(4)):
+            model.train()
+            for i in range(0, 64, 16):
+                g = train_step(model, X[i:i + 16])
+            logql.log("loss", model.loss)
+        """
+    loop = f"{header}\n                g = train_step(model, X[s:s + 16])\n"
+    new = old.replace(
+        "for i in range(0, 64, 16):\n                g = train_step(model, X[i:i + 16])\n",
+        loop + '                logql.log("g", float(g))\n',
+    )
+    result = put(new, '"g"', old)
+    assert added(result) == ['        logql.log("g", float(g))']
