@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
+from sqlglot import exp
 
 from logql.execute.rest import AsError, Rest, next_batch
 from logql.execute.sqltext import ident
 from logql.sql.bound import BoundQuery
+from logql.sql.macros import parse
+from logql.sql.sources import HIDDEN
 from logql.sql.split import tokens
+from logql.sql.walk import find
 
 #: Statements that give no rows.
 _SILENT_WORDS = (
@@ -52,6 +56,29 @@ def read_batches(reader: pa.RecordBatchReader, as_error: AsError) -> Iterator[pa
     with suppress(StopIteration):
         while True:
             yield next_batch(reader, as_error)
+
+
+def as_written(answer: Answer, bound: BoundQuery) -> Answer:
+    """Names of columns without what logql wrote into a query: the text of a relation, the columns behind origin()."""
+    names = answer.table.column_names
+    shown = bound.tree.selects if bound.refs and isinstance(bound.tree, exp.Query) else []
+    if len(shown) == len(names) and any(map(_holds_query, shown)):
+        written = parse(bound.sql)
+        texts = [item.sql("duckdb") for item in written.selects] if isinstance(written, exp.Query) else []
+        if len(texts) == len(names):
+            pairs = zip(names, shown, texts, strict=True)
+            names = [text if _holds_query(item) else name for name, item, text in pairs]
+    for ref in bound.refs:
+        for column in ref.columns:
+            bare, mark, what = column.rpartition("$")
+            if mark and what in HIDDEN:
+                names = [name.replace(f"{ref.alias}.{ident(column)}", f"{what}({bare})") for name in names]
+    return replace(answer, table=answer.table.rename_columns(names)) if names != answer.table.column_names else answer
+
+
+def _holds_query(item: exp.Expr) -> bool:
+    """Whether a column has no name of its own, and another query in it."""
+    return not isinstance(item, exp.Alias) and any(True for _ in find(item, exp.Select))
 
 
 def unqualified(answer: Answer, bound: BoundQuery) -> Answer:

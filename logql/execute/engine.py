@@ -18,7 +18,7 @@ from sqlglot import exp
 from logql.catalog.history import History
 from logql.catalog.relations import FIXED_TYPES
 from logql.errors import BindError, CorruptFile, Error, OperationalError
-from logql.execute.answers import Answer, answer_of, gives_rows, read_batches, unqualified
+from logql.execute.answers import Answer, answer_of, as_written, gives_rows, read_batches, unqualified
 from logql.execute.errors import may_be_damage, translate
 from logql.execute.fixed import Comments, fixed_table, output_sql
 from logql.execute.lower import Lowered, lower
@@ -136,7 +136,7 @@ class Engine:
             sql = self._final(bound, tables)
             return self.execute(sql, parameters, tables, rewritten=bool(bound.refs), in_parts=in_parts)
 
-        answer = self._with_types(bound.refs, answered)
+        answer = as_written(self._with_types(bound.refs, answered), bound)
         return answer if bound.patches is not None else unqualified(answer, bound)
 
     def sql_of(self, bound: BoundQuery) -> str:
