@@ -137,6 +137,10 @@ def may_swap(one: ast.AST, other: ast.AST) -> bool:
         return _callee(one) != _callee(other) or _first_argument(one) != _first_argument(other)
     if (is_log(one) and _fills_other(other, mine.reads)) or (is_log(other) and _fills_other(one, theirs.reads)):
         return True
+    if (is_log(one) and _saves(other) and not _reads_files(one)) or (
+        is_log(other) and _saves(one) and not _reads_files(other)
+    ):
+        return True
     quiet_one = not _acts(one) or is_log(one)
     quiet_other = not _acts(other) or is_log(other)
     if quiet_one and quiet_other:
@@ -154,6 +158,26 @@ def _fills_other(node: ast.AST, reads: Set[str]) -> bool:
         return False
     owner = call.func.value
     return call.func.attr in _FILLING and isinstance(owner, ast.Name) and owner.id not in reads
+
+
+#: Calls that write a file and change nothing in the process.
+_SAVING = _words(
+    "torch.save np.save np.savez np.savez_compressed np.savetxt numpy.save json.dump pickle.dump yaml.dump"
+)
+_FILES = _words("os Path pathlib glob open shutil load exists stat st_size getsize")
+
+
+def _saves(node: ast.AST) -> bool:
+    """`torch.save(model.state_dict(), path)` and the like."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    path = dotted(call.func) if isinstance(call, ast.Call) else None
+    return path is not None and ".".join(path) in _SAVING and isinstance(call, ast.Call) and _quiet_arguments(call)
+
+
+def _reads_files(node: ast.AST) -> bool:
+    named = (inside.id for inside in ast.walk(node) if isinstance(inside, ast.Name))
+    parts = (inside.attr for inside in ast.walk(node) if isinstance(inside, ast.Attribute))
+    return not _FILES.isdisjoint((*named, *parts))
 
 
 def changes(node: ast.AST, names: Set[str]) -> bool:

@@ -468,3 +468,23 @@ def test_a_loop_that_only_feeds_a_log_statement_is_the_old_versions_own(header: 
     )
     result = put(new, '"g"', old)
     assert added(result) == ['        logql.log("g", float(g))']
+
+
+SAVING = """
+    import logql, os, torch
+    for epoch in logql.loop("epoch", range(4)):
+        train(model)
+        if epoch % 2 == 0:
+            images = model.sample()
+            means = ema.sample()
+            logql.log("spread", images.std())
+            {save}
+    """
+
+
+@pytest.mark.parametrize(("logged", "places"), [("means.mean()", True), ('os.path.getsize("last.pt")', False)])
+def test_a_checkpoint_that_is_written_beside_a_log_statement_does_not_matter(logged: str, places: bool) -> None:
+    new = SAVING.format(save=f'logql.log("value", {logged})')
+    old = SAVING.format(save='torch.save(model.state_dict(), os.path.join("out", f"{epoch}.pt"))')
+    result = put(new, '"value"', old)
+    assert (result.source is not None) is places
