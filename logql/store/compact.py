@@ -1,20 +1,27 @@
 """Compaction: many small files of a level become few large ones, beside readers and writers.
 
 Files below TARGET_BYTES are merged in the order of their versions and epochs, a group at a time; each group is one
-transaction. Recorded files and sidecars are treated alike. A merged file's metadata names the files that it replaces,
-so that a rebuild after a crash counts nothing twice.
+transaction. Recorded files and sidecars are treated alike; of these, cells that UNFILL dropped stay behind. A merged
+file's metadata names the files that it replaces, so that a rebuild after a crash counts nothing twice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from logql.store import layout, leases, parquet, publish
+from logql.errors import CorruptFile
+from logql.model import Fill
+from logql.store import dropped, layout, leases, parquet, publish, rows
 from logql.store.catalog import Catalog
 from logql.store.liveness import Lock
 from logql.store.merge import merge
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: A file of this size is left alone; 2 GB of a level are then some 50 files.
 TARGET_BYTES = 40 << 20
@@ -121,11 +128,54 @@ def list_files(catalog: Catalog) -> list[File]:
     ]
 
 
-def _merge_files(catalog: Catalog, group: Sequence[File]) -> str:
-    store = catalog.store
-    paths = [layout.inside(store, file.path) for file in group]
+def drop_cells(catalog: Catalog) -> list[File]:
+    """Write sidecars that hold cells which UNFILL dropped anew without them; gives the old ones.
+
+    A catalog opened for reading is only asked. Does nothing while another process rewrites files.
+    """
+    known = {fill.id: fill for fill in catalog.fills()}
+    stale = [file for file in list_files(catalog) if file.kind == "fill" and _is_stale(catalog, file, known)]
+    if not stale or catalog.connection.read_only:
+        return stale
+    lock = Lock.take(os.path.join(catalog.store, layout.SCRATCH, "compact.lock"))
+    if lock is None:
+        return []
+    with lock:
+        publish.discard_staged(catalog, _OWNER)
+        live = publish.live_files(catalog)
+        for file in stale:
+            if file.path in live:
+                _merge_files(catalog, [file])
+    return stale
+
+
+def _is_stale(catalog: Catalog, file: File, known: Mapping[str, Fill]) -> bool:
+    with contextlib.suppress(CorruptFile):  # `logql doctor` tells of damaged ones
+        return dropped.has_dropped(dropped.told_by(layout.inside(catalog.store, file.path)), known)
+    return False
+
+
+def _merge_files(catalog: Catalog, group: Sequence[File]) -> str | None:
+    """One file for those of a group, of which nothing may be left; gives its path."""
+    store, known = catalog.store, {fill.id: fill for fill in catalog.fills()}
+    tables, fills = [], []
+    for file in group:
+        source = layout.inside(store, file.path)
+        told = dropped.told_by(source)
+        fills += dropped.still_told(told, known)
+        tables.append(dropped.without_dropped(parquet.read(source), file.level, told, known))
+    owner, superseded = _OWNER, [file.path for file in group]
+    if not any(table.num_rows for table in tables):
+        publish.publish(catalog, publish.Change(owner, superseded=superseded))
+        return None
     ordinals = {version.id: version.ordinal for version in catalog.versions()}
-    table = merge([parquet.read(path) for path in paths], ordinals)
+    table = merge([table for table in tables if table.num_rows], ordinals)
+    written = _write(catalog, group, table, fills)
+    publish.publish(catalog, publish.Change(owner, [written], superseded=superseded))
+    return written.path
+
+
+def _write(catalog: Catalog, group: Sequence[File], table: pa.Table, fills: Sequence[Fill]) -> parquet.Written:
     versions = min(file.versions[0] for file in group), max(file.versions[1] for file in group)
     epochs = min(file.epochs[0] for file in group), max(file.epochs[1] for file in group)
     kind, level = group[0].kind, group[0].level
@@ -133,17 +183,14 @@ def _merge_files(catalog: Catalog, group: Sequence[File]) -> str:
     path = parquet.file_path(directory, level, versions, epochs, f"c{os.urandom(8).hex()}")
     metadata: dict[str, object] = {"level": level, "replaces": [file.path for file in group]}
     if kind == "fill":
-        metadata["fills"] = [fill for own in paths for fill in parquet.metadata_of(own).get("fills", ())]
+        metadata["fills"] = [rows.fill_row(fill) for fill in fills]
     publish.stage(catalog, _OWNER, [path])
-    size, checksum = parquet.write(store, path, table, metadata)
+    size, checksum = parquet.write(catalog.store, path, table, metadata)
     runs = tuple(sorted({run for file in group for run in file.runs}))
-    fills = tuple(sorted({fill for file in group for fill in file.fills}))
-    written = parquet.Written(
-        path, kind, level, table.num_rows, size, versions, epochs, parquet.schema_of(table), checksum, runs, fills
+    ids = tuple(sorted({fill.id for fill in fills}))
+    return parquet.Written(
+        path, kind, level, table.num_rows, size, versions, epochs, parquet.schema_of(table), checksum, runs, ids
     )
-    change = publish.Change(_OWNER, [written], superseded=[file.path for file in group])
-    publish.publish(catalog, change)
-    return path
 
 
 def _as_merge(group: Sequence[File], path: str | None) -> Merge:

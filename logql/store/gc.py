@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from logql.errors import CorruptFile
 from logql.model import Checkpoint, inputs_of
 from logql.settings import checkpoint_limit
-from logql.store import layout, leases, parquet
+from logql.store import compact, layout, leases, parquet
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
 from logql.store.usage import walk
@@ -45,8 +45,11 @@ def collect(store: str, *, dry_run: bool = False, limit: float | None = None, gr
         named = {digest for one in kept if one.manifest is not None for digest in references(blobs, one.manifest)}
         named |= {one.digest for run in catalog.runs() for one in inputs_of(run) if one.digest is not None}
         found += _blobs(store, named, grace, dry_run)
+        found += [Removed(file.path, "UNFILL dropped cells in it", file.bytes) for file in compact.drop_cells(catalog)]
+        told = {one.path for one in found}
         if not dry_run:
-            found += [Removed(path, "replaced by a merged file", 0) for path in leases.sweep(catalog)]
+            swept = [path for path in leases.sweep(catalog) if path not in told]
+            found += [Removed(path, "replaced by a merged file", 0) for path in swept]
         found += _orphans(catalog, grace, dry_run)
     return found + _checkouts(store, grace, dry_run)
 

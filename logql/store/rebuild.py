@@ -1,7 +1,8 @@
 """A catalog made anew from the files alone: `logql doctor --rebuild`.
 
 What only the catalog knows is lost unless the old one can still be read: pins, placements, comments, views, macros,
-virtual columns, settings, checkpoints that replays added, and fills without values.
+virtual columns, settings, and what UNFILL dropped since the sidecars were written. Checkpoints that replays added, and
+fills without values, are lost.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from logql.errors import CorruptFile, StoreError
-from logql.model import Run, Shape, Version
+from logql.model import Fill, Run, Shape, Version
 from logql.store import connection, layout, levels, liveness, names, parquet, publish, rows, seal, shapes, wal
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
 from logql.store.connection import Transaction
+from logql.store.dropped import narrower
 from logql.store.records import COLUMN, Record
 from logql.store.usage import walk
 
@@ -68,8 +70,9 @@ def rebuild(store: str, *, dry_run: bool = False) -> Rebuilt:
             raise StoreError(f"the run {name.removesuffix('.lock')} is being recorded", hint="wait until it ends")
     done = Rebuilt()
     scanned = _scan(store, done)
-    kept = _salvage(os.path.join(store, layout.CATALOG))
+    kept, fills = _salvage(os.path.join(store, layout.CATALOG))
     found, positions = _usable(store, scanned)
+    found = _with_fills(found, fills)
     done.files, done.kept = len(found), len(kept)
     done.runs = len({record.run.id for file in found for record in file.records})
     done.fills = len({fill["id"] for file in found for fill in file.metadata.get("fills", ())})
@@ -145,15 +148,31 @@ def _records_only(file: _Found, unfinished: set[str]) -> _Found:
     return replace(file, path="", records=[record for record in file.records if record.run.id in unfinished])
 
 
-def _salvage(path: str) -> list[tuple[str, str, str]]:
-    """What only the old catalog knew, as far as it can be read."""
-    if not os.path.exists(path):
-        return []
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            return db.execute("SELECT kind, key, value FROM kept").fetchall()
-    except sqlite3.DatabaseError:
-        return []
+def _salvage(path: str) -> tuple[list[tuple[str, str, str]], list[Fill]]:
+    """What only the old catalog knew, and what it told of fills, as far as it can be read."""
+    kept: list[tuple[str, str, str]] = []
+    if os.path.exists(path):
+        with (
+            contextlib.suppress(sqlite3.DatabaseError),
+            contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db,
+        ):
+            kept = db.execute("SELECT kind, key, value FROM kept").fetchall()
+            return kept, [rows.fill_from(row) for row in db.execute(f"SELECT {rows.FILL_COLUMNS} FROM fills")]
+    return kept, []
+
+
+def _with_fills(found: list[_Found], salvaged: list[Fill]) -> list[_Found]:
+    """Every file telling of its fills the least that any file or the old catalog tells: the rest UNFILL has dropped."""
+    known = {fill.id: fill for fill in salvaged}
+    for row in (row for file in found for row in file.metadata.get("fills", ())):
+        fill = rows.fill_of(row)
+        known[fill.id] = narrower(fill, known.get(fill.id, fill))
+    return [
+        replace(file, metadata={**file.metadata, "fills": [rows.fill_row(known[row["id"]]) for row in told]})
+        if (told := file.metadata.get("fills"))
+        else file
+        for file in found
+    ]
 
 
 def _replace(store: str, found: list[_Found], positions: dict[str, int], kept: list[tuple[str, str, str]]) -> None:

@@ -193,6 +193,11 @@ def fill_from(row: Row) -> Fill:
     return Fill(**values)
 
 
+def fill_of(row: Mapping[str, object]) -> Fill:
+    """The fill that `fill_row` told."""
+    return fill_from(tuple(row[name] for name in _FILL_FIELDS))
+
+
 def fill_row(fill: Fill) -> dict[str, object]:
     row = {name: getattr(fill, name) for name in _FILL_FIELDS}
     row["names"] = to_json(dict(fill.names))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -181,3 +182,21 @@ def test_a_column_that_holds_nothing_is_told_by_the_table_and_by_the_footer(tmp_
         schema = parquet.schema_of(rows)
         assert (schema["_null"], schema["_part"], schema["x"]) == (nulls, "NULL", "DOUBLE")
         assert parquet.schema_and_rows(str(tmp_path / "x.parquet")) == (schema, rows.num_rows)
+
+
+def test_what_unfill_dropped_stays_out_of_merged_files(store: str) -> None:
+    history(store, 3)
+    for number in range(3):
+        fill = a_fill(f"f{number}", run=f"01{number:02}", version="abc"[number] * 12, names={"g": "p", "h": "p"})
+        values = [Logged((Step("epoch", 0, index),), name, index, 5, 1, 1.0) for index in (1, 2) for name in "gh"]
+        write_fill(store, fill, values)
+    with Catalog.open(store) as catalog:
+        first, second, third = catalog.fills()
+        catalog.put_fill(replace(first, state="cancelled"))
+        catalog.put_fill(replace(second, names={"h": "p"}))
+        catalog.put_fill(replace(third, covered=(2,), first_index=2))
+    compact.compact(store)
+    (piece,) = read_snapshot(store).hindsight["epoch"]
+    rows = pq.ParquetFile(piece.path).read(columns=["_fill", "epoch_index", "g", "h"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [("f1", 1, None, 1), ("f1", 2, None, 2), ("f2", 2, 2, 2)]
+    assert [told["id"] for told in parquet.metadata_of(str(piece.path))["fills"]] == ["f1", "f2"]

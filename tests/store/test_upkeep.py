@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 import pytest
@@ -317,3 +318,21 @@ def test_du_tells_what_takes_space(store: str) -> None:
     assert list(found) == ["catalog", "logs", "fills", "wal", "checkpoints", "code.git", "scratch"]
     assert (found["logs"].files, found["fills"].files) == (4, 0)
     assert found["logs"].bytes == sum(os.path.getsize(os.path.join(store, path)) for path in files(store))
+
+
+@pytest.mark.parametrize("collected", [True, False])
+def test_what_unfill_dropped_is_freed_and_stays_dropped(store: str, collected: bool) -> None:
+    history(store, 1)
+    for id_ in ("f1", "f2"):
+        write_fill(store, a_fill(id_, run="0100"), [Logged((Step("epoch", 0, 1),), "gnorm", 0.5, 5, 1, 1.0)])
+    with Catalog.open(store) as catalog:
+        catalog.put_fill(replace(catalog.fills()[0], state="cancelled"))
+    if collected:
+        (told,) = gc.collect(store, dry_run=True)
+        assert [told] == gc.collect(store)
+        assert told.reason == "UNFILL dropped cells in it"
+        assert not os.path.exists(os.path.join(store, told.path))
+    forget()
+    rebuild.rebuild(store)
+    assert [fill.id for fill in read_snapshot(store).fills if fill.state == "done"] == ["f2"]
+    assert doctor.check(store) == []
