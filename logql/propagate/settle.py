@@ -322,10 +322,20 @@ class Settler:
             raise Refusal(f"`{'.'.join(part)}` does not exist in this version{hint}")
 
     def _other_spelling(self, path: Path) -> Path | None:
-        """`config.lr` for `config["lr"]`, or the reverse, where the old file has the thing in that form alone."""
-        other = (*path[:-1], member(path[-1]) if path[-1].startswith("[") else f'["{path[-1]}"]')
+        """`config.lr` for `config["lr"]`, or the reverse, where the spelling of that object's members changed.
+
+        A file that has both means different things by them: `df["size"]` is a column, `df.size` is not.
+        """
+        other = _respelled(path)
         mine, theirs = (re.compile(pattern_of(each)) for each in (path, other))
-        return other if theirs.search(self.old.source) and not mine.search(self.old.source) else None
+        if mine.search(self.old.source) or not theirs.search(self.old.source) or theirs.search(self.new.source):
+            return None
+        return other if any(self._is_respelled(told, path) for told in self._all_votes.certain) else None
+
+    def _is_respelled(self, told: Path, path: Path) -> bool:
+        """Whether matched statements tell that `told`, a member beside `path`, was spelled in the other form."""
+        alike = told[:-1] == path[:-1] and told[-1].startswith("[") == path[-1].startswith("[")
+        return alike and self._all_votes.renamed(told) == _respelled(told)
 
     def _rename_targets(self, node: ast.AST) -> None:
         """A name that the statement binds takes the old name where the old code reads it under that name alone."""
@@ -369,3 +379,9 @@ class Settler:
         near = difflib.get_close_matches(name, sorted(here), 1, 0.5)
         hint = f"; nearest candidate is `{near[0]}`" if near else ""
         return f"`{name}` is not defined at this place{hint}"
+
+
+def _respelled(path: Path) -> Path:
+    """The last member of a path as an item where it is an attribute, and the reverse."""
+    last = path[-1]
+    return (*path[:-1], member(last) if last.startswith("[") else f'["{last}"]')

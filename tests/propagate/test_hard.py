@@ -318,3 +318,46 @@ def test_statements_that_log_other_things_are_no_neighbours() -> None:
     assert added(result) == ['            logql.log("snr", diffusion.hat[t].mean().item())']
     assert result.source is not None
     assert result.source.index('"snr"') < result.source.index("loss.backward()")
+
+
+@pytest.mark.parametrize("other", ["", 'print(df["{}"])'])
+@pytest.mark.parametrize("read", ["size", "index"])
+def test_an_attribute_is_not_taken_for_a_column_of_its_name(read: str, other: str) -> None:
+    text = """
+    for epoch in loop("epoch", range(3)):
+        df = step(df, df["size"], df["index"])
+        {}
+        print("q", df.{})
+    """
+    new = text.format("" if not other else other.format("a"), read)
+    old = text.format(other.format(read), read).replace(f'print("q", df.{read})', "")
+    assert added(put(new, '"q"', old)) == [f'    print("q", df.{read})']
+    elsewhere = new.replace(f'df["{read}"]', f"{read}s")
+    assert added(put(elsewhere, '"q"', old)) == [f'    print("q", df.{read})']
+
+
+def test_a_column_in_a_formatted_string_needs_no_change() -> None:
+    old = """
+    for epoch in loop("epoch", range(3)):
+        df = step(df, df["a"])
+    """
+    new = old.rstrip() + '\n        print("q", f"{df.a.sum()}")\n'
+    assert added(put(new, '"q"', old)) == ['    print("q", f"{df.a.sum()}")']
+
+
+def test_another_key_that_changed_its_spelling_tells_of_this_one() -> None:
+    old = """
+    def train(config, net):
+        opt = SGD(net, lr=config["lr"], momentum=config["momentum"])
+        for epoch in loop("epoch", range(3)):
+            fit(net, opt)
+        save(net, config["seed"])
+    """
+    new = """
+    def train(config, net):
+        opt = SGD(net, lr=config.lr, momentum=config.momentum)
+        for epoch in loop("epoch", range(3)):
+            fit(net, opt)
+            print("q", config.seed)
+    """
+    assert added(put(new, '"q"', old)) == ['        print("q", config["seed"])']
