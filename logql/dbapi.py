@@ -5,10 +5,8 @@ apilevel 2.0; threadsafety 2 (threads may share the module and connections); par
 
 from __future__ import annotations
 
-import datetime
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,20 @@ from logql.errors import (
     Warning,
 )
 from logql.options import Options
+from logql.pep249 import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+)
 from logql.rows import Result
 from logql.session import Session
 from logql.settings import locate
@@ -74,51 +86,6 @@ __all__ = [
 apilevel = "2.0"
 threadsafety = 2
 paramstyle = "qmark"
-
-Date = datetime.date
-Time = datetime.time
-Timestamp = datetime.datetime
-Binary = bytes
-
-
-def DateFromTicks(ticks: float) -> datetime.date:  # noqa: N802
-    """The date of a time in seconds since the epoch (PEP 249)."""
-    return Date(*time.localtime(ticks)[:3])
-
-
-def TimeFromTicks(ticks: float) -> datetime.time:  # noqa: N802
-    """The time of day of a time in seconds since the epoch (PEP 249)."""
-    return Time(*time.localtime(ticks)[3:6])
-
-
-def TimestampFromTicks(ticks: float) -> datetime.datetime:  # noqa: N802
-    """The local time of a time in seconds since the epoch (PEP 249)."""
-    return Timestamp(*time.localtime(ticks)[:6])
-
-
-class TypeCode:
-    """A PEP 249 type object: equal to the names of the DuckDB types that belong to it."""
-
-    def __init__(self, *names: str) -> None:
-        self._names = frozenset(names)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, TypeCode):
-            return self._names == other._names
-        return isinstance(other, str) and not other.endswith("]") and other.partition("(")[0] in self._names
-
-    def __hash__(self) -> int:
-        return hash(self._names)
-
-
-STRING = TypeCode("VARCHAR", "UUID", "JSON", "ENUM")
-BINARY = TypeCode("BLOB", "BIT")
-NUMBER = TypeCode(
-    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-    "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL",
-)  # fmt: skip
-DATETIME = TypeCode("DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "INTERVAL")
-ROWID = TypeCode("ROWID")
 
 Row = tuple[Any, ...]
 #: Name, type, display and internal size, precision, scale, and whether NULL can occur (not known of a result).
