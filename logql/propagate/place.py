@@ -13,7 +13,7 @@ from logql.propagate.edit import CannotInsert, insert_header, insert_text
 from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
 from logql.propagate.names import uses_of
-from logql.propagate.outline import Item, Outline, Unit, normal_tokens, read_outline
+from logql.propagate.outline import Item, Outline, Unit, normal_tokens, read_outline, start_of
 from logql.propagate.purity import is_log
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal, finish, refused
@@ -61,10 +61,24 @@ def _place(
     statement = new.at_line(line)
     if statement is None:
         return refused(f"no statement starts at line {line} of {path}")
+    logging = _logging_beside(statement, new_files)
+    if len(logging) > 1:
+        return refused(f"several statements log in line {line} of {path}: give each a line of its own")
     try:
-        return _Job(new_files, old_files, statement, pin).run()
+        return _Job(new_files, old_files, logging[0] if logging else statement, pin).run()
     except (Refusal, CannotInsert) as exc:
         return refused(str(exc))
+
+
+def _logging_beside(statement: Item, new_files: Mapping[str, str]) -> list[Item]:
+    """Of several simple statements in one line (`import logql; logql.log(...)`) those that log."""
+    last = statement.block[statement.position + 1 :]
+    line = start_of(statement.node)[0]
+    in_line = [statement, *(item for item in last if start_of(item.node)[0] == line)]
+    if len(in_line) == 1 or statement.compound:
+        return []
+    logs = {item for item, _ in statements_of(statement.unit.outline, wrappers_of(new_files))}
+    return [item for item in in_line if item in logs]
 
 
 @dataclass(frozen=True)

@@ -488,3 +488,15 @@ def test_a_checkpoint_that_is_written_beside_a_log_statement_does_not_matter(log
     old = SAVING.format(save='torch.save(model.state_dict(), os.path.join("out", f"{epoch}.pt"))')
     result = put(new, '"value"', old)
     assert (result.source is not None) is places
+
+
+def test_statements_that_share_a_line() -> None:
+    old = """
+        def forward(self, x):
+            h = self.drop(x)
+            return self.fc(h)
+        """
+    new = old.replace("return", 'import logql; logql.log("dead", h.mean())\n            return')
+    assert added(put(new, '"dead"', old)) == ["import logql", '    logql.log("dead", h.mean())']
+    result = put(new.replace("import logql; ", 'import logql; logql.log("x", x.mean()); '), '"dead"', old)
+    assert str(result.reason).endswith("give each a line of its own")
