@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import logql
+from logql.errors import BudgetExceeded
 from logql.session import Session
 from logql.store import layout, parquet, publish, seal
 from logql.store.catalog import Catalog
@@ -31,7 +33,7 @@ import logql
 for epoch in logql.loop("epoch", range(4)):
     logql.log("val_acc", 0.5 + 0.15 * epoch)
 """
-NAMES = ("grad_norm", "top", "there", "best")
+NAMES = ("grad_norm", "top", "there", "best", "never")
 NEW = OLD + "".join(f'    logql.log("{name}", 20.0 + epoch)\n' for name in NAMES)
 
 
@@ -120,3 +122,12 @@ def test_an_aggregate_replays_the_epochs_that_its_filter_leaves(session: Session
 def test_top_rows_by_a_known_key_replay_what_they_show(session: Session) -> None:
     assert rows(session, "SELECT epoch, top FROM logs ORDER BY val_acc DESC, run LIMIT 2") == [(3, 23.0), (3, 23.0)]
     assert [found[1:3] for found in replayed(session, "top")] == [(3, 3), (3, 3)]
+
+
+def test_what_may_stop_early_spends_its_budget_and_keeps_what_it_filled(session: Session) -> None:
+    sql = "SELECT run FROM logs WHERE never > 1000 LIMIT 1"
+    plan = json.loads(str(rows(session, f"EXPLAIN (FORMAT JSON) {sql}")[0][1]))
+    session.execute(f"SET replay_budget = {1.5 * plan['seconds']}")
+    with pytest.raises(BudgetExceeded, match="more, after what was replayed and is kept"):
+        session.execute(sql)
+    assert [found[1:] for found in replayed(session, "never")] == [(0, 0, 1)]
