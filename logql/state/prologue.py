@@ -13,6 +13,7 @@ from logql.state.errors import Refusal
 from logql.state.graph import Buffer, Node
 from logql.state.roots import Roots
 from logql.state.select import KINDS
+from logql.state.settings import read_settings
 from logql.state.walk import Edges, Walker
 
 _RANDOM_KINDS = ("random", "numpy.RandomState", "numpy.BitGenerator", "torch.Generator")
@@ -51,6 +52,7 @@ class Prologue:
                 self.globals.setdefault(root.module, []).append(root.variable)
         self.present = {name: frozenset(names) for name, names in roots.namespaces.items()}
         self.facts = walker.facts
+        self.settings = read_settings()
         self.progress = roots.progress
         self.copies = Copies()
         self._edges = edges

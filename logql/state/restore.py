@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from logql.errors import StateError
 from logql.state.build import Builder
 from logql.state.codec import parse
 from logql.state.graph import Graph
 from logql.state.prologue import Prologue, set_random_states
+from logql.state.settings import write_settings
 
 if TYPE_CHECKING:
     from logql.state.roots import Roots
@@ -67,6 +70,7 @@ def restore(loaded: Loaded, roots: Roots, prologue: Prologue | None = None) -> B
     """
     graph = loaded.graph
     prologue = prologue or Prologue(roots, keep=True)
+    _add_namespaces(graph, roots)
     builder = Builder(graph, prologue.find(graph.anchors))
     builder.run()
     bindings = Bindings()
@@ -78,7 +82,19 @@ def restore(loaded: Loaded, roots: Roots, prologue: Prologue | None = None) -> B
         elif root.role == "item":
             bindings.has_item, bindings.item = True, builder.value(root.value)
     _unbind(graph, roots, prologue, bindings)
+    if "settings" in graph.meta:
+        write_settings(prologue.settings, graph.meta["settings"])
     return bindings
+
+
+def _add_namespaces(graph: Graph, roots: Roots) -> None:
+    """Load the modules that the original had loaded by then, inside of the loop, for their variables."""
+    for root in graph.roots:
+        if root.role == "global" and root.module not in roots.namespaces:
+            try:
+                roots.namespaces[root.module] = vars(importlib.import_module(root.module))
+            except ImportError as error:
+                raise StateError(f"the module {root.module}, which was loaded then, cannot be: {error}") from error
 
 
 def _write_global(names: dict[str, Any], variable: str, value: object) -> None:

@@ -12,6 +12,7 @@ from logql.state.codec import buffers_of, dump, hash_buffers
 from logql.state.errors import Overlong, Refusal
 from logql.state.graph import Graph, SavedRoot
 from logql.state.prologue import Prologue
+from logql.state.settings import changed_settings
 from logql.state.walk import Walker
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _save(roots: Roots, prologue: Prologue, meta: dict[str, Any], limit_s: float
     _refuse_hidden_sharing(walker)
     prologue.copies.end()
     anchors = _places(walker, prologue)
-    meta = {**meta, "globals": prologue.globals}
+    meta = {**meta, "globals": prologue.globals, "settings": changed_settings(prologue.settings)}
     graph = Graph(walker.nodes, saved, anchors, roots.names, left, prologue.entry, meta)
     return Saved(graph, prologue.copies.copied, list(map(id, walker.objects)))
 
