@@ -16,6 +16,11 @@ OUTPUT_LEVEL = "output"
 #: Columns of `logs` that every row has, whatever was logged.
 SYSTEM_COLUMNS = ("run", "version", "rank", "ts", "script", "status", "name")
 
+#: What else a row of `runs` tells of its run. An arg called like one of these, or like a system column, gets a `_`.
+RUN_COLUMNS = (
+    "argv", "started_at", "ended_at", "duration_s", "host", "user", "python", "tags", "error", "comment",
+)  # fmt: skip
+
 Origin = Literal["recorded", "hindsight", "not_logged", "missing", "unfillable", "other_type"]
 Fidelity = Literal["exact", "close", "diverged", "unchecked", "impure"]
 RunStatus = Literal["running", "finished", "failed", "killed"]

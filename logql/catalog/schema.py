@@ -8,6 +8,7 @@ from typing import Protocol
 
 from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES, RUN_TYPES, SYSTEM_TYPES
 from logql.model import RUN_LEVEL, Level, Run, Shape, level_text
+from logql.store import names as stored
 from logql.store.levels import loop_names
 from logql.store.types import filled_in, unify
 
@@ -27,12 +28,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Schema:
-    """All columns of a history, looked up without regard to case, as DuckDB does."""
+    """All columns of a history, looked up without regard to case, as DuckDB does.
+
+    `arg_names` has the args whose column has another name, by that column.
+    """
 
     columns: Mapping[str, Column]
     loops: Mapping[str, str]
     args: Mapping[str, str]
     levels: frozenset[Level] = frozenset()
+    arg_names: Mapping[str, str] = field(default_factory=dict)
     _folded: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     _loop_columns: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -51,17 +56,13 @@ class Schema:
         found = self._folded.get(name.lower())
         return self.columns[found] if found is not None else None
 
-    def with_virtual(self, columns: Iterable[Column]) -> Schema:
-        """The schema with names added that were recorded nowhere."""
-        added = {column.name: column for column in columns if column.name.lower() not in self._folded}
-        return Schema({**self.columns, **added}, self.loops, self.args, self.levels) if added else self
-
     def relation(self, name: str) -> dict[str, str]:
         """Columns of a built-in relation with their types, in the order of its star; empty if there is none."""
         if name == "logs":
             return {**SYSTEM_TYPES, **self.args, **self._loop_columns, **self._recorded()}
         if name == "runs":
-            return {**RUN_TYPES, **self.args, **self._recorded(RUN_LEVEL)}
+            names = self._recorded(RUN_LEVEL).items()
+            return {**RUN_TYPES, **self.args, **{n: type_ for n, type_ in names if n.lower() not in RUN_TYPES}}
         if name == "output":
             return {**OUTPUT_TYPES, **self._loop_columns}
         if name in FIXED_TYPES:
@@ -112,12 +113,19 @@ def build_schema(
         types[name] += (hindsight or {}).get(name, [])
     columns = {name: Column(name, known_type(unify(found)), frozenset(levels[name])) for name, found in types.items()}
     every = frozenset(level for shape in distinct for level in shape.levels)
+    args, loop_columns = _args(runs), [column for loop in loops for column in stored.loop_columns(loop)]
+    called = stored.arg_columns(args, loop_columns, columns)
     return Schema(
-        columns, {name: known_type(unify(found), "BIGINT") for name, found in loops.items()}, _args(runs), every
+        columns,
+        {name: known_type(unify(found), "BIGINT") for name, found in loops.items()},
+        {called[arg]: type_ for arg, type_ in args.items()},
+        every,
+        {column: arg for arg, column in called.items() if column != arg},
     )
 
 
 def _args(runs: Iterable[Run]) -> dict[str, str]:
+    """Types of all args, in the order of the runs that had them first."""
     values = {(name, type(value)): value for run in runs for name, value in run.args.items()}
     types: dict[str, set[str]] = {}
     for (name, _), value in values.items():

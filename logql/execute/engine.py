@@ -63,6 +63,7 @@ class Engine:
     def __init__(self, database: Database) -> None:
         self._connection = database.cursor()
         self._connection.execute("SET python_enable_replacements = false")
+        self._connection.execute("SET TimeZone = 'UTC'")  # in which the record's times are, so that now() meets them
         self._lock = threading.RLock()
         self._open: weakref.ref[Rest] | None = None
         self._lent: list[str] = []

@@ -42,8 +42,8 @@ class RunColumns:
     def _values(self, name: str) -> list[object]:
         runs = self._history.snapshot.runs
         if name in self._history.schema.args:
-            type_ = self._types[name]
-            return [_arg(run.args.get(name), type_) for run in runs]
+            type_, arg = self._types[name], self._history.schema.arg_names.get(name, name)
+            return [_arg(run.args.get(arg), type_) for run in runs]
         if name in ("argv", "tags"):
             return [list(getattr(run, name)) for run in runs]
         if name == "duration_s":

@@ -81,7 +81,10 @@ class OpenRun:
     def arg(self, name: str, default: object) -> object:
         """The override of a hyper-parameter, else `default`; noted either way."""
         from logql.record.values import convert
+        from logql.store.names import arg_column
 
+        if (column := arg_column(name)) != name and name not in self.args:
+            guard.warn(f"arg {name}", f'"{name}" is a column of every run: this arg is the column "{column}"')
         value = arguments.override(name, self._overrides[name], default) if name in self._overrides else default
         self.args[name] = convert(value)
         return value

@@ -84,7 +84,7 @@ class Catalog:
             if txn.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone() is None:
                 row = {**rows.run_row(run), "environment": self.pack_environment(txn, run.environment)}
                 txn.upsert("runs", row, ("id",))
-                names.take(txn, run.args)
+                names.take(txn, map(names.arg_column, run.args))
             self._learn(txn)
             found = txn.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ?", (run.id,)).fetchone()
         return rows.run_from(found, self.texts)
@@ -103,7 +103,7 @@ class Catalog:
                 row["environment"] = self.pack_environment(txn, environment)
             args = changes.get("args")
             if isinstance(args, Mapping):
-                names.take(txn, args)
+                names.take(txn, map(names.arg_column, args))
             assignments = ", ".join(f"{name} = ?" for name in row)
             txn.execute(
                 f"UPDATE runs SET {assignments}, rev = ? WHERE id = ?",

@@ -10,12 +10,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from logql.model import SYSTEM_COLUMNS
+from logql.model import RUN_COLUMNS, SYSTEM_COLUMNS
 from logql.store.connection import Transaction
 
 #: Columns of level tables that no logged name may have.
 INTERNAL = ("_seq", "_sub", "_part", "_order", "_null", "_fill", "_record")
 _RESERVED = frozenset((*SYSTEM_COLUMNS, *INTERNAL))
+_NOT_ARGS = frozenset((*SYSTEM_COLUMNS, *RUN_COLUMNS, *INTERNAL))
 _RESERVED_ENDS = ("$text", "$missing")
 
 
@@ -31,6 +32,30 @@ def take(txn: Transaction, columns: Iterable[str]) -> None:
 def loop_columns(loop: str) -> tuple[str, str, str]:
     """Columns that a loop has in each row below it."""
     return loop, f"{loop}_index", f"{loop}_entry"
+
+
+def arg_column(arg: str) -> str:
+    """Column of an arg: `run` becomes `run_`."""
+    return f"{arg}_" if fold(arg) in _NOT_ARGS else arg
+
+
+def arg_columns(args: Iterable[str], loops: Iterable[str], logged: Iterable[str]) -> dict[str, str]:
+    """Columns of all `args`, in the order in which runs first had them, by the rules that logged names have.
+
+    Columns of `loops` come first. A name of `logged` makes way for an arg (`take`), not for what an arg became.
+    """
+    others, used = {fold(column) for column in loops}, {fold(name) for name in logged}
+    found: dict[str, str] = {}
+    for arg in args:
+        base = arg_column(arg)
+        while fold(base) in others or (base != arg and fold(base) in used):
+            base += "_"
+        column, number = base, 1
+        while fold(column) in map(fold, found.values()) or (number > 1 and fold(column) in used | others):
+            number += 1
+            column = f"{base}_{number}"
+        found[arg] = column
+    return found
 
 
 def known(db: sqlite3.Connection) -> dict[str, str]:

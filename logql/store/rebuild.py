@@ -234,7 +234,7 @@ def _insert_record(catalog: Catalog, txn: Transaction, record: Record, sealed: b
     for name, stored in record.names.items():
         txn.execute("INSERT OR IGNORE INTO names VALUES (?, ?)", (name, stored))
     columns = {column for level in record.shape.levels for column in levels.loop_columns(level)}
-    for column in (*run.args, *sorted(columns)):
+    for column in (*map(names.arg_column, run.args), *sorted(columns)):
         txn.execute("INSERT OR IGNORE INTO taken VALUES (?)", (names.fold(column),))
 
 
