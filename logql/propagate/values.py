@@ -34,8 +34,10 @@ class Values:
         return parameters(self.theirs).union(*(item_names(item) for item in items))
 
     def differs(self, name: str) -> bool:
-        """Whether the new loop binds a name in a way of its own, while the old one has it from before: the loop, or
-        the iteration.
+        """Whether the new loop binds a name in a way of its own, while the old one has it from outside of the loop.
+
+        Where the old code has that statement, too, and binds another name with it, the name is what an earlier
+        iteration left.
         """
         new_loop, loop = inner_loop(self.statement.parent), inner_loop(self.spot.parent)
         writers = [i for i in self.mine.items if i.index < self.statement.index and name in header_uses(i.node).writes]
@@ -44,7 +46,7 @@ class Values:
         there = self.matched.get(writers[-1])
         if there is not None and name in header_uses(there.node).writes:
             return False
-        inside = self.theirs.outline.items[loop.index : self.spot.index]
+        inside = self.theirs.outline.items[loop.index : loop.end if there is None else self.spot.index]
         return name in unit_bindings(self.theirs) and not any(name in header_uses(i.node).writes for i in inside)
 
     def bound_as(self, name: str, renamed: Callable[[Path], Path | None]) -> str | None:

@@ -387,3 +387,24 @@ def test_a_value_that_was_overwritten_is_refused() -> None:
         """,
     )
     assert result.reason == "`sample` has another value at this place"
+
+
+def test_a_value_that_an_iteration_leaves_for_the_next_is_that_of_the_place() -> None:
+    result = put(
+        """
+        import logql
+        for epoch in logql.loop("epoch", range(3)):
+            rate = schedule.rate(epoch)
+            logql.log("rate", rate)
+            train(model, rate)
+        """,
+        '"rate"',
+        """
+        import logql
+        rate = 0.1
+        for epoch in logql.loop("epoch", range(3)):
+            train(model, rate)
+            rate = rate * 0.9
+        """,
+    )
+    assert added(result) == ['    logql.log("rate", rate)']
