@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -39,6 +39,12 @@ class Selection:
     def clean(self) -> bool:
         """Whether HEAD alone tells what ran."""
         return self.state is not None and self.state.clean
+
+    def compare_unwatched(self, blobs: Mapping[bytes, tuple[str, str]]) -> None:
+        """Look at the files that git was told not to look at; `blobs` are mode and id by path as they are."""
+        unwatched = self.state.unwatched if self.state is not None else {}
+        if any(blobs.get(os.fsencode(path), ("", blob))[1] != blob for path, blob in unwatched.items()):
+            self.state = _as_dirty(self.state)
 
 
 def select_files(project: str, store: str, script: str, known_text: Iterable[str] = ()) -> Selection:
@@ -147,7 +153,7 @@ def _forced_script(project: str, script: str, candidates: dict[str, Candidate]) 
 
 
 def _as_dirty(state: WorkTree | None) -> WorkTree | None:
-    return state and WorkTree(state.head, state.branch, state.tracked, state.untracked, clean=False)
+    return state and replace(state, clean=False)
 
 
 def _choose(project: str, candidates: Iterable[Candidate], selection: Selection, known_text: set[str]) -> None:

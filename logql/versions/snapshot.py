@@ -37,7 +37,9 @@ def snapshot(project: str, store: str, script: str, notices: list[str] | None = 
     objects = ObjectStore(os.path.join(store, CODE_DIR))
     index = _Index(objects.path, project)
     selection = select_files(project, store, script, index.files)
-    tree, index.trees = _write_trees(_blobs(project, selection, index, objects), objects)
+    blobs = _blobs(project, selection, index, objects)
+    selection.compare_unwatched(blobs)
+    tree, index.trees = _write_trees(blobs, objects)
     head = selection.state.head if selection.state else None
     version = _version(tree, head, selection)
     if objects.ref(version.id) is None:

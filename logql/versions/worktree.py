@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from logql.settings import STORE_DIR
 
@@ -26,13 +27,17 @@ class Head:
 
 @dataclass(frozen=True)
 class WorkTree:
-    """State of a work tree. Paths are relative to the directory asked for; `head` is None on an unborn branch."""
+    """State of a work tree. Paths are relative to the directory asked for; `head` is None on an unborn branch.
+
+    `unwatched` are tracked files that git was told not to look at (assume-unchanged, skip-worktree), with their blobs.
+    """
 
     head: Head | None
     branch: str | None
     tracked: tuple[str, ...]
     untracked: tuple[str, ...]
     clean: bool
+    unwatched: Mapping[str, str] = field(default_factory=dict)
 
 
 class GitFailed(Exception):
@@ -67,7 +72,7 @@ def read_worktree_state(directory: str, skip: str | None = None) -> WorkTree:
         directory,
         options,
         status,
-        ["ls-files", "-z", "--", "."],
+        ["ls-files", "-z", "-v", "--stage", "--", "."],
         ["rev-parse", "--show-prefix"],
         ["cat-file", "commit", "HEAD"],
     )
@@ -76,10 +81,11 @@ def read_worktree_state(directory: str, skip: str | None = None) -> WorkTree:
             raise GitFailed("git did not answer")
     status_out, files_out, prefix_out, head_out = answers
     prefix = os.fsdecode((prefix_out or b"").rstrip(b"\n"))
-    tracked = tuple(dict.fromkeys(os.fsdecode(path) for path in (files_out or b"").split(b"\0") if path))
+    tracked, unwatched = _parse_files(files_out or b"")
     oid, branch, untracked, changed = _parse_status(status_out or b"", prefix, skip)
     head = parse_commit(oid, head_out) if oid and head_out is not None else None
-    return WorkTree(head, branch, tracked, tuple(untracked), head is not None and not changed and not untracked)
+    clean = head is not None and not changed and not untracked
+    return WorkTree(head, branch, tracked, tuple(untracked), clean, unwatched)
 
 
 def parse_commit(commit: str, raw: bytes) -> Head:
@@ -106,6 +112,19 @@ def run_git(directory: str, *arguments: str, options: tuple[str, ...] = (), stdi
     if answer is None:
         raise GitFailed(f"git {arguments[0]} failed")
     return answer
+
+
+def _parse_files(output: bytes) -> tuple[tuple[str, ...], dict[str, str]]:
+    """All paths, and the blobs of those whose tag tells that git does not look at them."""
+    tracked: dict[str, None] = {}
+    unwatched: dict[str, str] = {}
+    for entry in output.split(b"\0")[:-1]:
+        described, _, name = entry.partition(b"\t")
+        path = os.fsdecode(name)
+        tracked[path] = None
+        if described[:1] == b"S" or described[:1].islower():
+            unwatched[path] = described.split(b" ")[2].decode("ascii")
+    return tuple(tracked), unwatched
 
 
 def _parse_status(output: bytes, prefix: str, skip: str | None) -> tuple[str, str | None, list[str], bool]:

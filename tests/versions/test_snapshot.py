@@ -38,6 +38,22 @@ def test_clean_tree_is_head(repo: Repo) -> None:
     assert code_git(repo, "show", f"{version.id}:pkg/model.py") == "SIZE = 3"
 
 
+@pytest.mark.parametrize("mark", ["assume-unchanged", "skip-worktree"])
+def test_files_that_git_does_not_look_at_are_looked_at(repo: Repo, mark: str) -> None:
+    head = take(repo)
+    repo.git("update-index", f"--{mark}", "pkg/model.py")
+    assert take(repo) == head
+    found = []
+    for size in (4, 500):
+        repo.write("pkg/model.py", f"SIZE = {size}\n")
+        assert repo.git("status", "--porcelain", "--", "pkg") == ""
+        version = take(repo)
+        assert version.dirty
+        assert code_git(repo, "show", f"{version.id}:pkg/model.py") == f"SIZE = {size}"
+        found.append(version.id)
+    assert len({head.id, *found}) == 3
+
+
 def test_snapshot_of_changes_is_repeatable(repo: Repo, tmp_path: Path) -> None:
     head = repo.git("rev-parse", "HEAD")
     repo.write("train.py", "changed = 1\n")
