@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: Chunks of the stream that are closed before a live run's are sealed.
 ENOUGH = 4
 
+#: Sealers of runs that this process has ended: a sweep must not leave a zombie per run.
+_left: list[int] = []
+
 
 class Sealing:
     """Starts the sealer of one run; at most one runs while the run goes on."""
@@ -33,10 +36,12 @@ class Sealing:
             self._process = self._start()
 
     def finish(self) -> None:
-        """Have all of the run sealed when this process has ended."""
+        """Have all of the run sealed, by a process that may outlive this one."""
+        _left[:] = [pid for pid in _left if not _has_ended(pid)]
         for process in (self._process, None if self._off else self._start()):
             if process is not None:
-                process.returncode = 0  # it outlives this process
+                process.returncode = 0  # it is not waited for at the end
+                _left.append(process.pid)
 
     def _start(self) -> subprocess.Popen[bytes] | None:
         try:
@@ -44,6 +49,13 @@ class Sealing:
         except OSError as exc:
             guard.failed("seal", "the run will be sealed by the next reader", exc)
             return None
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:  # another's, or waited for by the program
+        return True
 
 
 def _spawn(command: list[str]) -> subprocess.Popen[bytes]:

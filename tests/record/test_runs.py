@@ -286,3 +286,26 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
     assert len({run.version for run in runs}) == 1
     assert all(len(read_events(tmp_path / ".logql", run.id)) == 100 for run in runs)
     assert os.listdir(tmp_path / ".logql" / "wal")
+
+
+@pytest.mark.skipif(not os.path.exists(f"/proc/self/task/{os.getpid()}/children"), reason="needs Linux")
+def test_a_sweep_leaves_no_zombie_per_run(tmp_path: Path) -> None:
+    done = record(
+        tmp_path,
+        """
+        import logql, os
+        from logql.record import sealing
+
+        def children():
+            return {int(pid) for pid in open(f"/proc/self/task/{os.getpid()}/children").read().split()}
+
+        for number in range(5):
+            with logql.run():
+                logql.log("x", number)
+            for pid in children():
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        print(len(children()))
+        """,
+        env={"LOGQL_SEAL": None},
+    )
+    assert done.stdout == "1\n"
