@@ -316,15 +316,9 @@ def _kept(reader: Reader, kind: str, replace: bool) -> Statement | None:
     body = reader.rest()
     if not body:
         raise reader.error("expected a query")
-    if kind == "view":
-        return CreateKept(reader.sql, "view", name, (), _with_columns(body, parameters), table, replace, missing)
-    return CreateKept(reader.sql, "macro", name, parameters, body, table, replace, missing)
-
-
-def _with_columns(query: str, columns: tuple[tuple[str, str | None], ...]) -> str:
-    """A view's query with the names that its columns were given."""
-    names = ", ".join('"' + name.replace('"', '""') + '"' for name, _ in columns)
-    return f"SELECT * FROM ({query}) AS v({names})" if columns else query
+    return CreateKept(
+        reader.sql, "view" if kind == "view" else "macro", name, parameters, body, table, replace, missing
+    )
 
 
 def _kept_name(reader: Reader) -> str | None:
