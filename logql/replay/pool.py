@@ -13,7 +13,7 @@ from typing import Protocol
 
 from logql.errors import Error, ReplayError
 from logql.model import Version, process_since
-from logql.replay import claims, gpus, judge
+from logql.replay import claims, gpus, judge, landlock
 from logql.replay.artifacts import Artifacts
 from logql.replay.checkout import Tree, hide, prepare_tree
 from logql.replay.cleaning import sweep_scratch
@@ -29,7 +29,7 @@ _POLL_S = 0.2
 #: The same while a worker that has said its last word is ending; and the least time between two looks.
 _END_POLL_S = 0.01
 _PROGRESS_S = 0.5
-_UNPROTECTED = "what C++ code or other programs write by absolute path is not caught"
+_UNPROTECTED = "; what C++ code or other programs write by absolute path is not caught"
 #: In place of GPUs: ours are in use, or too many are in somebody else's.
 _WAIT, _BUSY = "wait", "busy"
 
@@ -260,7 +260,7 @@ class LocalPool:
         """Give the results of what one process has done."""
         notes: tuple[str, ...] = ()
         if self.weak_reason is not None:
-            notes = (f"isolation is weak: {self.weak_reason}; {_UNPROTECTED}",)
+            notes = (f"isolation is weak: {self.weak_reason}{'' if landlock.is_offered() else _UNPROTECTED}",)
         if job.id in self._unrestorable:
             notes += (f"replayed from the beginning, for no checkpoint can be restored: {self._unrestorable[job.id]}",)
         for one in done:

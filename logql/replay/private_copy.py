@@ -1,15 +1,11 @@
 """Weak isolation: a copy of the project for one segment, where there are no private views of the file system.
 
-Small data is copied (reflinked where the file system can), large data linked; `open` of a path in the real project
-opens the copy's, and other writes that would leave the copy are refused by an audit hook. What C++ code or child
-processes write by absolute path is not caught.
+Small data is copied (reflinked where the file system can), large data linked. Writes that would leave the copy are
+refused: what Python does by an audit hook, what C++ code and other programs do by the kernel where it has Landlock.
 """
 
 from __future__ import annotations
 
-import builtins
-import functools
-import io
 import os
 import shutil
 import sys
@@ -18,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from logql.replay.checkout import Tree, copy_file, write_source
+from logql.replay.landlock import allow_writes_below
 
 #: Data up to this size together is copied, the rest linked.
 COPY_LIMIT = 256 << 20
@@ -91,34 +88,11 @@ class _Mirror:
         return True
 
 
-def redirect_opens(origin: str, copy: str, store: str) -> None:
-    """Have `open` of a path in the real project, which restored variables may hold, open the copy's."""
-    roots = {os.path.abspath(origin), os.path.realpath(origin)}
-
-    def moved(path: Any) -> Any:
-        if not isinstance(path, str | os.PathLike):
-            return path
-        name = os.fsdecode(path)
-        for root in roots:
-            if name.startswith(root + os.sep) and not name.startswith((copy + os.sep, store + os.sep)):
-                return os.path.join(copy, name[len(root) + 1 :])
-        return path
-
-    def wrap(function: Any) -> Any:
-        @functools.wraps(function)
-        def opening(file: Any, *arguments: Any, **named: Any) -> Any:
-            return function(moved(file), *arguments, **named)
-
-        return opening
-
-    builtins.open = io.open = wrap(io.open)
-    os.open = wrap(os.open)
-
-
 def refuse_writes_outside(allowed: list[str]) -> None:
-    """Raise PermissionError from now on where Python code of this process writes outside of `allowed`."""
+    """Raise PermissionError from now on where this process, or one that it starts, writes outside of `allowed`."""
     roots = [os.path.realpath(path) for path in allowed]
     roots += ["/dev", "/proc"]
+    allow_writes_below([root for root in roots if os.path.isdir(root)])
 
     def check(path: Any) -> None:
         if isinstance(path, int) or path is None:

@@ -6,53 +6,16 @@ argument, and TensorBoard's writers, which know no variable. Their classes stay,
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any
 
-Silencer = Callable[[Any], None]
-
-
-class TrackerFinder:
-    """Finds trackers as the other finders do, and has each silenced as soon as it is loaded."""
-
-    def __init__(self, silencers: Mapping[str, Silencer]) -> None:
-        self._silencers = silencers
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The spec of a tracker's module, which silences it once it is executed; None for all other modules."""
-        silence = self._silencers.get(name)
-        if silence is None:
-            return None
-        finders = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
-        others = (finder.find_spec(name, path, target) for finder in finders)
-        spec = next((found for found in others if found is not None), None)
-        if spec is not None and spec.loader is not None:
-            _run_after(spec.loader, silence)
-        return spec
+from logql.replay.patching import Patch, patch_modules
 
 
 def silence_trackers() -> None:
-    """Have trackers that are imported from now on keep silent."""
-    if not any(isinstance(finder, TrackerFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, TrackerFinder(SILENCERS))
-
-
-def _run_after(loader: Any, silence: Silencer) -> None:
-    execute = loader.exec_module
-
-    def exec_module(module: ModuleType) -> None:
-        execute(module)
-        with contextlib.suppress(AttributeError):  # another version of the package, without what we would change
-            silence(module)
-
-    loader.exec_module = exec_module
+    """Have trackers keep silent."""
+    patch_modules(SILENCERS)
 
 
 def _silence_wandb(wandb: Any) -> None:
@@ -92,7 +55,7 @@ def _nothing(*_: object, **__: object) -> None:
     return None
 
 
-SILENCERS: Mapping[str, Silencer] = {
+SILENCERS: Mapping[str, Patch] = {
     "mlflow": _silence_mlflow,
     "tensorboardX.writer": _silence_tensorboard,
     "torch.utils.tensorboard.writer": _silence_tensorboard,

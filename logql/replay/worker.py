@@ -64,10 +64,10 @@ def run(spec: WorkerSpec, results: int, spool: str, cpu_before: float) -> int:
     try:
         script = os.path.normpath(os.path.join(spec.project, spec.run.script))
         if spec.isolation == "weak":
-            from logql.replay import private_copy  # loads what only copies need
+            from logql.replay import private_copy, redirect  # load what only copies need
 
             private_copy.refuse_writes_outside([spec.scratch])
-            private_copy.redirect_opens(spec.origin, spec.project, spec.store)
+            redirect.redirect_files(spec.origin, spec.project, spec.store)
         sources = Sources(spec)
         sources.install()
         silence_trackers()
