@@ -53,6 +53,34 @@ for epoch in logql.loop("epoch", range(4)):
 """
 
 
+WORDS = """\
+import logql
+
+words = set()
+for epoch in logql.loop("epoch", range(6)):
+    words |= {f"n{epoch}_{number}" for number in range(5)}
+    words.discard(f"n{epoch - 1}_2")
+    now = " ".join(words)
+    logql.log("truth", now)
+"""
+
+
+def _recorded(project: Project) -> dict[tuple[int, ...], object]:
+    with connect(project.store, replay="off") as connection:
+        rows = connection.execute("SELECT epoch_index, truth FROM epoch").fetchall()
+    return {(index,): value for index, value in rows}
+
+
+def test_words_are_iterated_in_their_order_where_hashes_are_fixed(project: Project) -> None:
+    project.write("train.py", WORDS)
+    project.commit()
+    project.run(PYTHONHASHSEED="0")
+    truth = _recorded(project)
+    (result,) = project.replay(project.job(after("    now =", 'logql.log("copy", now)'), ["copy"], (3, 5)))
+    assert (result.state, result.error, result.notes, result.fidelity) == ("done", None, (), "exact")
+    assert values(result.events, "copy") == {(3,): truth[3,], (5,): truth[5,]}
+
+
 @pytest.mark.parametrize(
     ("script", "wanted"),
     [(SETTINGS, (0, 2, 5)), pytest.param(TORCH, (0, 2), marks=[pytest.mark.torch, pytest.mark.slow])],
@@ -64,9 +92,7 @@ def test_settings_of_the_process_and_modules_loaded_in_the_loop(
     project.write("lazy.py", LAZY)
     project.commit()
     project.run()
-    with connect(project.store, replay="off") as connection:
-        rows = connection.execute("SELECT epoch_index, truth FROM epoch").fetchall()
-    truth = {(index,): value for index, value in rows}
+    truth = _recorded(project)
     for indices in (wanted, wanted[-1:]):
         edit = after("    now = f" if script == TORCH else '    now = " "', 'logql.log("copy", now)')
         (result,) = project.replay(project.job(edit, ["copy"], indices))

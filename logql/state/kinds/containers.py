@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from logql.errors import StateError
 from logql.state.graph import Node, Payload
 from logql.state.kinds.base import Kind
-from logql.state.kinds.hashtable import hash_alike, lay_out, table_size
+from logql.state.kinds.hashtable import hash_alike, lay_out, may_hash_alike, table_size
 from logql.state.walk import LEAVES
 
 if TYPE_CHECKING:
@@ -126,11 +127,14 @@ def pour_mapping(base: type[dict[Any, Any]], vessel: Any, keys: list[Any], value
 
 def pour_set(base: type[set[Any]], vessel: Any, items: list[Any], size: int | None = None) -> None:
     """Write a set in place, and in the saved order of iteration where hashes allow that and its table had `size`."""
-    if not same_items(base.__iter__(vessel), items):
-        base.clear(vessel)
-        base.update(vessel, items)
-        if size is not None and hash_alike(items) and not same_items(base.__iter__(vessel), items):
-            lay_out(base, vessel, items, size)
+    if same_items(base.__iter__(vessel), items):
+        return
+    base.clear(vessel)
+    base.update(vessel, items)
+    if size is not None and may_hash_alike(items) and not same_items(base.__iter__(vessel), items):
+        lay_out(base, vessel, items, size)
+        if hash_alike(items) and not same_items(base.__iter__(vessel), items):
+            raise StateError("a set of numbers would be iterated in another order")
 
 
 def same_items(left: Iterable[Any], right: Iterable[Any]) -> bool:

@@ -14,6 +14,8 @@ from itertools import islice
 from typing import Any
 
 _NUMBERS = (int, float, bool, complex)
+#: What hashes alike in other processes that have the same PYTHONHASHSEED.
+_SEEDED = (str, bytes, type(None))
 _SMALLEST = 8
 _ENTRY = 16
 _LINEAR_PROBES = 9
@@ -21,9 +23,14 @@ _PERTURB_SHIFT = 5
 _LONGEST_PROBE = 40
 
 
-def hash_alike(items: Iterable[Any]) -> bool:
+def hash_alike(items: Iterable[Any], plain: tuple[type, ...] = _NUMBERS) -> bool:
     """Whether all items have the same hash in every process: numbers, and tuples and frozensets of such."""
-    return all(type(item) in _NUMBERS or (type(item) in (tuple, frozenset) and hash_alike(item)) for item in items)
+    return all(type(item) in plain or (type(item) in (tuple, frozenset) and hash_alike(item, plain)) for item in items)
+
+
+def may_hash_alike(items: Iterable[Any]) -> bool:
+    """Whether all items have the same hash in processes with one PYTHONHASHSEED."""
+    return hash_alike(items, (*_NUMBERS, *_SEEDED))
 
 
 def table_size(value: set[Any]) -> int:
