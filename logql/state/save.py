@@ -116,7 +116,9 @@ def _save(roots: Roots, prologue: Prologue, meta: dict[str, Any], limit_s: float
         if root.use == "needed":
             value = walker.root(root.name, root.value)
         else:
-            value, refusal = walker.try_root(root.name, root.value, strict=root.use != "dead")
+            value, refusal = walker.try_root(
+                root.name, root.value, strict=root.use != "dead", check=_refuse_hidden_sharing
+            )
             if refusal is not None:
                 if root.use == "kept" and root.role in ("local", "global"):
                     left.append((root.module if root.role == "global" else "", root.variable))

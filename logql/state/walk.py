@@ -65,11 +65,19 @@ class Walker:
         self._drain()
         return reference
 
-    def try_root(self, name: str, value: object, *, strict: bool) -> tuple[Any, Refusal | None]:
-        """Like `root`, but an object that refuses takes back only what this root added."""
-        mark = len(self.nodes)
+    def try_root(
+        self, name: str, value: object, *, strict: bool, check: Callable[[Walker], None]
+    ) -> tuple[Any, Refusal | None]:
+        """Like `root`, but an object that refuses takes back only what this root added.
+
+        So does `check`, which is asked where it added memory.
+        """
+        mark, owned = len(self.nodes), len(self.memory)
         try:
-            return self.root(name, value, strict=strict), None
+            reference = self.root(name, value, strict=strict)
+            if len(self.memory) > owned:
+                check(self)
+            return reference, None
         except Refusal as refusal:
             for key in self.keys[mark:]:
                 del self._index[key]

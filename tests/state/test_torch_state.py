@@ -240,3 +240,29 @@ def test_of_many_gpus_the_random_states_of_those_that_were_used_are_saved(
     every = [f"<torch.cuda.random[{device}]>" for device in range(3)]
     assert names() == (every[1:2] if counts else every)
     assert names(every_device=True) == every
+
+
+def test_an_array_and_its_tensor_that_the_next_iteration_makes_anew(tmp_path: Path) -> None:
+    recorded = record(
+        tmp_path,
+        """
+        import numpy as np, torch, rig
+        torch.manual_seed(0)
+        rng = np.random.default_rng(0)
+        fixed = rng.normal(size=4).astype("float32")
+        shown = torch.from_numpy(fixed)
+        net = torch.nn.Linear(4, 1)
+        opt = torch.optim.SGD(net.parameters(), 0.1)
+        for epoch in rig.loop("epoch", range(3)):
+            rows = rng.normal(size=(8, 4)).astype("float32")
+            x = torch.from_numpy(rows)
+            y = x[:, :2]
+            loss = net(x).pow(2).mean() + shown.sum()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            fixed += 1
+            rig.log("loss", loss.detach())
+        """,
+    )
+    assert_exact(recorded)
