@@ -42,7 +42,7 @@ from logql.pep249 import (
 from logql.rows import Result
 from logql.session import Session
 from logql.settings import locate
-from logql.sql.parameters import Parameters
+from logql.sql.parameters import Parameters, check_parameters
 from logql.sql.split import split_statements
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ class Cursor:
     def execute(self, query: str, parameters: Parameters = None) -> Cursor:
         """Run one or several statements; the result is the last one's. Parameters go to a single statement."""
         self._check()
+        check_parameters(parameters)
         statements = split_statements(query)
         if not statements:
             raise ProgrammingError("there is no statement")

@@ -297,3 +297,14 @@ class Fill:
     covered: tuple[int, ...] | None = None
     #: levels at which each name was logged in the replay
     levels: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
+
+    @property
+    def failure(self) -> str | None:
+        """`error` in one line: of a traceback, what was raised, and where."""
+        if self.error is None or not self.error.startswith("Traceback "):
+            return self.error.strip().partition("\n")[0] if self.error else self.error
+        lines = self.error.splitlines()
+        frames = [number for number, line in enumerate(lines) if line.startswith('  File "')] or [0]
+        raised = next((line for line in lines[frames[-1] + 1 :] if not line.startswith(" ")), lines[-1])
+        place = lines[frames[-1]].removeprefix('  File "').partition(", in ")[0].replace('", line ', ":")
+        return f"{raised} ({place})"

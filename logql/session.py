@@ -121,6 +121,8 @@ class Session:
         world = self.world()
         if not world.concerns(sql):
             return self._foreign(sql, parameters, world)
+        if parameters and _VERSION_PARAMETER.search(sql):
+            sql, parameters = write_parameters(sql, parameters), None
         bound = bind_query(sql, world)
         if bound.virtual and parameters:
             bound, parameters = bind_query(write_parameters(sql, parameters), world), None
@@ -198,11 +200,18 @@ class Session:
 
     # -- planning and filling
 
+    @property
+    def replays_nothing(self) -> str | None:
+        """Why nothing is replayed whatever is missing; None where it is."""
+        if self.read_only:
+            return "the connection is read-only"
+        return "replay is off" if self.options.replay == "off" else None
+
     def fill(self, bound: BoundQuery) -> list[Filled]:
         """Fill in turn what the planner demands, until nothing that is missing can change the answer."""
         done: list[Filled] = []
-        if self.options.replay == "off" or self.read_only:
-            self.notices += missing_told(bound, self.engine, self.options.replay)
+        if self.replays_nothing:
+            self.notices += missing_told(bound, self.engine, self.replays_nothing)
             return done
         budget = self.options.replay_budget
         before: FillPlan | None = None
@@ -215,7 +224,7 @@ class Session:
             if before is not None and _cells(plan) <= _cells(before):
                 raise InternalError("cells that were just filled are demanded again; the fills are kept")
             if not self._may_replay(plan, budget, first=number == 0):
-                self.notices += missing_told(bound, self.engine, self.options.replay)
+                self.notices += missing_told(bound, self.engine, f"replay is {self.options.replay}")
                 break
             if self._cancelled.is_set():
                 raise Interrupted("the query was cancelled; what was filled is kept")

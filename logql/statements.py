@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,9 +18,11 @@ from logql.execute.fixed import Comments
 from logql.execute.sqltext import ident
 from logql.execute.tables import typed
 from logql.explaining import explain_query
+from logql.filling import Filled
+from logql.model import Fill
 from logql.plan.demand import RULES
 from logql.sql.binder import Binder, bind_query
-from logql.sql.bound import LOGS
+from logql.sql.bound import LOGS, BoundQuery
 from logql.sql.names import nearest
 from logql.sql.parameters import Parameters, write_parameters
 from logql.sql.statements import (
@@ -60,11 +62,11 @@ class StatementRunner:
             return self._setting(statement)
         if isinstance(statement, ShowTables):
             return self._show_tables()
-        if isinstance(statement, FillColumns):
-            return self._fill(statement, parameters)
         if isinstance(statement, Query):
             return self.session.query(statement.sql, parameters)
         self._refuse_read_only(statement)
+        if isinstance(statement, FillColumns):
+            return self._fill(statement, parameters)
         if isinstance(statement, UnfillColumn):
             return self._unfill(statement, parameters)
         if isinstance(statement, CreateVirtual):
@@ -131,20 +133,11 @@ class StatementRunner:
 
     def _fill(self, statement: FillColumns, parameters: Parameters) -> Answer:
         """Fill ahead of any query; cells whose replay failed before are tried again."""
-        session = self.session
-        world = session.world()
-        for name in statement.names:
-            if world.schema.find(name) is None and world.virtual(name) is None:
-                known = [*world.schema.columns, *world.virtual_names()]
-                raise BindError(f'no source logs "{name}"', sql=statement.sql, candidates=nearest(name, known))
-        self._forget_failures(frozenset(statement.names))
-        world = session.world()
-        columns = ", ".join(map(ident, statement.names))
-        where = f" WHERE {statement.where}" if statement.where else ""
-        sql = write_parameters(f"SELECT {columns} FROM history.logs{where}", parameters)
-        with pointing_into(statement.sql, statement.where, sql):
-            bound = bind_query(sql, world)
-        filled = session.fill(replace(bound, sql=statement.sql))
+        names = [self._fillable(name, statement.sql) for name in statement.names]
+        bound = self._where(names, statement, parameters)
+        filled = self.session.fill(bound)
+        if not self.session.replays_nothing:
+            filled += self._fill_failed(names, statement, parameters, {fill.id for one in filled for fill in one.fills})
         fills = [fill for each in filled for fill in each.fills]
         return _table(
             {
@@ -154,36 +147,70 @@ class StatementRunner:
                 "executed": [fill.executed for fill in fills],
                 "state": [fill.state for fill in fills],
                 "fidelity": [fill.fidelity for fill in fills],
-                "error": [fill.error for fill in fills],
+                "error": [fill.failure for fill in fills],
             },
             {"executed": "BIGINT"},
         )
 
-    def _forget_failures(self, names: frozenset[str]) -> None:
-        if self.session.read_only:
-            return
-        for fill in self.session.history.snapshot.fills:
-            if fill.state == "failed" and not names.isdisjoint(fill.names):
-                self.session.catalog.put_fill(replace(fill, state="cancelled"))
+    def _fill_failed(
+        self, names: Sequence[str], statement: FillColumns, parameters: Parameters, fresh: Collection[str]
+    ) -> list[Filled]:
+        """Try again where WHERE does not rule a cell out and earlier fills than the `fresh` ones have failed."""
+        session = self.session
+        before = self._failed_fills(names, fresh)
+        if not before:
+            return []
+        try:
+            for name in names:
+                picked = self._picked(name, statement, parameters, unknown=True) if statement.where else None
+                failed = self._failed_fills([name], fresh)
+                unfill(session.catalog, session.history, session.engine, failed, name, picked)
+            return session.fill(self._where(names, statement, parameters))
+        except BaseException:
+            for fill in before:
+                session.catalog.put_fill(fill)
+            raise
+
+    def _failed_fills(self, names: Sequence[str], fresh: Collection[str]) -> list[Fill]:
+        """What failed of some names before the statement, as it is now."""
+        self.session.world()
+        failed = [fill for fill in self.session.history.snapshot.fills if fill.state == "failed"]
+        return [fill for fill in failed if fill.id not in fresh and not fill.names.keys().isdisjoint(names)]
+
+    def _fillable(self, name: str, sql: str) -> str:
+        """The name of a column as it is stored; BindError where no source logs it."""
+        world = self.session.world()
+        column = world.schema.find(name) or world.virtual(name)
+        if column is None:
+            known = [*world.schema.columns, *world.virtual_names()]
+            raise BindError(f'no source logs "{name}"', sql=sql, candidates=nearest(name, known))
+        return column.name
 
     def _unfill(self, statement: UnfillColumn, parameters: Parameters) -> Answer:
         """Drop hindsight cells: all of a name, or those of the iterations that WHERE picks."""
         session = self.session
-        world = session.world()
-        column = world.schema.find(statement.name) or world.virtual(statement.name)
-        if column is None:
-            raise BindError(
-                f'no source logs "{statement.name}"', candidates=nearest(statement.name, world.schema.columns)
-            )
-        picked = self._picked(column.name, statement, parameters) if statement.where else None
-        changed = unfill(session.catalog, session.history, session.engine, column.name, picked)
+        name = self._fillable(statement.name, statement.sql)
+        picked = self._picked(name, statement, parameters) if statement.where else None
+        changed = unfill(session.catalog, session.history, session.engine, session.history.snapshot.fills, name, picked)
         return Answer(pa.table({}), (), changed)
 
-    def _picked(self, name: str, statement: UnfillColumn, parameters: Parameters) -> set[tuple[object, ...]]:
-        """Main-loop coordinates of the rows that WHERE picks."""
-        sql = write_parameters(f"SELECT {ident(name)} FROM history.logs WHERE {statement.where}", parameters)
+    def _where(self, names: Sequence[str], statement: FillColumns | UnfillColumn, parameters: Parameters) -> BoundQuery:
+        """The names where the statement's WHERE holds, as a query."""
+        where = f" WHERE {statement.where}" if statement.where else ""
+        columns = ", ".join(map(ident, names))
+        sql = write_parameters(f"SELECT {columns} FROM history.logs{where}", parameters)
         with pointing_into(statement.sql, statement.where, sql):
-            tree = bind_query(sql, self.session.world()).tree
+            bound = bind_query(sql, self.session.world())
+        return replace(bound, sql=statement.sql)
+
+    def _picked(
+        self, name: str, statement: FillColumns | UnfillColumn, parameters: Parameters, unknown: bool = False
+    ) -> set[tuple[object, ...]]:
+        """Main-loop coordinates of the rows that WHERE picks; with `unknown`, also of those where it is NULL."""
+        tree = self._where([name], statement, parameters).tree
+        if unknown:
+            condition = exp.paren(tree.args["where"].this)
+            tree.set("where", exp.Where(this=exp.NullSafeNEQ(this=condition, expression=exp.false())))
         coordinates = ("_lq_run", "_lq_loop", "_lq_entry", "_lq_index")
         tree.set("expressions", [exp.column(exp.to_identifier(column, quoted=True)) for column in coordinates])
         rows = self.session.engine.fetch(tree)

@@ -18,11 +18,11 @@ from logql.sql.bound import BoundQuery
 _DOUBTFUL = ("diverged", "impure")
 
 
-def missing_told(bound: BoundQuery, engine: Engine, replay: str) -> Iterator[str]:
-    """How many cells stay NULL because nothing is replayed."""
+def missing_told(bound: BoundQuery, engine: Engine, why: str) -> Iterator[str]:
+    """How many cells stay NULL because nothing is replayed, and why."""
     missing = missing_cells(bound, engine)
     if missing:
-        yield f"{sum(missing.values())} cells of {_names(missing)} are missing and stay NULL: replay is {replay}"
+        yield f"{sum(missing.values())} cells of {_names(missing)} are missing and stay NULL: {why}"
 
 
 def starred_told(bound: BoundQuery, engine: Engine) -> Iterator[str]:
@@ -50,7 +50,7 @@ def fills_told(done: Sequence[Filled]) -> Iterator[str]:
         yield from filled.notes
         for fill in filled.fills:
             if fill.state == "failed":
-                failed.setdefault(fill.error or "the replay failed", []).append(fill)
+                failed.setdefault(fill.failure or "the replay failed", []).append(fill)
             elif fill.fidelity in _DOUBTFUL or (fill.fidelity == "unchecked" and any(fill.levels.values())):
                 doubtful.setdefault((_names(fill.names), fill.fidelity), []).append(fill)
     for (names, fidelity), fills in doubtful.items():
@@ -90,7 +90,7 @@ def earlier_told(bound: BoundQuery, engine: Engine, told: Collection[str]) -> It
     found: dict[tuple[str, str], list[Fill]] = {}
     for name, fill in doubtful:
         if _shows(fill, name, engine.history, reached.get(name, set())):
-            found.setdefault((name, fill.error or f"the replay is {fill.fidelity}"), []).append(fill)
+            found.setdefault((name, fill.failure or f"the replay is {fill.fidelity}"), []).append(fill)
     for (name, reason), fills in found.items():
         yield f"{name} of {_versions(fills)}: {reason}"
 

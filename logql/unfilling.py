@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -28,10 +28,20 @@ class Reader(Protocol):
         """The rows of a query."""
 
 
-def unfill(catalog: Catalog, history: History, reader: Reader, name: str, picked: Collection[Place] | None) -> int:
-    """Drop the hindsight cells of `name`, in `picked` iterations or everywhere; how many fills have changed."""
+def unfill(
+    catalog: Catalog,
+    history: History,
+    reader: Reader,
+    fills: Iterable[Fill],
+    name: str,
+    picked: Collection[Place] | None,
+) -> int:
+    """Drop the cells that `fills` gave of `name`, in `picked` iterations or everywhere; how many fills have changed.
+
+    Cells that could not be filled are dropped alike: they are missing again.
+    """
     changed = 0
-    for fill in history.snapshot.fills:
+    for fill in fills:
         if name not in fill.names or fill.state not in ("done", "failed"):
             continue
         left = _left(fill, picked)

@@ -135,6 +135,34 @@ def test_parameters(connection: dbapi.Connection, query: str, parameters: object
     assert connection.execute(query, parameters).fetchone() == (2,)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("query", ["SELECT {}", "SELECT {} FROM logs", "SELECT {}, square FROM logs"])
+@pytest.mark.parametrize(
+    ("mark", "parameters"),
+    [("?", 1), ("?", "a"), ("?, ?", [1]), ("?", [1, 2]), ("$a", {"a": 1, "b": 2}), ("$a", {"b": 2}), ("?", object())],
+)
+def test_parameters_that_do_not_fit(connection: dbapi.Connection, query: str, mark: str, parameters: object) -> None:
+    with pytest.raises(dbapi.Error) as raised:
+        connection.execute(query.format(mark), parameters)  # type: ignore[arg-type]
+    assert type(raised.value).__module__.startswith("logql")
+
+
+def test_a_version_may_be_a_parameter(connection: dbapi.Connection) -> None:
+    ((version, count),) = connection.execute("SELECT version, count(epoch) FROM logs GROUP BY version").fetchall()
+    asked = "SELECT count(*) FROM logs AT (VERSION => {}) WHERE epoch >= {}"
+    assert connection.execute(asked.format("?", "?"), [version, 0]).fetchone() == (count,)
+    assert connection.execute(asked.format("$v", "$e"), {"v": version, "e": 0}).fetchone() == (count,)
+    assert connection.execute(asked.format(":v", ":e"), {"v": version, "e": 0}).fetchone() == (count,)
+    with pytest.raises(dbapi.Error, match="names no commit"):
+        connection.execute(asked.format("?", "?"), ["nowhere", 0])
+
+
+def test_executemany_knows_defaults(connection: dbapi.Connection) -> None:
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE t (a INTEGER DEFAULT 7, b VARCHAR)")
+    assert cursor.executemany("INSERT INTO t VALUES (DEFAULT, ?)", [["x"], ["y"]]).rowcount == 2
+    assert cursor.execute("SELECT * FROM t").fetchall() == [(7, "x"), (7, "y")]
+
+
 def test_several_statements_at_once(connection: dbapi.Connection) -> None:
     cursor = connection.execute("CREATE TABLE t AS SELECT 1 AS a; SELECT a FROM t -- the end\n;")
     assert cursor.fetchall() == [(1,)]
@@ -248,3 +276,5 @@ def test_read_only(store: str) -> None:
         assert connection.execute("SELECT count(*) FROM logs").fetchone() == (1,)
         with pytest.raises(dbapi.NotSupportedError, match="read-only"):
             connection.execute("COMMENT ON RUN 'R1' IS 'x'")
+        with pytest.raises(dbapi.NotSupportedError, match="read-only: FILL writes"):
+            connection.execute("FILL acc")

@@ -215,7 +215,7 @@ class _Former:
             replayed = settled is not None and settled[1].state == "done" and origin != "recorded"
             return settled[1].fidelity if settled is not None and replayed else None
         if what == "reason" and origin == "unfillable":
-            return cells.reason if settled is None else settled[1].error
+            return cells.reason if settled is None else settled[1].failure
         return None
 
     def _put_planning(self, run: Run, context: Context, *, sure: bool) -> None:

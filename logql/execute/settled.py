@@ -34,7 +34,7 @@ def coverage_table(nodes: Nodes, name: str) -> str:
                 continue
             coverage = nodes.history.coverage(explicit(name, nodes.history)[0], run.id, fingerprint)
             for loop, entry, index, filled, fill in coverage.rows():
-                reason = None if filled else fill.error or _distrust(fill.fidelity)
+                reason = None if filled else fill.failure or _distrust(fill.fidelity)
                 fidelity = fill.fidelity if fill.state == "done" else None
                 values = (run.id, loop, entry, index, filled, fill.id, fidelity, reason)
                 for column, value in zip(rows.values(), values, strict=True):

@@ -15,6 +15,7 @@ from logql.catalog.relations import FIXED_NAMES
 from logql.errors import BindError, NotSupportedError, ParseError, ReadOnlyRelation
 from logql.garbage import collections_paused
 from logql.sql.bound import BoundQuery, LogsRef
+from logql.sql.forms import as_call, settle_variables
 from logql.sql.macros import expand, parse
 from logql.sql.names import at, nearest, span
 from logql.sql.patches import Patches
@@ -102,7 +103,12 @@ class Binder:
             scope.column(node)
         elif isinstance(node, (exp.Columns, exp.Star)):
             scope.columns_call(node)
+        elif isinstance(node, exp.Dot) and (call := as_call(node, lambda name: scope.sees(name, node))) is not None:
+            node.replace(call)
+            self.inside(call, scope)
         elif not (isinstance(node, exp.Anonymous) and scope.function(node)):
+            if isinstance(node, exp.Comprehension):
+                settle_variables(node)
             for part in branches(node):
                 self.inside(part, scope)
 

@@ -12,6 +12,8 @@ SETS = "_lq_sets"
 
 #: Words of statements whose rows see each other's effects, or give a result each.
 _ROW_BY_ROW = frozenset({"RETURNING", "CONFLICT"})
+#: Words that mean something else, or nothing, in the SELECT that reads the rows.
+_ONLY_IN_VALUES = frozenset({"SELECT", "DEFAULT"})
 
 
 def insert_of_table(sql: str, width: int) -> str | None:
@@ -26,7 +28,7 @@ def insert_of_table(sql: str, width: int) -> str | None:
         return None
     start = words.index("VALUES")
     end = _closing(words, start + 1)
-    if end is None or "SELECT" in words[start:end] or words[end + 1 : end + 2] == [","]:
+    if end is None or not _ONLY_IN_VALUES.isdisjoint(words[start:end]) or words[end + 1 : end + 2] == [","]:
         return None
     places = [token for token, word in zip(found, words, strict=True) if word == "?" and token.kind == "other"]
     inside = all(found[start].end <= token.start < found[end].start for token in places)

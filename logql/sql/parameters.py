@@ -34,6 +34,7 @@ def write_parameters(sql: str, parameters: Parameters) -> str:
     if not parameters:
         return sql
     parts, end, position = [], 0, 0
+    used: set[object] = set()
     found = list(tokens(sql))
     for place, token in enumerate(found):
         text = sql[token.start : token.end]
@@ -46,12 +47,24 @@ def write_parameters(sql: str, parameters: Parameters) -> str:
                 continue
             key, stop = sql[following.start : following.end], following.end
             value = _named(parameters, key)
+            used.add(key if isinstance(parameters, Mapping) else int(key) - 1)
         else:
             value = _placed(parameters, position)
+            used.add(position)
             position += 1
         parts += [sql[end : token.start], literal(value)]
         end = stop
+    keys = parameters if isinstance(parameters, Mapping) else range(len(parameters))
+    if len(used) < len(keys):
+        raise ProgrammingError(f"{len(keys)} values are given, and {len(used)} parameters are there")
     return "".join([*parts, sql[end:]])
+
+
+def check_parameters(parameters: object) -> None:
+    """Raise ProgrammingError for what is neither a sequence of values nor a mapping of names to values."""
+    if isinstance(parameters, (str, bytes, bytearray)) or not (parameters is None or hasattr(parameters, "__len__")):
+        message = f"parameters are a sequence of values or a mapping, not {type(parameters).__name__}"
+        raise ProgrammingError(message, hint="one value is (value,)")
 
 
 def _placed(parameters: Parameters, position: int) -> object:

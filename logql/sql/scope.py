@@ -11,6 +11,7 @@ from logql.catalog.schema import explicit
 from logql.errors import BindError
 from logql.model import level_text
 from logql.sql.bound import LEFT_META, NATURAL_META, STAR_META
+from logql.sql.forms import is_variable
 from logql.sql.macros import expand
 from logql.sql.names import at, span, unknown
 from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name
@@ -257,6 +258,12 @@ class Scope:
             extra = [name for name in self.binder.world.virtual_names() if self._sees_logs()]
             raise unknown(self.binder.sql, node, name, [*candidates, *extra, *self.aliases], self._hint(name))
         return None
+
+    def sees(self, name: str, node: exp.Expr) -> bool:
+        """Whether `name` means a column or a source at `node`, and no variable of a lambda."""
+        if is_variable(node, name):
+            return False
+        return any(True for _ in self._named(name)) or any(scope._hits(name) for scope in self._chain())
 
     def _hits(self, name: str) -> list[tuple[Source, str]]:
         """The sources with a column `name`; those that could merely be asked for one count where no other has it."""

@@ -87,8 +87,10 @@ class Foreign(Source):
     def __init__(self, alias: str, node: exp.Table, world: World) -> None:
         super().__init__(alias, None)
         bare = node.copy()
-        for key in ("alias", "joins", "pivots", "sample", "laterals"):
+        for key in ("joins", "pivots", "sample", "laterals"):
             bare.set(key, None)
+        if not node.alias_column_names:
+            bare.set("alias", None)
         self._text = bare.sql(dialect="duckdb")
         self._world = world
         self._asked = False

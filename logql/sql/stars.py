@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.sql.bound import STAR_META
+from logql.sql.names import unknown
 from logql.sql.sources import Derived, Reference, Source, star_column
 from logql.sql.walk import find
 
@@ -62,6 +63,7 @@ def _columns(scope: Scope, star: exp.Star, sources: list[Source], merge: bool) -
     left_out = {item.name.lower() for item in star.args.get("except_") or ()}
     replaced = {item.alias.lower(): item for item in star.args.get("replace") or ()}
     renamed = {item.this.name.lower(): item.alias for item in star.args.get("rename") or ()}
+    _check_left_out(scope, star, sources)
     found: list[exp.Expr] = []
     done: set[str] = set()
     for source in sources:
@@ -78,6 +80,16 @@ def _columns(scope: Scope, star: exp.Star, sources: list[Source], merge: bool) -
     if left_out or replaced or renamed:
         scope.binder.patches.give_up()
     return found
+
+
+def _check_left_out(scope: Scope, star: exp.Star, sources: list[Source]) -> None:
+    """BindError where EXCLUDE names what no source has; a name that a replay may give may always be left out."""
+    for item in star.args.get("except_") or ():
+        known = (source.find(item.name) if isinstance(source, Reference) else source.declared(item.name)
+                 for source in sources)  # fmt: skip
+        if not any(known):
+            columns = [name for source in sources for name in source.columns or ()]
+            raise unknown(scope.binder.sql, item, item.name, columns, None)
 
 
 def _column(scope: Scope, source: Source, name: str, starred: bool, merge: bool) -> exp.Expr:
