@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from logql.errors import StateError
-from logql.state.graph import Node, Payload
+from logql.state.graph import Address, Node, Payload
 from logql.state.kinds.base import Kind
 from logql.state.kinds.hashtable import hash_alike, lay_out, may_hash_alike, table_size
 from logql.state.walk import LEAVES
@@ -104,7 +104,9 @@ class SetKind(Kind):
         return set()
 
     def finish(self, node: Node, vessel: set[Any], builder: Builder) -> None:
-        pour_set(set, vessel, builder.values(node.payload["items"]), node.payload.get("size"))
+        items = node.payload["items"]
+        moved = type(items) is list and any(type(item) is Address for item in items)
+        pour_set(set, vessel, builder.values(items), None if moved else node.payload.get("size"))
 
 
 def capture_mapping(keys: list[Any], values: list[Any], walker: Walker) -> Payload:
