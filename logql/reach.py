@@ -161,7 +161,9 @@ def _conjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
 def _decided(part: exp.Expr, ref: LogsRef) -> bool:
     columns = list(part.find_all(exp.Column))
     mine = all(
-        column.table == ref.alias and column.name in ref.columns and column.name.partition("$")[0] not in ref.virtual
+        column.table == ref.alias
+        and column.name in ref.columns
+        and ref.virtual.isdisjoint((column.name, column.name.rpartition("$")[0]))
         for column in columns
     )
     return bool(columns) and mine and not list(part.find_all(exp.Query, exp.Placeholder, exp.Parameter))

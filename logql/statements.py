@@ -223,14 +223,13 @@ class StatementRunner:
         world = session.world()
         made = Made(statement.expression, statement.position, statement.anchor, statement.file)
         made.check(statement.name, read_worktree(session.project))
-        taken = {*session.catalog.items("virtual")}
-        if statement.name in taken and not statement.replace:
-            raise ProgrammingError(
-                f'the virtual column "{statement.name}" exists', hint="CREATE OR REPLACE VIRTUAL COLUMN"
-            )
-        if statement.name in world.schema.relation(LOGS) and world.schema.find(statement.name) is None:
-            raise ProgrammingError(f'"{statement.name}" is a column of logs that is not logged')
-        session.catalog.put("virtual", statement.name, made.to_json())
+        known = world.schema.find(statement.name) or world.virtual(statement.name)
+        name = known.name if known is not None else statement.name
+        if name in session.catalog.items("virtual") and not statement.replace:
+            raise ProgrammingError(f'the virtual column "{name}" exists', hint="CREATE OR REPLACE VIRTUAL COLUMN")
+        if known is None and name.lower() in {column.lower() for column in world.schema.relation(LOGS)}:
+            raise ProgrammingError(f'"{name}" is a column of logs that is not logged')
+        session.catalog.put("virtual", name, made.to_json())
         return Answer(pa.table({}), ())
 
     def _create_kept(self, statement: CreateKept) -> Answer:
@@ -257,6 +256,7 @@ class StatementRunner:
 
     def _drop(self, kind: str, word: str, key: str, name: str, if_exists: bool) -> Answer:
         known = self.session.catalog.items(kind)
+        key = next((found for found in known if found.lower() == key.lower()), key)
         if key not in known and not if_exists:
             raise BindError(f'there is no {word} "{name}"', candidates=nearest(name, known))
         self.session.catalog.remove(kind, key)

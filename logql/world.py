@@ -68,6 +68,11 @@ class StoreWorld:
         """Whether some cell of the logged name may be missing."""
         return self._history.may_miss(name)
 
+    def has_rows(self, name: str, relation: str) -> bool:
+        """Whether the levels at which it stands are around the relation's rows, as far as anything is known of them."""
+        levels = self._history.levels_of(name)
+        return not levels or any("*" in level for level in levels) or bool(levels & self.schema.levels_around(relation))
+
     def kept(self, kind: str, name: str) -> CreateKept | None:
         """The view or macro of this name that the store keeps."""
         key = (kind, name.lower())
@@ -92,7 +97,8 @@ class StoreWorld:
 
     def concerns(self, sql: str) -> bool:
         """Whether any word of `sql` could be a relation, view, macro or function of logql's."""
-        words = {sql[token.start : token.end].strip('"').lower() for token in all_tokens(sql) if token.kind in _NAMES}
+        found = (sql[token.start : token.end] for token in all_tokens(sql) if token.kind in _NAMES)
+        words = {word.strip('"').replace('""', '"').lower() for word in found}
         loops = {loop.lower() for loop in self.schema.loops}
         return not words.isdisjoint(
             FIXED_NAMES | loops | self._texts["view"].keys() | self._texts["macro"].keys() | _FUNCTIONS | {"history"}

@@ -158,6 +158,13 @@ class History:
         self.sources.prepare(name, pairs)
         return any(self.sources.status(name, version, script).state != "own" for version, script in pairs)
 
+    def levels_of(self, name: str) -> frozenset[Level]:
+        """The levels at which runs logged a name, or a replay would."""
+        self.may_miss(name)  # what is asked below is computed at once
+        one_each = {(kind, run.script): run for kind, (_, runs) in self.kinds.items() for run in runs}
+        cells = (self.cells(name, run) for run in one_each.values())
+        return frozenset(level for found in cells for level in (*found.recorded, *found.placed, *found.standing))
+
     def coverage(self, name: str, run: str, fingerprint: str) -> Coverage:
         """What replays have settled of `name` in `run`."""
         key = (name, run, fingerprint)

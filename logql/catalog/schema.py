@@ -30,7 +30,8 @@ class Column:
 class Schema:
     """All columns of a history, looked up without regard to case, as DuckDB does.
 
-    `arg_names` has the args whose column has another name, by that column.
+    `arg_names` has the args whose column has another name, by that column; `renamed_loops` the loops of which files
+    have another name than queries, because an earlier one differs from it only in case.
     """
 
     columns: Mapping[str, Column]
@@ -38,6 +39,7 @@ class Schema:
     args: Mapping[str, str]
     levels: frozenset[Level] = frozenset()
     arg_names: Mapping[str, str] = field(default_factory=dict)
+    renamed_loops: Mapping[str, str] = field(default_factory=dict)
     _folded: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     _loop_columns: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -50,6 +52,15 @@ class Schema:
     def loop_columns(self) -> Mapping[str, str]:
         """`<loop>`, `<loop>_index`, `<loop>_entry` of every loop, with types."""
         return self._loop_columns
+
+    def loops_of(self, level: Level) -> list[str]:
+        """What queries call the loops of a level."""
+        return [self.renamed_loops.get(name, name) for name in loop_names(level)]
+
+    def shown(self, level: Level) -> dict[str, str]:
+        """The columns of a level's loops as files have them, each with the name that queries have for it."""
+        pairs = zip(loop_names(level), self.loops_of(level), strict=True)
+        return {own + part: shown + part for own, shown in pairs for part in ("", "_index", "_entry")}
 
     def find(self, name: str) -> Column | None:
         """The logged name that `name` means, whatever its case."""
@@ -64,7 +75,8 @@ class Schema:
             names = self._recorded(RUN_LEVEL).items()
             return {**RUN_TYPES, **self.args, **{n: type_ for n, type_ in names if n.lower() not in RUN_TYPES}}
         if name == "output":
-            return {**OUTPUT_TYPES, **self._loop_columns}
+            others = {column for loop in self.renamed_loops.values() for column in stored.loop_columns(loop)}
+            return {**OUTPUT_TYPES, **{name: t for name, t in self._loop_columns.items() if name not in others}}
         if name in FIXED_TYPES:
             return dict(FIXED_TYPES[name])
         return self._loop_relation(name) if name in self.loops else {}
@@ -76,11 +88,15 @@ class Schema:
             if not column.virtual and (level is None or level in column.levels)
         }
 
+    def levels_around(self, relation: str) -> set[Level]:
+        """The levels whose values the rows of a relation of fixed grain have: its own, and those around it."""
+        own = [level for level in self.levels if level and self.loops_of(level)[-1] == relation]
+        return {RUN_LEVEL, *(level[: depth + 1] for level in own for depth in range(len(level)))}
+
     def _loop_relation(self, loop: str) -> dict[str, str]:
-        levels = [level for level in self.levels if level and loop_names(level)[-1] == loop]
-        outer = {name for level in levels for name in loop_names(level)}
+        above = self.levels_around(loop)
+        outer = {name for level in above for name in self.loops_of(level)}
         loops = {name: type_ for name, type_ in self._loop_columns.items() if _loop_of(name, self.loops) in outer}
-        above = {level[:depth] for level in levels for depth in range(len(level) + 1)}
         names = {n: c.type for n, c in self.columns.items() if not c.virtual and c.levels & above}
         return {**SYSTEM_TYPES, **self.args, **loops, **names}
 
@@ -113,14 +129,16 @@ def build_schema(
         types[name] += (hindsight or {}).get(name, [])
     columns = {name: Column(name, known_type(unify(found)), frozenset(levels[name])) for name, found in types.items()}
     every = frozenset(level for shape in distinct for level in shape.levels)
-    args, loop_columns = _args(runs), [column for loop in loops for column in stored.loop_columns(loop)]
+    shown = stored.apart(loops)
+    args, loop_columns = _args(runs), [column for loop in shown.values() for column in stored.loop_columns(loop)]
     called = stored.arg_columns(args, loop_columns, columns)
     return Schema(
         columns,
-        {name: known_type(unify(found), "BIGINT") for name, found in loops.items()},
+        {shown[name]: known_type(unify(found), "BIGINT") for name, found in loops.items()},
         {called[arg]: type_ for arg, type_ in args.items()},
         every,
         {column: arg for arg, column in called.items() if column != arg},
+        {name: found for name, found in shown.items() if name != found},
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 
 from logql.catalog.history import History
-from logql.catalog.relations import FIXED_TYPES, OUTPUT_TYPES
+from logql.catalog.relations import FIXED_TYPES
 from logql.catalog.schema import UNKNOWN_TYPE
 from logql.execute.runs import timestamp
 from logql.execute.scans import scan
@@ -30,7 +30,7 @@ def fixed_table(relation: str, history: History, comments: Comments) -> pa.Table
 
 def output_sql(history: History, tables: Tables) -> str:
     """SQL of the relation `output`."""
-    types = {**OUTPUT_TYPES, **history.schema.loop_columns}
+    types = history.schema.relation("output")
     found = scan(history.snapshot.levels.get(OUTPUT_LEVEL, ()), types, tables)
     empty = ", ".join(f"NULL::{type_} AS {ident(name)}" for name, type_ in types.items())
     return found or f"SELECT {empty} WHERE FALSE"

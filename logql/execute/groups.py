@@ -10,7 +10,6 @@ from logql.catalog.history import Cells, History, deepest
 from logql.catalog.schema import explicit, level_named
 from logql.model import RUN_LEVEL, Level, Run, Shape
 from logql.sql.bound import RUNS, LogsRef
-from logql.store.levels import loop_names
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _group(signature: Signature, own: Mapping[tuple[int, str], list[Run]], histo
 def _signature(ref: LogsRef, history: History, run: Run, shape: Shape, source: Source) -> Signature:
     cells = {name: cells_of(history, name, run) for name in sorted(ref.names)}
     bare = tuple((name, replace(found, fingerprint=None, reason=None)) for name, found in cells.items())
-    levels = () if ref.names else _loop_levels(shape, ref.loops)
+    levels = () if ref.names else _loop_levels(shape, ref.loops, history)
     counting = {level for found in cells.values() for level in counting_levels(found)} | set(levels)
     parted = frozenset(level for level in counting if shape.repeats.get(level))
     slow = _slow(cells, shape, run, history, source)
@@ -109,11 +108,11 @@ def counting_levels(cells: Cells) -> tuple[Level, ...]:
     return (*cells.recorded, *cells.placed, *cells.unfillable)
 
 
-def _loop_levels(shape: Shape, loops: frozenset[str]) -> tuple[Level, ...]:
+def _loop_levels(shape: Shape, loops: frozenset[str], history: History) -> tuple[Level, ...]:
     """Levels of the loops of L at the greatest depth that they have in the run; the run's level where L is empty."""
     if not loops:
         return (RUN_LEVEL,)
-    found = [level for level in shape.levels if level and loop_names(level)[-1] in loops]
+    found = [level for level in shape.levels if level and history.schema.loops_of(level)[-1] in loops]
     depth = max(map(len, found), default=0)
     return tuple(sorted(level for level in found if len(level) == depth))
 
@@ -141,7 +140,8 @@ def fixed_groups(ref: LogsRef, history: History, source: Source) -> list[Group]:
     """Groups for a relation of fixed grain: the levels that end in its loop, and every level that has a name."""
 
     def find(run: Run, shape: Shape) -> Signature | None:
-        levels = tuple(sorted(level for level in shape.levels if level and loop_names(level)[-1] == ref.relation))
+        schema = history.schema
+        levels = tuple(sorted(level for level in shape.levels if level and schema.loops_of(level)[-1] == ref.relation))
         cells = tuple((name, _fixed_cells(history, name, run, shape)) for name in sorted(ref.names))
         parted = frozenset(level for level in shape.levels if shape.repeats.get(level))
         return Signature(cells, levels, parted, False) if levels or ref.relation == RUNS else None

@@ -16,7 +16,7 @@ from logql.execute.groups import NO_GROUP, Group, Source, counting_levels, fixed
 from logql.execute.nodes import Nodes, Wanted
 from logql.execute.rows import slow_rows
 from logql.execute.runs import RUNS_TABLE
-from logql.execute.sqltext import ident, key_columns, loop_column_names, same_context, text
+from logql.execute.sqltext import ident, key_columns, same_context, text
 from logql.execute.tables import Tables
 from logql.model import RUN_LEVEL, Level
 from logql.sql.bound import LOGS, RUNS, LogsRef
@@ -137,14 +137,14 @@ class Lowering:
     def _columns(
         self, nodes: Nodes, level: Level, homes: Mapping[str, list[Level]], sources: Mapping[Level, str]
     ) -> str:
-        here = set(loop_column_names(level))
+        here = {shown: own for own, shown in self.history.schema.shown(level).items()}
         types = self._types()
         found = []
         for column in self.ref.columns:
             if column in self.ref.names:
                 cell = _first(homes[column], sources, ident(column), types[column])
             elif column in here:
-                cell = f"r.{ident(column)}"
+                cell = f"r.{ident(here[column])}"
             elif column in self.history.schema.loop_columns:
                 cell = f"NULL::{types[column]}"
             elif column in ("run", "version", "rank", "ts"):
@@ -272,6 +272,6 @@ def _hidden(ref: LogsRef) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for column in ref.columns:
         name, mark, what = column.rpartition("$")
-        if mark and what in HIDDEN and name in ref.names:
+        if mark and what in HIDDEN and name in ref.names and column not in ref.names:
             found.setdefault(name, set()).add(what)
     return {name: frozenset(asked) for name, asked in found.items()}

@@ -75,7 +75,9 @@ class Nodes:
         standing = " OR ".join(cell.stands for cell in cells) or "TRUE"
         select = ["run", "version", "rank", *map(ident, loops)]
         columns = [f"r.{column}" for column in select]
-        if self.wanted.ts:
+        if self.wanted.ts and self.every_row:
+            columns.append("r.ts")
+        elif self.wanted.ts:
             hindsight = " OR ".join(f"({cell.known})" for cell in cells if cell.recorded)
             columns.append(f"CASE WHEN {hindsight or ('FALSE' if cells else 'TRUE')} THEN r.ts END AS ts")
         columns += [column for cell in cells for column in cell.columns]
@@ -86,14 +88,16 @@ class Nodes:
         return f"SELECT {', '.join(columns)} FROM ({rows}) r{joins}{where}"
 
     def _loop_columns(self, level: Level) -> set[str]:
-        return {*key_columns(level), *self.wanted.loops}
+        shown = self.history.schema.shown(level)
+        return {*key_columns(level), *(own for own, name in shown.items() if name in self.wanted.loops)}
 
     def _recorded(self, level: Level, names: Sequence[str]) -> str | None:
         """The contexts of a level with their recorded values, one row each."""
         pieces = self.history.snapshot.levels.get(level_directory(level), ())
         bare = {explicit(name, self.history)[0]: self.type_of(name) for name in names}
         texts_ = {f"{name}$text": "VARCHAR" for name in misfits(pieces, bare)}
-        loops = {c: self._loop_type(c) for c in loop_column_names(level) if c in self._loop_columns(level)}
+        used = self._loop_columns(level)
+        loops = {own: self._loop_type(c) for own, c in self.history.schema.shown(level).items() if own in used}
         wanted = {name: FRAME_TYPES[name] for name in ("run", "version", "rank")} | loops
         if self.wanted.ts:
             wanted["ts"] = "TIMESTAMP"

@@ -83,7 +83,8 @@ class _Former:
         )
         bare = {explicit(name, self.history)[0]: type_of(name, self.history) for name in self.ref.names}
         frame = {column: type_ for column, type_ in FRAME_TYPES.items() if hindsight or column != "_fill"}
-        loops = {column: self.history.schema.loop_columns.get(column, "BIGINT") for column in loop_column_names(level)}
+        schema = self.history.schema
+        loops = {own: schema.loop_columns.get(column, "BIGINT") for own, column in schema.shown(level).items()}
         texts_ = {f"{name}$text": "VARCHAR" for name in misfits(pieces, bare)}
         tables: Tables = {}
         sql = scan(pieces, {**frame, **loops, **bare, **texts_}, tables)
@@ -173,7 +174,8 @@ class _Former:
         fills: Mapping[str, Mapping[object, tuple[bool, Fill]]],
     ) -> None:
         context, values = formed.context, formed.values
-        loops, planning = dict(zip(loop_column_names(context.level), context.loops, strict=True)), self.wanted.planning
+        shown = self.history.schema.shown(context.level).values()
+        loops, planning = dict(zip(shown, context.loops, strict=True)), self.wanted.planning
         open_ = self._open_names(context, cells, fills)
         system = {"run": run.id, "version": run.version, "rank": context.rank, "ts": _ts(context, values)}
         for column, into in self.out.items():

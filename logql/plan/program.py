@@ -104,7 +104,7 @@ class Program:
 
         Every name counts for the rows of `logs`; in another relation those count that are used, or all in the `whole`.
         """
-        read = {name.partition("$")[0] for name in used}
+        read = {bare for name in used for bare in (name, name.rpartition("$")[0])}
         every = whole or ref.relation == LOGS
         names = tuple(sorted(name for name in self.missing[ref.id] if every or name in read))
         alias, token = table.alias, self.fresh("k")
@@ -120,7 +120,7 @@ class Program:
             sql = column(alias, used_name)
             if used_name in missing:
                 writer.add(used_name, Value(sql, missing[used_name], False, frozenset({(token, used_name)}), True))
-            elif names and used_name.partition("$")[0] in shaky:
+            elif names and not shaky.isdisjoint((used_name, used_name.rpartition("$")[0])):
                 writer.add(used_name, Value(sql, False, unsure, frozenset({(token, "*")}), with_row=True))
             else:
                 writer.add(used_name, Value(sql))

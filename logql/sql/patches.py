@@ -13,6 +13,7 @@ from logql.sql.bound import BoundQuery, LogsRef, Patch
 from logql.sql.names import span
 from logql.sql.sources import Reference
 from logql.sql.split import Token, tokens
+from logql.sql.written import quoted
 
 #: The word that makes a query of a relation's name, right before it.
 _TABLE = re.compile(r"\bTABLE\s+\Z", re.IGNORECASE)
@@ -48,7 +49,7 @@ class Patches:
         if when:
             end = self._parenthesis(end)
         start, before, behind = self._place(start)
-        suffix = "" if aliased else f' AS "{node.name}"'
+        suffix = "" if aliased else f" AS {quoted(node.name)}"
         self._of[reference.id] = Patch(start, end, prefix=before, suffix=suffix + behind)
 
     def reference(self, reference: Reference, ref: LogsRef) -> None:
@@ -67,7 +68,7 @@ class Patches:
             self._possible = False
             return
         start, before, behind = self._place(start)
-        suffix = "" if aliased else f' AS "{node.name}"'
+        suffix = "" if aliased else f" AS {quoted(node.name)}"
         self._found.append(Patch(start, end, view=bound, prefix=before, suffix=suffix + behind))
 
     def _place(self, start: int) -> tuple[int, str, str]:

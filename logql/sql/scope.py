@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.catalog.schema import explicit
-from logql.errors import BindError
+from logql.errors import BindError, NotSupportedError
 from logql.model import level_text
 from logql.sql.bound import LEFT_META, NATURAL_META, STAR_META
 from logql.sql.forms import is_variable
@@ -16,6 +16,7 @@ from logql.sql.macros import expand
 from logql.sql.names import at, span, unknown
 from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name
 from logql.sql.stars import choose, expand_star
+from logql.sql.written import quoted
 
 if TYPE_CHECKING:
     from logql.sql.binder import Binder
@@ -360,11 +361,14 @@ class Scope:
         if not isinstance(source, Reference) or not source.logged(argument.name):
             raise at(BindError, f'{what}() tells about logged names; "{argument.name}" is none', self.binder.sql, node)
         hidden = hidden_name(argument.name, what)
+        if source.declared(hidden) is not None:  # recorded before such names were stored under others
+            message = f'"{hidden}" is a logged name here: {what}("{argument.name}") cannot be told'
+            raise at(NotSupportedError, message, self.binder.sql, node)
         source.use(hidden)
         column = exp.column(exp.to_identifier(hidden, quoted=True), exp.to_identifier(source.alias, quoted=True))
-        alias = f' AS "{what}({argument.name})"' if isinstance(node.parent, exp.Select) else ""
+        alias = f" AS {quoted(f'{what}({argument.name})')}" if isinstance(node.parent, exp.Select) else ""
         node.replace(named(column, node, f"{what}({argument.name})"))
-        self.binder.patches.call(node, f'"{source.alias}"."{hidden}"{alias}')
+        self.binder.patches.call(node, f"{quoted(source.alias)}.{quoted(hidden)}{alias}")
         return True
 
 

@@ -174,13 +174,19 @@ class Reference(Source):
         if column is None and self.relation != LOGS:
             recorded = self._world.schema.find(name)
             column = recorded if recorded is not None and self._world.may_miss(recorded.name) else None
-        return column.name if column is not None else None
+        if column is None or (self.relation != LOGS and not self._world.has_rows(column.name, self.relation)):
+            return None
+        return column.name
+
+    def _without_hidden(self, column: str) -> str:
+        bare, mark, what = column.rpartition("$")
+        return bare if mark and what in HIDDEN and column not in self._world.schema.columns else column
 
     def finish(self) -> LogsRef:
         """The reference with all that was used of it; its node carries it."""
         order = {self._real.get(name, name): place for place, name in enumerate(self.columns or ())}
         columns = tuple(sorted(self._used, key=lambda name: order.get(name, len(order))))
-        names = {bare for column in columns if self.logged(bare := _without_hidden(column))}
+        names = {bare for column in columns if self.logged(bare := self._without_hidden(column))}
         loops = {_loop(name, self._world) for name in columns if name in self._world.schema.loop_columns}
         virtual = {name for name in names if self._world.may_miss(explicit(name, self._world)[0])}
         ref = LogsRef(
@@ -222,11 +228,6 @@ def star_column(name: str, alias: str, starred: bool) -> exp.Column:
 def hidden_name(column: str, what: str) -> str:
     """Name of the hidden column that tells `what` of `column`."""
     return f"{column}${what}"
-
-
-def _without_hidden(column: str) -> str:
-    bare, mark, what = column.rpartition("$")
-    return bare if mark and what in HIDDEN else column
 
 
 def _loop(column: str, world: World) -> str:

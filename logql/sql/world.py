@@ -34,6 +34,9 @@ class World(Protocol):
     def may_miss(self, name: str) -> bool:
         """Whether some cell of the logged name may be missing."""
 
+    def has_rows(self, name: str, relation: str) -> bool:
+        """Whether a virtual name may have values in the rows of a relation of fixed grain."""
+
     def kept(self, kind: str, name: str) -> CreateKept | None:
         """The view or macro of this name that the store keeps."""
 

@@ -17,7 +17,7 @@ from logql.store.connection import Transaction
 INTERNAL = ("_seq", "_sub", "_part", "_order", "_null", "_fill", "_record")
 _RESERVED = frozenset((*SYSTEM_COLUMNS, *INTERNAL))
 _NOT_ARGS = frozenset((*SYSTEM_COLUMNS, *RUN_COLUMNS, *INTERNAL))
-_RESERVED_ENDS = ("$text", "$missing")
+_RESERVED_ENDS = ("$text", "$missing", "$origin", "$fidelity", "$reason")
 
 
 def take(txn: Transaction, columns: Iterable[str]) -> None:
@@ -55,6 +55,21 @@ def arg_columns(args: Iterable[str], loops: Iterable[str], logged: Iterable[str]
             number += 1
             column = f"{base}_{number}"
         found[arg] = column
+    return found
+
+
+def apart(names: Iterable[str]) -> dict[str, str]:
+    """`names` that are columns side by side: of those that differ only in case, later ones get a number."""
+    names = list(names)
+    used: set[str] = set()
+    found = {}
+    for name in names:
+        column, number = name, 1
+        while fold(column) in used or (number > 1 and column in names):
+            number += 1
+            column = f"{name}_{number}"
+        used.add(fold(column))
+        found[name] = column
     return found
 
 
@@ -102,7 +117,7 @@ def _resolve(known: dict[str, str], taken: set[str], logged: Iterable[str]) -> d
 
 def _free_name(name: str, taken: set[str], used: set[str]) -> str:
     base = name.encode("utf-8", "replace").decode().replace("\0", "?") or "_"
-    while fold(base) in taken or base in _RESERVED or fold(base) in _RESERVED or base.endswith(_RESERVED_ENDS):
+    while fold(base) in taken or base in _RESERVED or fold(base) in _RESERVED or fold(base).endswith(_RESERVED_ENDS):
         base += "_"
     stored, number = base, 1
     while fold(stored) in used or fold(stored) in taken:

@@ -41,8 +41,8 @@ class Trace:
         ]
 
 
-_LOOP = re.compile(r"(\w+) (\d+)(?: entry (\d+))?$")
-_VALUE = re.compile(r"(\w+) = (.+)$")
+_LOOP = re.compile(r"(\S+) (\d+)(?: entry (\d+))?$")
+_VALUE = re.compile(r"(\S+) = (.+)$")
 
 
 def parse_traces(text: str) -> list[Trace]:

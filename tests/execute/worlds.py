@@ -43,6 +43,9 @@ class TestWorld:
     def may_miss(self, name: str) -> bool:
         return self.history.may_miss(name)
 
+    def has_rows(self, name: str, relation: str) -> bool:
+        return bool(self.history.levels_of(name) & self.schema.levels_around(relation))
+
     def kept(self, kind: str, name: str) -> CreateKept | None:
         return self.statements.get((kind, name.lower()))
 
