@@ -7,7 +7,6 @@ import csv
 import json
 import math
 import os
-import sys
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,16 +101,28 @@ def use_colour(stream: IO[str]) -> bool:
 
 
 def to_json(value: object) -> object:
-    """A value as JSON has it; what JSON lacks (NaN, infinities, times, bytes) becomes text."""
+    """A value as JSON has it; what JSON lacks (NaN, infinities, times, bytes) becomes text.
+
+    So does a fraction with more digits than a float has.
+    """
+    if isinstance(value, Decimal):
+        return _number(value)
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, dict):
         return {str(key): to_json(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_json(inner) for inner in value]
+    if isinstance(value, list):
+        is_map = bool(value) and all(type(inner) is tuple for inner in value)
+        return to_json(dict(value)) if is_map else [to_json(inner) for inner in value]
     return _text(value)
+
+
+def _number(value: Decimal) -> int | float | str:
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else str(value)
 
 
 def _text(value: object) -> str:
@@ -123,15 +134,38 @@ def _text(value: object) -> str:
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, (str, int, float, date, time, timedelta, Decimal, UUID)):
         return str(value)
-    return repr(value)
+    return _interval(*value) if type(value).__name__ == "MonthDayNano" else repr(value)  # type: ignore[misc]
+
+
+def _interval(months: int, days: int, nanoseconds: int) -> str:
+    """An interval as DuckDB writes it, such as `1 year 2 days 03:04:05.5`."""
+    years = int(months / 12)
+    parts = [
+        f"{count} {unit}{'' if abs(count) == 1 else 's'}"
+        for count, unit in ((years, "year"), (months - 12 * years, "month"), (days, "day"))
+        if count
+    ]
+    seconds, microseconds = divmod(abs(nanoseconds) // 1000, 1_000_000)
+    if nanoseconds or not parts:
+        sign = "-" if nanoseconds < 0 else ""
+        time_ = f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        parts.append(time_ + (f".{microseconds:06}".rstrip("0") if microseconds else ""))
+    return " ".join(parts)
 
 
 def _rows(reader: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
     names = _unique(reader.schema.names)
     for batch in reader:
-        columns = [column.to_pylist() for column in batch.columns]
+        columns = [_values(column) for column in batch.columns]
         for values in zip(*columns, strict=True):
             yield dict(zip(names, values, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    from pyarrow import types
+
+    values: list[Any] = column.to_pylist()
+    return [None if value is None else dict(value) for value in values] if types.is_map(column.type) else values
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -289,11 +323,3 @@ def _cut(text: str, width: int) -> str:
 def _pad(text: str, width: int, right: bool) -> str:
     space = " " * (width - _width(text))
     return space + text if right else text + space
-
-
-def flush_quietly() -> None:
-    """Let a closed pipe (`| head`) end the program without a message at exit."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

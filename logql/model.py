@@ -21,7 +21,6 @@ RUN_COLUMNS = (
     "argv", "started_at", "ended_at", "duration_s", "host", "user", "python", "tags", "error", "comment",
 )  # fmt: skip
 
-Origin = Literal["recorded", "hindsight", "not_logged", "missing", "unfillable", "other_type"]
 Fidelity = Literal["exact", "close", "diverged", "unchecked", "impure"]
 RunStatus = Literal["running", "finished", "failed", "killed"]
 

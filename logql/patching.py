@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from logql.catalog.virtual import ProjectSources, pin_key
 from logql.errors import ProgrammingError
 from logql.model import LogStatement, Placement, Version
+from logql.sql.names import nearest
 
 if TYPE_CHECKING:
     from logql.session import Session
@@ -41,12 +42,28 @@ def place_in_version(session: Session, name: str, version: str, pin: tuple[str, 
     if script is None:
         raise ProgrammingError(f"no run of version {found.id} is left")
     sources = ProjectSources(session.catalog, session.project, snapshot)
+    _check(sources, name, found, script, pin)
     placed = sources.place(name, found.id, script, pin)
     if placed is None:
         raise ProgrammingError(_no_source(sources, name, found.id, script), candidates=sorted(sources.names())[:10])
     statements = placed.statements
     rows = tuple((statement, placed.placements[statement]) for statement in statements.found)
     return Placing(name, found, script, statements.version or _FROM_TODAY, rows, pin)
+
+
+def _check(sources: ProjectSources, name: str, version: Version, script: str, pin: tuple[str, int] | None) -> None:
+    """Raise ProgrammingError where the version logs the name itself, or has no such place."""
+    if sources.status(name, version.id, script).state == "own":
+        raise ProgrammingError(f"version {version.id} logs {name!r} itself")
+    if pin is None:
+        return
+    file, line = pin
+    files = sources.tree(version.id, script)
+    if file not in files:
+        raise ProgrammingError(f"version {version.id} has no {file}", candidates=nearest(file, files))
+    lines = len(files[file].splitlines())
+    if not 1 <= line <= lines + 1:
+        raise ProgrammingError(f"{file} has {lines} lines in version {version.id}, and no line {line}")
 
 
 def _no_source(sources: ProjectSources, name: str, version: str, script: str) -> str:

@@ -12,6 +12,7 @@ import struct
 import termios
 from datetime import datetime
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -57,6 +58,24 @@ def test_json(table: pa.Table, form: str) -> None:
     assert rows[1]["loss"] == "NaN"
     assert rows[2] == dict.fromkeys(table.schema.names)
     assert rows[3]["list"] == ["Infinity"]
+
+
+def test_numbers_intervals_and_maps_as_duckdb_has_them() -> None:
+    moments = [(0, 0, 0), (1, 0, 0), (-14, 1, -1), (0, 2, 3_600_500_000), (13, -1, 90_000_000_000), (0, 0, 1)]
+    values = ", ".join(f"to_months({m}) + to_days({d}) + to_microseconds({us})" for m, d, us in moments)
+    query = (
+        "SELECT sum(i) AS s, 1.25::DECIMAL(5, 2) AS d, '12345678901234567890.5'::DECIMAL(38, 1) AS long, "
+        f"[{values}] AS t, t::VARCHAR[] AS told, to_days(2) AS i, MAP {{'a': 1}} AS m, "
+        "MAP {}::MAP(VARCHAR, INTEGER) AS e, [MAP {1: to_days(1)}] AS l FROM range(5) r(i)"
+    )
+    found = duckdb.sql(query).to_arrow_table()
+    row = json.loads(write(found, "jsonl"))
+    assert row.pop("t") == row.pop("told")
+    assert row == {
+        "s": 10, "d": 1.25, "long": "12345678901234567890.5", "i": "2 days",
+        "m": {"a": 1}, "e": {}, "l": [{"1": "1 day"}],
+    }  # fmt: skip
+    assert show(found.column("i")[0].as_py()) == "2 days"
 
 
 def test_json_without_rows(table: pa.Table) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from logql.errors import ProgrammingError
 from logql.patching import keep_pin, place_in_version
 from tests.test_session import Session, project, rows, session, truth
 
@@ -18,3 +21,18 @@ def test_a_pin_decides_what_is_replayed(session: Session) -> None:
     finally:
         session.catalog.remove("pin", next(iter(session.catalog.items("pin"))))
     assert rows(session, "SELECT last FROM logs") == [(last,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "pin", "message"),
+    [
+        ("last", ("train.py", 999), "and no line 999"),
+        ("last", ("train.py", 0), "and no line 0"),
+        ("last", ("trian.py", 3), "has no trian.py"),
+        ("acc", None, "logs 'acc' itself"),
+        ("acc", ("train.py", 3), "logs 'acc' itself"),
+    ],
+)
+def test_places_that_cannot_be(session: Session, name: str, pin: tuple[str, int] | None, message: str) -> None:
+    with pytest.raises(ProgrammingError, match=message):
+        place_in_version(session, name, session.catalog.versions()[0].id, pin)

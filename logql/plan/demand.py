@@ -62,8 +62,6 @@ VOLATILE = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "
 #: What sqlglot calls some of them.
 _SPELLINGS = {"rand": "random"}
 SEPARATOR = "\x1f"
-#: The names of each reference (by id) that have missing cells.
-Missing = Mapping[int, frozenset[str]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from logql.propagate.outline import Item, Outline, Unit, child_blocks
 
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__package__", "__spec__", "__loader__"}
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @dataclass

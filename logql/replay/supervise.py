@@ -23,7 +23,6 @@ from logql.replay.spec import WorkerSpec
 NO_NAMESPACES = 200
 ABANDONED = 201
 DISK_FULL = 202
-TOO_MANY_PROCESSES = 203
 #: Beginning of the line that tells why there are no namespaces.
 NO_VIEW = "logql: no private view of the file system: "
 _POLL_S = 0.5

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
-from threading import Lock
+from threading import Lock, local
 
 import sqlglot
 from sqlglot import exp
@@ -21,6 +22,20 @@ _REMEMBERED = 64
 #: a parse's time. The tree of the first time is given away.
 _asked: OrderedDict[str, exp.Expr | None] = OrderedDict()
 _lock = Lock()
+
+
+class _Silence(local):
+    """Keeps to itself what sqlglot would tell stderr of statements that it leaves to DuckDB, in threads that parse."""
+
+    on = False
+
+    def filter(self, _: logging.LogRecord) -> bool:
+        """Whether the record is passed on."""
+        return not self.on
+
+
+_silence = _Silence()
+logging.getLogger("sqlglot").addFilter(_silence.filter)
 
 
 def parse(sql: str) -> exp.Expr:
@@ -49,12 +64,15 @@ def _asked_before(sql: str) -> bool:
 
 
 def _parsed(sql: str) -> exp.Expr:
+    _silence.on = True
     try:
         tree = sqlglot.parse_one(sql, dialect="duckdb")
     except sqlglot.errors.ParseError as error:
         raise syntax_error(sql, error.errors[0] if error.errors else {}) from error
     except sqlglot.errors.TokenError as error:
         raise parse_error(sql, 1, 1, str(error).split("\n")[0]) from error
+    finally:
+        _silence.on = False
     return _without_marks(tree) if "any_value" in sql.lower() else tree
 
 
