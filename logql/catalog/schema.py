@@ -127,7 +127,7 @@ def build_schema(
                 loops.setdefault(column, []).append(shape.loops.get(column, shape.loops.get(loop, "BIGINT")))
     for name in types:
         types[name] += (hindsight or {}).get(name, [])
-    columns = {name: Column(name, known_type(unify(found)), frozenset(levels[name])) for name, found in types.items()}
+    columns = {name: Column(name, _type_of(found), frozenset(levels[name])) for name, found in types.items()}
     every = frozenset(level for shape in distinct for level in shape.levels)
     shown = stored.apart(loops)
     args, loop_columns = _args(runs), [column for loop in shown.values() for column in stored.loop_columns(loop)]
@@ -140,6 +140,12 @@ def build_schema(
         {column: arg for arg, column in called.items() if column != arg},
         {name: found for name, found in shown.items() if name != found},
     )
+
+
+def _type_of(found: Iterable[str]) -> str:
+    """The type of a name; where nothing but None was ever logged under it, that of one that was never filled."""
+    type_ = unify(found)
+    return UNKNOWN_TYPE if type_ == "NULL" else known_type(type_)
 
 
 def _args(runs: Iterable[Run]) -> dict[str, str]:
