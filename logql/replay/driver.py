@@ -167,6 +167,7 @@ class ReplayDriver:
             raise Jump
         self._go_on()
         if name in self._values.wanted:
+            self._guard.logged += 1
             if self._values.add_wanted(path, name, value, repeated) and not self._guard.active:
                 self.after_inserted()
             return

@@ -31,6 +31,7 @@ class Tally:
     worst: Agreement = "equal"
     first: str | None = None
     impure: str | None = None
+    unproved: str | None = None
     differing: dict[str, None] = field(default_factory=dict)
 
     def add(self, agreement: Agreement, inside: bool, text: str, name: str | None = None) -> None:
@@ -57,7 +58,7 @@ class Tally:
             return "impure"
         if self.worst == "far":
             return "diverged"
-        if not self.compared_inside:
+        if not self.compared_inside or self.unproved is not None:
             return "unchecked"
         return "close" if self.worst == "close" else "exact"
 

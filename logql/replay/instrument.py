@@ -87,6 +87,7 @@ def instrument(
     tree = ast.parse(patched, filename)
     _GuardInserted(lines, frozenset(names)).visit(tree)
     headers = {_header(tree, lines, line, filename): key for line, key in loops.items()}
+    let_jumps_pass(tree)
     _cut_bodies(tree, {_header(tree, lines, line, filename) for line in cut})
     if headers:
         inject_into(tree, headers)
@@ -114,6 +115,23 @@ def _cut_bodies(tree: ast.AST, lines: set[int]) -> None:
         for node in (attempt, handler, caught, handler.body[0]):
             ast.copy_location(node, loop)
         loop.body = [attempt]
+
+
+def let_jumps_pass(tree: ast.AST) -> None:
+    """Put `except JUMP: raise` before handlers of everything, which are the program's and not meant for a jump."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Try) and any(_catches_all(handler.type) for handler in node.handlers):
+            jump, leave = ast.Name(JUMP, ast.Load()), ast.Raise()
+            handler = ast.ExceptHandler(type=jump, name=None, body=[leave])
+            for made in (jump, leave, handler):
+                ast.copy_location(made, node)
+            node.handlers.insert(0, handler)
+
+
+def _catches_all(kind: ast.expr | None) -> bool:
+    if isinstance(kind, ast.Tuple):
+        return any(map(_catches_all, kind.elts))
+    return kind is None or ast.unparse(kind).endswith("BaseException")
 
 
 class _GuardInserted(ast.NodeTransformer):

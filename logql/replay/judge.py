@@ -46,6 +46,7 @@ class _Report:
     digests: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     impure: str | None = None
+    unproved: str | None = None
     error: str | None = None
     placed: bool = False
     changed: list[str] = field(default_factory=list)
@@ -110,7 +111,7 @@ class Judge:
                 file.writelines(f"logql: {line}\n" for line in differences)
 
     def _compare(self, job: Job, report: _Report) -> Tally:
-        tally = Tally(self._options.rtol, self._options.atol, impure=report.impure)
+        tally = Tally(self._options.rtol, self._options.atol, impure=report.impure, unproved=report.unproved)
         for digest in report.digests:
             text = f"state at {digest['path']} before {digest['where']}"
             tally.add(digest["agreement"], True, text)
@@ -159,8 +160,8 @@ def _read(outcome: Outcome, job: Job) -> _Report:
             report.digests.append(frame)
         elif kind == "note":
             report.notes.append(frame["text"])
-        elif kind == "impure":
-            report.impure = report.impure or frame["text"]
+        elif kind in ("impure", "unproved"):
+            setattr(report, kind, getattr(report, kind) or frame["text"])
         elif kind == "error":
             report.error = report.error or frame["text"]
             report.placed = report.placed or frame.get("placed", False)
@@ -260,7 +261,7 @@ def _explain(job: Job, tally: Tally, changed: Sequence[str]) -> list[str]:
     if tally.impure is not None:
         return [f"the inserted statement changed the state: {tally.impure}"]
     if tally.worst == "equal":
-        return []
+        return [] if tally.unproved is None else [f"the inserted statement may have changed {tally.unproved}"]
     found = [f"{tally.first}"]
     differences = environment.differences(job.run)
     if tally.worst == "far":

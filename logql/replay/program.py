@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import FrameType
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ class States(Protocol):
     def has_time_to_compare(self) -> bool: ...
     def compare(self, frame: FrameType, checkpoint: Checkpoint, where: str, *item: object) -> None: ...
     def offer(self, frame: FrameType, loop: MainLoop, index: int, seq: int, item: object) -> None: ...
-    def digest(self, frame: FrameType) -> Callable[[], str | None] | None: ...
+    def digest(self, frame: FrameType, names: Collection[str]) -> Callable[[], str | None] | None: ...
 
 
 def caller(frame: FrameType | None) -> FrameType:

@@ -1,7 +1,7 @@
 """Keeps inserted statements from changing the trajectory, and notices where one does.
 
-Around each execution, random states, training modes and buffers that a forward pass updates are put back. At its first
-execution in a segment, the state that it can reach is digested before and after.
+Around each execution, random states, training modes and buffers that a forward pass updates are put back. Until it
+has logged once in a segment, the state that it can reach is digested before and after.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from logql.state.roots import read_locals
 
 Undo = Callable[[], None]
 #: Compares the state now with that of an earlier call; see `Guard`.
-Digester = Callable[[FrameType], Callable[[], str | None] | None]
+Digester = Callable[[FrameType, tuple[str, ...]], Callable[[], str | None] | None]
 _DEPTH = 3
 #: Nothing in these is drawn from, or it is a library's own.
 _PLAIN = (int, float, str, bytes, type, ModuleType, FunctionType, BuiltinFunctionType)
@@ -31,8 +31,9 @@ class Guard:
         self._impure = impure
         self._done = done
         self._checked: set[tuple[str, int]] = set()
-        #: depth of inserted statements being executed
+        #: depth of inserted statements being executed, and how many wanted values were logged
         self.active = 0
+        self.logged = 0
 
     def __call__(self, line: int, names: tuple[str, ...], calls: bool) -> _Inserted:
         """Begin inserted statements at `line`, which use `names`."""
@@ -40,13 +41,16 @@ class Guard:
         key = frame.f_code.co_filename, line
         check = None
         if calls and key not in self._checked:
-            self._checked.add(key)
-            check = self._digester(frame)
-        return _Inserted(self, protect(frame, names), check)
+            check = self._digester(frame, names)
+        return _Inserted(self, protect(frame, names), check, key)
 
     def report(self, path: str) -> None:
         """Note that an inserted statement changed the object at `path`."""
         self._impure(path)
+
+    def checked(self, key: tuple[str, int]) -> None:
+        """Note that the inserted statements of a place were looked at when they logged, which is enough."""
+        self._checked.add(key)
 
     def leave(self, well: bool) -> None:
         """Inserted statements are done; what follows may be of no interest."""
@@ -56,10 +60,14 @@ class Guard:
 
 
 class _Inserted:
-    def __init__(self, guard: Guard, undo: list[Undo], check: Callable[[], str | None] | None) -> None:
+    def __init__(
+        self, guard: Guard, undo: list[Undo], check: Callable[[], str | None] | None, key: tuple[str, int]
+    ) -> None:
         self._guard = guard
         self._undo = undo
         self._check = check
+        self._key = key
+        self._logged = guard.logged
 
     def __enter__(self) -> None:
         self._guard.active += 1
@@ -68,6 +76,8 @@ class _Inserted:
         for undo in reversed(self._undo):
             undo()
         if self._check is not None and kind is None:
+            if self._guard.logged > self._logged:
+                self._guard.checked(self._key)
             path = self._check()
             if path is not None:
                 self._guard.report(path)

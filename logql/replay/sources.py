@@ -5,15 +5,19 @@ Cached bytecode is never used for files of the project: it may be another versio
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
+import re
 from importlib import machinery
 from types import CodeType
 
 from logql.errors import ReplayError
 from logql.model import MainLoop
-from logql.replay.instrument import LineMap, instrument, map_lines, new_names
+from logql.replay.instrument import LineMap, instrument, let_jumps_pass, map_lines, new_names
 from logql.replay.spec import WorkerSpec
+
+_CATCHES_ALL = re.compile(rb"\bexcept\s*:|\bBaseException\b")
 
 
 def loop_key(loop: MainLoop) -> str:
@@ -72,10 +76,18 @@ class Sources:
             data = file.read()
         loops, patched = self._loops.get(path, {}), path in self._spec.patched
         if not loops and not patched:
-            return compile(data, filename, "exec", dont_inherit=True)
+            return compile(self._without_traps(data, filename), filename, "exec", dont_inherit=True)
         text = decode(data)
         lines = self._map(path, text)
         return instrument(text, filename, lines, loops, self._cut.get(path, ()), self._spec.names)
+
+    def _without_traps(self, data: bytes, filename: str) -> bytes | ast.Module:
+        """A source in which nothing catches the exception that ends a main loop's iteration."""
+        if not self._cut or not _CATCHES_ALL.search(data):
+            return data
+        tree = ast.parse(data, filename)
+        let_jumps_pass(tree)
+        return tree
 
     def own_place(self, filename: str, line: int) -> tuple[str, int]:
         """File (in the project, where it is) and line in the version's own source."""

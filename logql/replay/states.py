@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ from logql.model import Checkpoint, MainLoop
 from logql.record import api, opens
 from logql.replay.sources import Sources, loop_key
 from logql.replay.spec import WorkerSpec
+from logql.replay.untouched import Untouched
 from logql.state.digest import compare
 from logql.state.injected import Injected
 from logql.state.iterables import reachable_iterable
@@ -65,6 +67,7 @@ class ProgramStates:
         self._spool = Blobs(spool)
         self._send = send
         self._runtime = _Runtime(self)
+        self._untouched = Untouched(lambda text: send("unproved", text=text))
         #: told when the code behind a main loop is reached
         self.on_exit: Callable[[FrameType], None] = lambda _: None
         #: told before a state is restored, and when it is
@@ -198,24 +201,13 @@ class ProgramStates:
         )
         self._send("checkpoint", checkpoint=asdict(made))
 
-    def digest(self, frame: FrameType) -> Callable[[], str | None] | None:
+    def digest(self, frame: FrameType, names: Collection[str]) -> Callable[[], str | None] | None:
         """Note the state that statements in `frame` can reach; the result tells what they changed in it.
 
         It is seen from `frame` and from the main loop's frame, where variables live that `frame` no longer needs.
         """
         frames = [frame] if self._frame is None or self._frame is frame else [frame, self._frame]
-        before = [(one, save(self._collect(one), None)) for one in frames]
-
-        def changed() -> str | None:
-            for one, saved in before:
-                after = save(self._collect(one), None)
-                if isinstance(saved, Saved) and isinstance(after, Saved):
-                    path = compare(after, saved, 0.0, 0.0).path
-                    if path is not None:
-                        return path
-            return None
-
-        return changed
+        return self._untouched.begin([functools.partial(self._collect, one) for one in frames], names)
 
     def _save(self, place: Checkpoint | MainLoop, frame: FrameType, *item: object) -> Saved | Refused:
         with opens.Hidden():
