@@ -139,8 +139,9 @@ class Session:
             self.notices += earlier_told(bound, self.engine, told)
         if bound.virtual and bound.needs_values:
             self.notices += unfillable_told(bound, self.engine)
-        self.notices += [*bound.notices, *repeated_values(bound, self.history)]
-        self.notices += misfits_told(bound, self.engine)
+        self.notices += bound.notices
+        if bound.needs_values:
+            self.notices += [*repeated_values(bound, self.history), *misfits_told(bound, self.engine)]
         answer = self._from_settled(bound) or self.engine.run(bound, parameters, in_parts=True)
         if answer.rest is not None:
             answer.rest.hold(self.history, self._pinned)

@@ -28,6 +28,9 @@ def test_module_attributes() -> None:
     assert dbapi.Date(2026, 1, 2) == datetime.date(2026, 1, 2)
     assert dbapi.NUMBER == "BIGINT"
     assert dbapi.STRING != "BIGINT"
+    assert logql.STRING is dbapi.STRING
+    assert logql.Binary(b"x") == b"x"
+    assert logql.Timestamp is dbapi.Timestamp
 
 
 def test_no_store_is_an_error(tmp_path: Path) -> None:

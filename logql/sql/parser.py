@@ -260,7 +260,10 @@ def _set(reader: Reader) -> Statement | None:
 
 def _reset(reader: Reader) -> Statement | None:
     name = reader.name().lower() if not reader.done else ""
-    return Setting(reader.sql, "RESET", name, None) if name in SETTINGS else None
+    if name not in SETTINGS:
+        return None
+    reader.end()
+    return Setting(reader.sql, "RESET", name, None)
 
 
 def _show(reader: Reader) -> Statement | None:
