@@ -14,6 +14,8 @@ from logql.versions.worktree import GitFailed, WorkTree, find_repository, is_sto
 
 #: A walk without git stops after so many entries: the script may lie in a home directory.
 WALK_LIMIT = 20_000
+#: Of untracked files that are known by their suffix to be no code, so many are looked at; the rest is only counted.
+OTHERS_LIMIT = 2_000
 
 
 class Candidate(NamedTuple):
@@ -31,6 +33,8 @@ class Selection:
     state: WorkTree | None = None
     taken: list[Candidate] = field(default_factory=list)
     noted: list[Candidate] = field(default_factory=list)
+    #: how many more would be noted
+    left_out: int = 0
     notices: list[str] = field(default_factory=list)
     #: (path, HEAD) of submodules and nested repositories; their files are taken like the project's own
     nested: list[tuple[str, str]] = field(default_factory=list)
@@ -74,8 +78,20 @@ def _candidates(project: str, directory: str, skip: str, selection: Selection) -
     else:
         selection.state = state
     for paths, tracked in ((state.tracked, True), (state.untracked, False)):
-        for path in paths:
+        for path in paths if tracked else _without_others(paths, selection):
             yield from _candidate(project, prefix + path.rstrip("/"), tracked, skip, selection)
+
+
+def _without_others(paths: Iterable[str], selection: Selection) -> Iterator[str]:
+    """Leave out what is beyond the limit of data sets that git was not told to ignore: it is only counted."""
+    room = OTHERS_LIMIT
+    for path in paths:
+        if rules.suffix_of(path) in rules.OTHER:
+            room -= 1
+            if room < 0:
+                selection.left_out += 1
+                continue
+        yield path
 
 
 def _candidate(project: str, path: str, tracked: bool, skip: str, selection: Selection) -> Iterator[Candidate]:

@@ -101,7 +101,7 @@ def _note_others(path: str, version: str, selection: Selection) -> None:
     noted = {item.path: [item.stat.st_size, item.stat.st_mtime_ns] for item in selection.noted[:_NOTED_LIMIT]}
     if not noted:
         return
-    record = {"count": len(selection.noted), "files": noted}
+    record = {"count": len(selection.noted) + selection.left_out, "files": noted}
     _write_json(os.path.join(path, "logql", "noted", f"{version}.json"), record)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from logql.model import Version
+from logql.versions import selection
 from logql.versions.history import check_out, list_files, noted_files, read_files
 from logql.versions.snapshot import snapshot
 
@@ -314,3 +316,22 @@ def test_many_processes_at_once(repo: Repo) -> None:
     ids = {process.communicate()[0].strip() for process in started}
     assert ids == {take(repo).id}
     assert code_git(repo, "fsck", "--full", "--strict") == ""
+
+
+def test_of_a_data_set_that_git_does_not_ignore_only_so_many_files_are_looked_at(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "OTHERS_LIMIT", 5)
+    repo.write("train.py", "x = 1\n")
+    for number in range(20):
+        repo.write(f"img/{number:02}.jpg", b"x")
+    repo.write("img/labels.csv", "a,b\n")
+    looked_at: list[str] = []
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: (looked_at.append(str(path)), lstat(path))[1])
+    version = take(repo)
+    assert {"train.py", "img/labels.csv"} <= files_of(repo, version)
+    assert set(noted_files(str(repo.path / ".logql"), version)) == {f"img/{number:02}.jpg" for number in range(5)}
+    assert sum(path.endswith(".jpg") for path in looked_at) == 5
+    noted = json.loads(next(repo.path.glob(".logql/code.git/logql/noted/*.json")).read_text())
+    assert noted["count"] == 20
