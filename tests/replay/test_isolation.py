@@ -177,7 +177,9 @@ def test_weak_isolation_keeps_what_python_writes_in_the_project_private(
 
 
 @pytest.mark.skipif(not landlock.is_offered(), reason="needs a kernel with Landlock")
-@pytest.mark.parametrize("line", ['os.system("{}")', 'ctypes.CDLL(None).system(b"{}")', "{}"])
+@pytest.mark.parametrize(
+    "line", ['os.system("{}")', pytest.param('ctypes.CDLL(None).system(b"{}")', marks=pytest.mark.slow), "{}"]
+)
 def test_weak_isolation_refuses_what_other_code_writes_by_absolute_path(
     project: Project, outside: Path, line: str
 ) -> None:
