@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
@@ -30,7 +30,10 @@ def contradictions(conditions: Iterable[exp.Expr], wanted: bool = True) -> bool:
     >>> show_units("SELECT run FROM logs WHERE gn > 5 AND gn < 2"), show_units("SELECT run FROM logs WHERE gn <> gn")
     ([], [])
     """
-    parts = [part for condition in conditions for part in _simple(condition.unnest(), wanted)]
+    conditions = [condition.unnest() for condition in conditions]
+    if _apart(conditions):
+        return False
+    parts = [part for condition in conditions for part in _simple(condition, wanted)]
     if len(parts) == 1:
         left, signs, right = parts[0]
         return left == right and 0 not in signs
@@ -38,6 +41,17 @@ def contradictions(conditions: Iterable[exp.Expr], wanted: bool = True) -> bool:
     for part in parts:
         found.add(*part)
     return found.impossible()
+
+
+def _apart(conditions: Sequence[exp.Expr]) -> bool:
+    """Whether each condition compares another column with a constant, as those of most filters do."""
+    seen = set()
+    for node in conditions:
+        left = node.args.get("this")
+        if type(node) not in _SIGNS or type(left) is not exp.Column or type(node.args["expression"]) is not exp.Literal:
+            return False
+        seen.add(_place(left))
+    return len(seen) == len(conditions)
 
 
 @dataclass

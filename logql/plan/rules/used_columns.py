@@ -40,19 +40,19 @@ def _take_out(tree: exp.Expr) -> bool:
 def _derived(tree: exp.Expr) -> list[tuple[exp.Select, list[str]]]:
     """The queries that stand in a FROM, or are CTEs that stand nowhere else, with the aliases that they are read by."""
     found: list[tuple[exp.Select, list[str]]] = []
-    ctes = {cte.alias: cte.this for clause in find(tree, exp.With) for cte in _plain_ctes(clause)}
+    nodes = list(find(tree, exp.Select, exp.Table, exp.With))
+    ctes = {cte.alias: cte.this for node in nodes if isinstance(node, exp.With) for cte in _plain_ctes(node)}
     aliases: dict[str, list[str]] = {}
     placed: set[int] = set()
-    for select in find(tree, exp.Select):
-        for source in sources_of(select):
-            if source.args.get("pivots") or source.args.get("joins") or _renames(source):
-                continue
-            if isinstance(source, exp.Subquery) and isinstance(source.this, exp.Select):
-                found.append((source.this, [source.alias]))
-            elif isinstance(source, exp.Table) and source.name in ctes:
-                placed.add(id(source))
-                aliases.setdefault(source.name, []).append(source.alias_or_name)
-    elsewhere = {table.name for table in find(tree, exp.Table) if id(table) not in placed}
+    for source in (source for node in nodes if isinstance(node, exp.Select) for source in sources_of(node)):
+        if source.args.get("pivots") or source.args.get("joins") or _renames(source):
+            continue
+        if isinstance(source, exp.Subquery) and isinstance(source.this, exp.Select):
+            found.append((source.this, [source.alias]))
+        elif isinstance(source, exp.Table) and source.name in ctes:
+            placed.add(id(source))
+            aliases.setdefault(source.name, []).append(source.alias_or_name)
+    elsewhere = {node.name for node in nodes if isinstance(node, exp.Table) and id(node) not in placed}
     return found + [(ctes[name], read) for name, read in aliases.items() if name not in elsewhere]
 
 
