@@ -60,8 +60,7 @@ def terminal(history: Path, open_terminal: Open) -> Iterator[Terminal]:
 
 
 def leave(terminal: Terminal) -> None:
-    terminal.type("\x04")
-    assert terminal.exit_code() == 0
+    assert terminal.exit_code("\x04") == 0
 
 
 def test_a_statement_over_several_lines_replays_and_answers(terminal: Terminal) -> None:
