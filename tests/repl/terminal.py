@@ -115,10 +115,12 @@ class Terminal:
 
         def has_ended(_: str) -> bool:
             nonlocal typed
-            if not self._has_ended() and keys and time.monotonic() - typed > 1.0:
+            if self._has_ended():
+                return True
+            if keys and time.monotonic() - typed > 1.0:
                 self.type(keys)
                 typed = time.monotonic()
-            return not self.pid
+            return False
 
         self.wait_until(has_ended, "the end")
         return self._code
