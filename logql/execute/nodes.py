@@ -82,7 +82,7 @@ class Nodes:
             columns.append(f"CASE WHEN {hindsight or ('FALSE' if cells else 'TRUE')} THEN r.ts END AS ts")
         columns += [column for cell in cells for column in cell.columns]
         if self.wanted.planning:
-            columns.append(f"({known}) AS _known")
+            columns.append(f"COALESCE({known}, FALSE) AS _known")
         joins = "".join(join for cell in cells for join in cell.joins)
         where = "" if self.every_row or standing == "TRUE" else f" WHERE {standing}"
         return f"SELECT {', '.join(columns)} FROM ({rows}) r{joins}{where}"

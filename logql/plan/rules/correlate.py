@@ -49,13 +49,27 @@ def subquery_truth(node: exp.Expr, block: Block, plan: PlanQuery) -> Truth:
     certain: Cond = exists(relation.name, sure) if sure is not False else False
     token = block.program.fresh("k")
     _add_barrier(token, links, relation, negate(certain), block, early=True)
-    null: Cond = False
-    if tested is not None:
-        value = relation.value(links[0].inner)
-        unclear = any_of(is_null(value.sql), value.open, links[0].outer.open, is_null(links[0].outer.sql))
-        null = all_of(negate(certain), exists(relation.name, unclear))
+    null, surely_null = (False, False) if tested is None else _null_among(links, relation)
     depends = all_depends(link.outer for link in links) | {(token, "*")}
-    return Truth(possible, negate(certain), negate(certain), any_of(possible, null), depends)
+    false = all_of(negate(certain), negate(surely_null))
+    return Truth(possible, false, negate(certain), any_of(possible, all_of(negate(certain), null)), depends)
+
+
+def _null_among(links: list[_Link], relation: Relation) -> tuple[Cond, Cond]:
+    """Where IN may meet a NULL, and where it surely does, among the rows that the other links leave.
+
+    Where nothing is open both are the same: an outer row that stayed possible for want of that would keep its place
+    among the first of a LIMIT.
+    """
+    tested, ties = links[0], links[1:]
+    value = relation.value(tested.inner)
+    may_be = any_of(is_null(value.sql), value.open, tested.outer.open, is_null(tested.outer.sql))
+    null = exists(relation.name, all_of(*(_may_match(link, relation) for link in ties), may_be))
+    inner = all_of(is_null(value.sql), negate(value.open))
+    outer = all_of(is_null(tested.outer.sql), negate(tested.outer.open))
+    ties_surely = (_surely_matches(link, relation) for link in ties)
+    sure = all_of(negate(relation.unsure_in()), *ties_surely, any_of(inner, outer))
+    return null, exists(relation.name, sure) if sure is not False else False
 
 
 def subquery_value(node: exp.Expr, block: Block, plan: PlanQuery) -> Value:
