@@ -136,7 +136,7 @@ def test_a_cte_is_planned_again_behind_a_block_that_no_rule_understands() -> Non
 
 
 def test_a_null_among_what_it_is_not_in_leaves_a_row_no_place_of_a_limit() -> None:
-    """Rows of R1 pass no NOT IN over a set with a NULL; held for possible, one took the place of the row that counts."""
+    """Rows of R1 pass no NOT IN over a set with a NULL: held for possible, one took the place of R0's."""
     units = [
         Unit("R0", 0, 1, (("gn", 1.0), ("val_acc", 0.0))),
         Unit("R0", 1, 1, (("gn", 2.0), ("val_acc", 2.0), ("val_acc", 4.0))),
@@ -147,7 +147,8 @@ def test_a_null_among_what_it_is_not_in_leaves_a_row_no_place_of_a_limit() -> No
     past = History(units, {(unit.run, unit.epoch, "gn") for unit in units})
     sql = (
         "SELECT t1.run, t1.epoch FROM logs t1 JOIN logs t2 ON t1.run = t2.run AND t1.epoch = t2.epoch "
-        "WHERE t1.val_acc <> t1.gn AND t1.gn NOT IN (SELECT t3.gn FROM epoch t3 WHERE t3.val_acc > 2 AND t3.run = t1.run) "
+        "WHERE t1.val_acc <> t1.gn AND t1.gn NOT IN "
+        "(SELECT t3.gn FROM epoch t3 WHERE t3.val_acc > 2 AND t3.run = t1.run) "
         "ORDER BY t1.epoch DESC LIMIT 1"
     )
     assert ask(sql, past).rows == truth(sql, past) == ["['R0', 0]"]
