@@ -87,7 +87,9 @@ def _keep(select: exp.Select, aliases: Sequence[str], read: dict[str, set[str]],
     """Leave a query what is read of it; whether anything is gone."""
     wanted = set[str]().union(*(read.get(alias, ()) for alias in aliases))
     shown = {part.alias_or_name.lower() for part in select.expressions}
-    if not wanted <= shown or "" in shown or select.args.get("distinct") or _counts_columns(select):
+    if not wanted <= shown or "" in shown or _counts_columns(select):
+        return False
+    if select.args.get("distinct") or select.args.get("qualify"):  # DuckDB wants a window function beside QUALIFY
         return False
     needed = set() if select.args.get("group") else {id(node) for node in aggregates_of(select)}
     kept = [part for part in select.expressions if part.alias_or_name.lower() in wanted | bare or _must(part, needed)]
