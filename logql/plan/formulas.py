@@ -2,12 +2,13 @@
 
 Such a comparison is NULL only where one of its columns is, and true nowhere there. The same holds of comparisons joined
 by AND, and by OR where they read the same columns; so where the whole is NULL, it is FALSE if a known value is NULL,
-and undecided if nothing but missing values is. One COALESCE says that, however long the filter.
+and undecided if nothing but missing values is. One COALESCE says that, however long the filter. Terms of an OR that
+share what is known of them share its text, too: `a AND x OR a AND y` is `a AND (x OR y)`, NULLs included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -28,10 +29,19 @@ Resolve = Callable[[exp.Column], Value | None]
 
 @dataclass(frozen=True)
 class Formula:
-    """A condition that is true only where none of its columns is NULL, and NULL only where one is."""
+    """Conditions joined by AND, true only where none of its columns is NULL, and NULL only where one is.
 
-    sql: exp.Expr
+    `open` are those that read what may be missing; the others are `known`, each under what equal ones share.
+    """
+
     columns: Mapping[tuple[str, str], Value]
+    known: Mapping[Hashable, exp.Expr]
+    open: tuple[exp.Expr, ...] = ()
+
+    @property
+    def sql(self) -> exp.Expr:
+        """The conditions as one."""
+        return sql_of(all_of(*self.known.values(), *self.open))
 
     def value(self) -> exp.Expr:
         """TRUE, FALSE, and NULL where it is undecided."""
@@ -57,22 +67,39 @@ def comparison(node: exp.Expr, wanted: bool, resolve: Resolve) -> Formula | None
                 return None
             columns[item.table, item.name] = value
             read[id(item)] = value.sql
+    if not columns:
+        return None
     sql = _over(node, read)
-    return Formula(sql if wanted else exp.Not(this=exp.Paren(this=sql)), columns) if columns else None
+    sql = sql if wanted else exp.Not(this=exp.Paren(this=sql))
+    if any(value.unknown is not False for value in columns.values()):
+        return Formula(columns, {}, (sql,))
+    return Formula(columns, {(node.key, wanted, *map(_identity, operands)): sql})
 
 
 def both(parts: Sequence[Formula]) -> Formula:
     """Formulas joined by AND."""
     columns = {key: value for part in parts for key, value in part.columns.items()}
-    return Formula(sql_of(all_of(*(part.sql for part in parts))), columns)
+    known = {key: sql for part in parts for key, sql in part.known.items()}
+    return Formula(columns, known, tuple(sql for part in parts for sql in part.open))
 
 
-def either(parts: Sequence[Formula]) -> list[Formula]:
+def either(parts: Iterable[Formula]) -> list[Formula]:
     """Formulas joined by OR: one for each set of columns."""
-    groups: dict[frozenset[tuple[str, str]], list[Formula]] = {}
+    groups: dict[frozenset[tuple[str, str]], dict[frozenset[Hashable], list[Formula]]] = {}
     for part in parts:
-        groups.setdefault(frozenset(part.columns), []).append(part)
-    return [Formula(sql_of(any_of(*(part.sql for part in group))), group[0].columns) for group in groups.values()]
+        alike = groups.setdefault(frozenset(part.columns), {})
+        alike.setdefault(frozenset(part.known), []).append(part)
+    return [_either(list(alike.values())) for alike in groups.values()]
+
+
+def _either(groups: Sequence[Sequence[Formula]]) -> Formula:
+    """Formulas over the same columns joined by OR, given in groups that share what is known."""
+    first = groups[0][0]
+    if groups == [[first]]:
+        return first
+    terms = [all_of(*group[0].known.values(), any_of(*(all_of(*part.open) for part in group))) for group in groups]
+    sql = sql_of(any_of(*terms))
+    return Formula(first.columns, {}, (sql,)) if first.open else Formula(first.columns, {id(sql): sql})
 
 
 def is_constant(node: exp.Expr) -> bool:
@@ -97,6 +124,13 @@ def _operands(node: exp.Expr, wanted: bool) -> list[exp.Expr] | None:
 def _serves(value: Value) -> bool:
     """Whether a column is NULL wherever it is missing, and otherwise what it will be, unless its row changes."""
     return (value.blank or value.unknown is False) and (value.nullable is False or value.with_row)
+
+
+def _identity(operand: exp.Expr) -> Hashable:
+    """What equal operands share; of others than columns and literals it is not worth finding out."""
+    if isinstance(operand, exp.Column):
+        return operand.table, operand.name
+    return (operand.is_string, operand.name) if isinstance(operand, exp.Literal) else id(operand)
 
 
 def _over(node: exp.Expr, read: Mapping[int, exp.Expr]) -> exp.Expr:

@@ -98,6 +98,8 @@ def seconds_of(parts: Sequence[Part]) -> float:
 
 def with_total(parts: Sequence[Part], seconds: float) -> list[Part]:
     """The parts of a process that takes so long, with the difference in the longest."""
+    if seconds == seconds_of(parts):
+        return list(parts)
     longest = max(parts, key=lambda part: part[1].seconds)
     left = max(0.0, seconds - seconds_of([part for part in parts if part is not longest]))
     return [(part[0], replace(part[1], seconds=left)) if part is longest else part for part in parts]

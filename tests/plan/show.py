@@ -37,20 +37,20 @@ def show_cells(sql: str, *disabled: str) -> list[str]:
 
 
 class _Flags:
-    """Reads `gn` as a name with missing cells."""
+    """Reads the virtual names as ones with missing cells."""
 
     precise = True
     together = True
 
     def column(self, node: exp.Column) -> Value | None:
-        missing = exp.column("gn$missing", quoted=True) if node.name == "gn" else False
+        missing = exp.column(f"{node.name}$missing", quoted=True) if node.name in VIRTUAL else False
         return Value(node.copy(), missing, blank=True)
 
     def computed(self, _: exp.Expr) -> Value | None:
         return None
 
     def is_settled(self, node: exp.Expr) -> bool:
-        return not any(c.name == "gn" for c in node.find_all(exp.Column))
+        return not any(c.name in VIRTUAL for c in node.find_all(exp.Column))
 
     def as_is(self, node: exp.Expr) -> exp.Expr:
         return node.copy()

@@ -41,7 +41,7 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
 
     >>> from tests.plan.show import show_possible
     >>> show_possible("gn > 5 AND val_acc < 0.5")
-    'COALESCE((gn > 5 AND val_acc < 0.5), CASE WHEN NOT ("gn$missing" AND (NOT (val_acc) IS NULL)) THEN FALSE END)'
+    'COALESCE(val_acc < 0.5 AND gn > 5, CASE WHEN NOT ("gn$missing" AND (NOT (val_acc) IS NULL)) THEN FALSE END)'
     """
     node = condition.unnest()
     ready = reader.computed(node)
