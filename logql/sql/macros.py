@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from logql.errors import BindError
 from logql.sql.names import at, parse_error, syntax_error
-from logql.sql.split import tokens
+from logql.sql.split import all_tokens, tokens
 from logql.sql.walk import copied
 
 #: Characters up to which the tree of a text is kept: it takes about 200 bytes for each.
@@ -52,6 +52,7 @@ def forget_texts() -> None:
     """Parse every text anew, as one that was never asked."""
     with _lock:
         _asked.clear()
+    all_tokens.cache_clear()
 
 
 def _asked_before(sql: str) -> bool:
