@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from logql.model import Fill, Level
+from logql.model import Fill, Level, MainLoop
 
 #: A main loop's execution; (None, 0) is the code outside of main loops.
 Place = tuple[str | None, int]
@@ -40,6 +40,13 @@ class Coverage:
         known = into.setdefault(place, {})
         self.overlaps = self.overlaps or index in known
         known[index] = fill
+
+    def spread(self, loops: Iterable[MainLoop]) -> None:
+        """Let what failed outside of main loops count in each of their iterations, whose rows stand in for it."""
+        fill = self.failed[None, 0][None]
+        for loop in loops:
+            failed = self.failed.setdefault((loop.loop, loop.entry), {})
+            failed.update(dict.fromkeys(range(loop.iterations), fill))
 
     def known(self, place: Place) -> int:
         """How many iterations of `place` are filled or failed."""

@@ -173,7 +173,13 @@ class History:
             for fill in self._fills.get((run, name), ()):
                 if fill.names[name] == fingerprint:
                     found.add(fill, name, trusted(fill, self.strict))
+            if found.failed.get((None, 0)) and self._is_outside(name, self.runs[run]):
+                found.spread(self.main_loops.get(run, ()))
         return self._coverage[key]
+
+    def _is_outside(self, name: str, run: Run) -> bool:
+        """Whether a replay logs a name outside of main loops alone."""
+        return self.levels(self.status(name, run), run) == (RUN_LEVEL,)
 
     def cells(self, name: str, run: Run) -> Cells:
         """What the cells of `name` are in `run`."""
@@ -218,10 +224,9 @@ class History:
         return tuple(sorted(found)) or status.levels or self._main_levels(run)
 
     def _failed_levels(self, run: Run, coverage: Coverage) -> tuple[Level, ...]:
-        """The levels with rows for what replays failed to give: the run's own, or those of its main loops."""
+        """The levels with rows for what replays failed to give: those of its main loops, or the run's own."""
         loops = {loop for (loop, _), indices in coverage.failed.items() if indices}
-        outside = (RUN_LEVEL,) if None in loops else ()
-        return (*outside, *(self._main_levels(run) if loops - {None} else ()))
+        return self._main_levels(run) if loops - {None} else (RUN_LEVEL,) * len(loops)
 
     def _main_levels(self, run: Run) -> tuple[Level, ...]:
         levels = sorted({level[:1] for level in self.shape(run.id).levels if level})
