@@ -6,11 +6,12 @@ import os
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from logql.catalog.history import History
 from logql.catalog.virtual import ProjectSources
-from logql.errors import BindError, BudgetExceeded, InternalError, Interrupted
+from logql.errors import BindError, BudgetExceeded, InternalError, Interrupted, ParseError
 from logql.execute.answers import Answer
 from logql.execute.engine import Database, Engine
 from logql.execute.tables import parameter_table
@@ -161,7 +162,8 @@ class Session:
             return self.engine.execute(sql, parameters, in_parts=True)
         except BindError as error:
             if error.message.startswith("Table with name"):
-                bind_query(sql, world)
+                with suppress(ParseError):
+                    bind_query(sql, world)
             raise
 
     # -- history

@@ -24,7 +24,7 @@ from logql.plan.demand import RULES
 from logql.sql.binder import Binder, bind_query
 from logql.sql.bound import LOGS, BoundQuery
 from logql.sql.names import nearest
-from logql.sql.parameters import Parameters, write_parameters
+from logql.sql.parameters import Parameters, first_parameter, write_parameters
 from logql.sql.statements import (
     Comment,
     CreateKept,
@@ -242,6 +242,11 @@ class StatementRunner:
             raise ProgrammingError(
                 f'the {statement.kind} "{statement.name}" exists', hint=f"CREATE OR REPLACE {statement.kind.upper()}"
             )
+        parameter = first_parameter(statement.sql)
+        if parameter is not None:
+            message = f"a {statement.kind} is kept as its text, and a parameter has no value in it"
+            hint = "write the value into the text"
+            raise BindError(message, sql=statement.sql, start=parameter.start, end=parameter.end, hint=hint)
         if statement.kind == "view":
             bind_query(Binder(statement.body, world).text_of(statement), world)
         session.catalog.put(statement.kind, statement.name.lower(), statement.sql)

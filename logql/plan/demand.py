@@ -36,6 +36,7 @@ from logql.plan.rules.used_columns import used_columns
 from logql.plan.scopes import name_sources
 from logql.plan.trace import Root, trace
 from logql.sql.bound import BoundQuery, LogsRef, ref_of
+from logql.sql.changes import rows_read
 from logql.sql.walk import find
 
 #: The treatments, in the order in which they act on a block; each can be named in `SET disabled_rules`.
@@ -240,7 +241,10 @@ def _in_order(definitions: Mapping[str, exp.CTE]) -> dict[str, exp.CTE]:
 
 
 def _unwrap(tree: exp.Expr) -> exp.Expr:
-    """The query inside of CREATE TABLE AS, INSERT or COPY."""
+    """The query inside of CREATE TABLE AS, INSERT or COPY, and the one for what UPDATE or DELETE read."""
+    read = rows_read(tree)
+    if read is not None:
+        return read
     for key in ("expression", "this"):
         inner = tree.args.get(key)
         if isinstance(tree, exp.Create | exp.Insert | exp.Copy) and isinstance(inner, exp.Query):

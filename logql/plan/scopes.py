@@ -13,7 +13,7 @@ from sqlglot import exp
 from logql.plan.conditions import all_of, sql_of
 from logql.plan.relation import column
 from logql.sql.bound import LEFT_META, NATURAL_META, LogsRef, ref_of
-from logql.sql.walk import branches, copied, find
+from logql.sql.walk import bare, branches, copied, find
 
 Query = exp.Select | exp.SetOperation | exp.Subquery
 
@@ -242,7 +242,7 @@ def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     found: list[exp.Expr] = []
     stack = [condition]
     while stack:
-        part = stack.pop().unnest()
+        part = bare(stack.pop())
         if isinstance(part, exp.And):
             stack += [part.expression, part.this]
         else:

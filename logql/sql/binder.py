@@ -15,6 +15,7 @@ from logql.catalog.relations import FIXED_NAMES
 from logql.errors import BindError, NotSupportedError, ParseError, ReadOnlyRelation
 from logql.garbage import collections_paused
 from logql.sql.bound import BoundQuery, LogsRef
+from logql.sql.changes import CHANGES, bind_change
 from logql.sql.forms import as_call, settle_variables
 from logql.sql.macros import expand, parse
 from logql.sql.names import at, nearest, span
@@ -113,7 +114,18 @@ class Binder:
                 self.inside(part, scope)
 
     def source(self, node: exp.Table, scope: Scope) -> Source:
-        """What a table in a FROM is: CTE, own table or view, fixed relation, loop relation, in that order."""
+        """What a table in a FROM is. Raises NotSupportedError for AT behind anything that has no versions."""
+        when = node.args.get("when")
+        found = self._meant(node, scope)
+        if when is not None and not isinstance(found, (Reference, Foreign)):
+            hint = "put it behind the recorded relation that this one reads"
+            raise at(
+                NotSupportedError, f'AT belongs to recorded relations; "{node.name}" is none', self.sql, when, hint
+            )
+        return found
+
+    def _meant(self, node: exp.Table, scope: Scope) -> Source:
+        """A CTE, own table or view, fixed relation, loop relation, in that order."""
         if isinstance(node.this, exp.Identifier):
             found = self._named(node, scope)
             if found is not None:
@@ -291,10 +303,13 @@ class Binder:
             return self._described(tree, scope)
         if isinstance(tree, exp.Copy) and isinstance(tree.this, exp.Table):
             return self._read_whole(tree, scope, "(SELECT * FROM ", ")")
-        target = tree.this if isinstance(tree, (*_WRITES, exp.Create)) else None
-        for part in list(tree.iter_expressions()):
-            if part is not target:
-                self._descend(part, scope)
+        if isinstance(tree, CHANGES) and bind_change(tree, scope, self.inside):
+            parts = [part for part in (tree.args.get("returning"),) if part is not None]
+        else:
+            target = tree.this if isinstance(tree, (*_WRITES, exp.Create)) else None
+            parts = [part for part in tree.iter_expressions() if part is not target]
+        for part in parts:
+            self._descend(part, scope)
         return Source("", None)
 
     def _described(self, node: exp.Expr, scope: Scope) -> Source:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from threading import Lock, local
+from typing import ClassVar
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 
 from logql.errors import BindError
 from logql.sql.names import at, parse_error, syntax_error
@@ -22,6 +24,15 @@ _REMEMBERED = 64
 #: a parse's time. The tree of the first time is given away.
 _asked: OrderedDict[str, exp.Expr | None] = OrderedDict()
 _lock = Lock()
+
+
+class LogqlDuckDB(DuckDB):
+    """DuckDB as sqlglot reads it, but for `?::`, which is a parameter with a cast here and no operator."""
+
+    class Tokenizer(DuckDB.Tokenizer):
+        """DuckDB's, without an operator of another system's."""
+
+        KEYWORDS: ClassVar = {word: kind for word, kind in DuckDB.Tokenizer.KEYWORDS.items() if word != "?::"}
 
 
 class _Silence(local):
@@ -67,7 +78,7 @@ def _asked_before(sql: str) -> bool:
 def _parsed(sql: str) -> exp.Expr:
     _silence.on = True
     try:
-        tree = sqlglot.parse_one(sql, dialect="duckdb")
+        tree = sqlglot.parse_one(sql, dialect=LogqlDuckDB)
     except sqlglot.errors.ParseError as error:
         raise syntax_error(sql, error.errors[0] if error.errors else {}) from error
     except sqlglot.errors.TokenError as error:

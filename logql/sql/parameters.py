@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from logql.errors import ProgrammingError
-from logql.sql.split import tokens
+from logql.sql.split import Token, tokens
 
 Parameters = Sequence[object] | Mapping[str, object] | None
 
@@ -58,6 +58,17 @@ def write_parameters(sql: str, parameters: Parameters) -> str:
     if len(used) < len(keys):
         raise ProgrammingError(f"{len(keys)} values are given, and {len(used)} parameters are there")
     return "".join([*parts, sql[end:]])
+
+
+def first_parameter(sql: str) -> Token | None:
+    """Where the first `?`, `$1` or `$name` stands."""
+    found = list(tokens(sql))
+    following = {token.start for token in found}
+    for token in found:
+        text = sql[token.start] if token.kind == "other" else ""
+        if text == "?" or (text == "$" and token.end in following):
+            return token
+    return None
 
 
 def check_parameters(parameters: object) -> None:

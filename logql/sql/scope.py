@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -186,21 +186,24 @@ class Scope:
             self._bare(node)
 
     def _qualified(self, node: exp.Column) -> None:
-        for qualifier, name in ((node.table, node.name), (node.text("db"), node.table)):
+        """A column behind the name of its source, or the field of a column."""
+        parts = node.parts
+        for place in range(len(parts) - 1, 0, -1):
+            qualifier, name, fields = parts[place - 1].name, parts[place].name, parts[place + 1 :]
             for source in self._named(qualifier):
                 source.ask()
                 found = source.find(name)
                 if found is not None:
                     source.use(found)
-                    if qualifier == node.table and node.text("db"):
+                    if not fields and node.text("db"):
                         self.binder.patches.give_up()
-                    _rename(node, qualifier, source, found)
-                    return
-                if source.known and qualifier == node.table:
+                    _rename(node, source.alias, found, fields)
+                elif source.known and not fields:
                     raise unknown(self.binder.sql, node, f"{qualifier}.{name}", source.columns or (), self._hint(name))
                 return
-        field = exp.column(exp.to_identifier(node.text("db") or node.table))
-        self._lookup(field, node)
+        meant = self._lookup(exp.column(parts[0].copy()), node)
+        if meant is not None and meant[0].alias and meant[1].lower() not in meant[2].merged:
+            _rename(node, meant[0].alias, meant[1], parts[1:])
 
     def _bare(self, node: exp.Column) -> None:
         found = self._lookup(node, node)
@@ -379,8 +382,15 @@ def named(replacement: exp.Expr, node: exp.Expr, name: str | None = None) -> exp
     return exp.alias_(replacement, name or node.alias_or_name or node.name, quoted=True, copy=False)
 
 
-def _rename(node: exp.Column, qualifier: str, source: Source, found: str) -> None:
-    if qualifier == node.table:
-        node.set("this", exp.to_identifier(found, quoted=True))
-        node.set("table", exp.to_identifier(source.alias, quoted=True))
+def _rename(node: exp.Column, alias: str, name: str, fields: Sequence[exp.Expr]) -> None:
+    """Make a column say its source; one that stands for fields of a column becomes them."""
+    this, table = exp.to_identifier(name, quoted=True), exp.to_identifier(alias, quoted=True)
+    if not fields:
+        node.set("this", this)
+        node.set("table", table)
         node.set("db", None)
+        return
+    value: exp.Expr = exp.Column(this=this, table=table)
+    for field in fields:
+        value = exp.Dot(this=value, expression=field.copy())
+    node.replace(named(value, node))

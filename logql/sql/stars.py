@@ -44,7 +44,7 @@ def _output_name(column: exp.Expr) -> str:
 
 def _expand(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
     """What a projection becomes: itself where it is no star, None where it cannot be written out."""
-    if isinstance(part, exp.Columns):
+    if isinstance(part, exp.Columns) or _is_filtered(part):
         return _matching(scope, part)
     if any(True for _ in find(part, exp.Columns)):
         return _each(scope, part)
@@ -57,6 +57,12 @@ def _expand(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
     if not sources or not all(source.known for source in sources):
         return None
     return _columns(scope, star, sources, merge=not isinstance(part, exp.Column))
+
+
+def _is_filtered(part: exp.Expr) -> bool:
+    """Whether a projection is `* LIKE '...'` or another star with a pattern for names."""
+    test = part.this if isinstance(part, exp.Not) else part
+    return isinstance(test, exp.Binary) and isinstance(test.this, exp.Star)
 
 
 def _columns(scope: Scope, star: exp.Star, sources: list[Source], merge: bool) -> list[exp.Expr]:
@@ -101,9 +107,9 @@ def _column(scope: Scope, source: Source, name: str, starred: bool, merge: bool)
     return column
 
 
-def _matching(scope: Scope, part: exp.Columns) -> list[exp.Expr] | None:
-    """COLUMNS('regex') and COLUMNS(lambda) as the columns whose names they choose, COLUMNS(*) as a star."""
-    if isinstance(part.this, exp.Star):
+def _matching(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
+    """COLUMNS('regex'), COLUMNS(lambda) and `* LIKE` as the columns whose names they choose, COLUMNS(*) as a star."""
+    if isinstance(part, exp.Columns) and isinstance(part.this, exp.Star):
         return _expand(scope, part.this.copy())
     chosen = choose(scope, part)
     if chosen is None:
@@ -130,7 +136,7 @@ def _each(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
     return found
 
 
-def choose(scope: Scope, call: exp.Columns) -> list[tuple[Source, str, bool]] | None:
+def choose(scope: Scope, call: exp.Expr) -> list[tuple[Source, str, bool]] | None:
     """The columns that COLUMNS(...) stands for, with their sources; None where only DuckDB can know."""
     for source in scope.sources:
         source.ask()
@@ -139,7 +145,7 @@ def choose(scope: Scope, call: exp.Columns) -> list[tuple[Source, str, bool]] | 
     if not any(isinstance(source, (Reference, Derived)) for source in scope.sources):
         return None
     every = [(source, name, starred) for source in scope.sources for name, starred in source.star()]
-    if isinstance(call.this, exp.Star) and call.this.args.get("except_") is None:
+    if isinstance(call, exp.Columns) and isinstance(call.this, exp.Star) and call.this.args.get("except_") is None:
         return None if any(call.this.args.get(key) for key in ("replace", "rename")) else every
     names = list(dict.fromkeys(name for _, name, _ in every))
     nulls = ", ".join(f"NULL AS {exp.to_identifier(name, quoted=True).sql()}" for name in names)

@@ -66,6 +66,13 @@ def find(root: exp.Expr, *kinds: type[exp.Expr]) -> Iterator[exp.Expr]:
             yield node
 
 
+def bare(node: exp.Expr) -> exp.Expr:
+    """What stands in parentheses; a query stays one, which `unnest` of sqlglot's would open."""
+    while type(node) is exp.Paren:
+        node = node.args["this"]
+    return node
+
+
 def flattened(node: exp.Expr) -> list[exp.Expr]:
     """The operands of a chain of one connector (AND, OR), from left to right."""
     kind, found, stack = type(node), [], [node]

@@ -33,10 +33,10 @@ def test_the_columns_of_a_pivot_itself_stand_without_tables() -> None:
 
 
 def test_nothing_derives_from_classes_of_sqlglot() -> None:
-    """Where it is compiled (`sqlglot[c]`), none can: a class of ours would fail when it is defined."""
+    """Where it is compiled (`sqlglot[c]`), none can but a tokenizer: a class of ours would fail when it is defined."""
     import_module("logql.session")
     import_module("logql.serve.session")
-    bases = [sqlglot.exp.Expr, sqlglot.generator.Generator, sqlglot.parser.Parser, sqlglot.tokens.Tokenizer]
+    bases = [sqlglot.exp.Expr, sqlglot.generator.Generator, sqlglot.parser.Parser]
     while bases:
         found = bases.pop().__subclasses__()
         assert not [kind for kind in found if kind.__module__.startswith("logql")]

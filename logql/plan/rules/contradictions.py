@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 
 from sqlglot import exp
 
+from logql.sql.walk import bare
+
 #: How the left side may lie to the right one where a comparison is true.
 _SIGNS: dict[type[exp.Expr], frozenset[int]] = {
     exp.LT: frozenset({-1}),
@@ -30,7 +32,7 @@ def contradictions(conditions: Iterable[exp.Expr], wanted: bool = True) -> bool:
     >>> show_units("SELECT run FROM logs WHERE gn > 5 AND gn < 2"), show_units("SELECT run FROM logs WHERE gn <> gn")
     ([], [])
     """
-    conditions = [condition.unnest() for condition in conditions]
+    conditions = [bare(condition) for condition in conditions]
     if _apart(conditions):
         return False
     parts = [part for condition in conditions for part in _simple(condition, wanted)]
@@ -123,7 +125,7 @@ class _Together:
 def _simple(node: exp.Expr, wanted: bool) -> Iterator[tuple[Place, frozenset[int], Place | Decimal | None]]:
     """The comparisons of columns with columns and numbers that a condition stands for."""
     if isinstance(node, exp.Not):
-        yield from _simple(node.this.unnest(), not wanted)
+        yield from _simple(bare(node.this), not wanted)
     elif isinstance(node, exp.Is) and isinstance(node.expression, exp.Null) and isinstance(node.this, exp.Column):
         yield _place(node.this), frozenset() if wanted else _ALL, None
     elif isinstance(node, exp.Between) and wanted:

@@ -155,7 +155,7 @@ def _token_matches(link: _Link, relation: Relation, tokens: str, wild: Cond) -> 
     value = relation.value(link.inner)
     held = exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this=link.inner, quoted=True))
     equal = exp.EQ(this=value.sql, expression=held)
-    loose: list[Cond] = [value.open]
+    loose: list[Cond] = [value.unknown]  # one that may turn NULL equals nothing then
     if value.open is not False or relation.unsure:
         loose.append(all_of(relation.unsure_in(), is_null(value.sql)))
     if wild is not False:

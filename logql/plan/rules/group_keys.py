@@ -16,7 +16,7 @@ from logql.plan.rules.possible_values import possible_values, value_of
 from logql.plan.scopes import Later, blocks_inside
 from logql.plan.truths import may_be_filled
 from logql.plan.values import Value, all_depends
-from logql.sql.walk import find
+from logql.sql.walk import bare, find
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block, Stage
@@ -192,13 +192,7 @@ def _key_expressions(select: exp.Select, clause: exp.Expr | None) -> list[exp.Ex
     if clause.args.get("all"):
         plain = [p.unalias() for p in select.expressions]
         return [p for p in plain if p.find(exp.AggFunc) is None]
-    return [_bare(key) for key in clause.expressions]
-
-
-def _bare(key: exp.Expr) -> exp.Expr:
-    while isinstance(key, exp.Paren):
-        key = key.this
-    return key
+    return [bare(key) for key in clause.expressions]
 
 
 def _having(block: Block, stage: Stage) -> Stage:

@@ -10,7 +10,7 @@ from sqlglot import exp
 from logql.plan.clauses import replace_aliases, without_ordinal
 from logql.plan.program import Program
 from logql.plan.scopes import Opaque
-from logql.sql.walk import find
+from logql.sql.walk import bare, find
 
 _KINDS = (exp.Rollup, exp.Cube, exp.GroupingSets)
 Keys = tuple[exp.Expr, ...]
@@ -64,7 +64,7 @@ def _keys(item: exp.Expr, select: exp.Select) -> Keys:
     """One key, or those of a tuple."""
     if isinstance(item, exp.Tuple):
         return tuple(key for part in item.expressions for key in _keys(part, select))
-    return (without_ordinal(item.unnest(), select),)
+    return (without_ordinal(bare(item), select),)
 
 
 def _grouped(select: exp.Select, keys: Keys, every: Sequence[exp.Expr]) -> exp.Select:
@@ -88,7 +88,7 @@ def _named(item: exp.Expr, name: str) -> exp.Expr:
 def _without(node: exp.Expr, absent: frozenset[exp.Expr], keys: Keys) -> exp.Expr:
     """An expression as it is in groups that lack some keys."""
     if isinstance(node, exp.Grouping | exp.GroupingId):
-        bits = "".join("0" if item.unnest() in keys else "1" for item in node.expressions)
+        bits = "".join("0" if bare(item) in keys else "1" for item in node.expressions)
         return exp.Literal.number(int(bits or "0", 2))
     if node in absent:
         return exp.Null()

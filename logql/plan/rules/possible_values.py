@@ -31,7 +31,7 @@ from logql.plan.truths import (
     unknown_of,
 )
 from logql.plan.values import Reader, Truth, Value, all_depends
-from logql.sql.walk import branches, children, find, flattened
+from logql.sql.walk import bare, branches, children, find, flattened
 
 QUERIES = (exp.Select, exp.SetOperation)
 
@@ -43,7 +43,7 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
     >>> show_possible("gn > 5 AND val_acc < 0.5")
     'COALESCE(val_acc < 0.5 AND gn > 5, CASE WHEN NOT ("gn$missing" AND (NOT (val_acc) IS NULL)) THEN FALSE END)'
     """
-    node = condition.unnest()
+    node = bare(condition)
     ready = reader.computed(node)
     if ready is not None:
         return truth_of_value(ready)
@@ -62,7 +62,7 @@ def three_valued(conditions: Iterable[exp.Expr], reader: Reader) -> Cond:
 
 def _decided(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond | Formula:
     """One condition: a formula where DuckDB's own logic decides it."""
-    node = condition.unnest()
+    node = bare(condition)
     if reader.computed(node) is None and reader.precise:
         if isinstance(node, exp.Not):
             return _decided(node.this, not wanted, reader)
@@ -107,7 +107,7 @@ def settled_filter(node: exp.Expr, reader: Reader) -> exp.Expr | None:
     """
     if reader.is_settled(node):
         return reader.as_is(node)
-    found = strict(node.unnest(), reader) if reader.precise and reader.computed(node) is None else None
+    found = strict(bare(node), reader) if reader.precise and reader.computed(node) is None else None
     if found is None or any(o.unknown is not False or not (o.settled or o.with_row) for o in found[1]):
         return None
     return found[0]
@@ -154,7 +154,7 @@ def value_of(expression: exp.Expr, reader: Reader) -> Value:
 def _leaves(expression: exp.Expr, reader: Reader) -> Iterator[exp.Expr]:
     """What functions that are NULL wherever an input is, one in the other, are computed from."""
     for child in branches(expression):
-        node = child.unnest() if isinstance(child, exp.Paren) else child
+        node = bare(child)
         if isinstance(node, STRICT) and reader.computed(node) is None and not holds_query(node):
             yield from _leaves(node, reader)
         elif not reader.is_settled(node) or any(True for _ in find(node, exp.Column, exp.Null)):
@@ -281,7 +281,7 @@ def _in_with_null(node: exp.Expr, reader: Reader) -> Truth:
 
 
 def _nothing(node: exp.Expr) -> bool:
-    return isinstance(node.unnest(), exp.Null)
+    return isinstance(bare(node), exp.Null)
 
 
 def _plain(node: exp.Expr, reader: Reader) -> Value:
