@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from logql.state.digest import compare
 from logql.state.roots import Root, Roots
-from logql.state.save import Refused, Saved, save
+from logql.state.save import Refused, Saved, look
 
 #: So many variables that cannot be looked at are left out, one by one, before all counts as one that cannot.
 _MOST_LEFT = 8
@@ -67,14 +67,14 @@ def _look(roots: Roots, left: Mapping[str, tuple[str, str]]) -> _Seen:
     left = dict(left)
     roots.reason = roots.progress = None
     roots.roots = [root for root in roots.roots if root.name not in left]
-    saved = save(roots, None)
+    saved = look(roots)
     while isinstance(saved, Refused) and len(left) < _MOST_LEFT:
         refused = _root_of(saved.path, roots.roots)
         if refused is None:
             break
         left[refused.name] = refused.variable, saved.reason
         roots.roots.remove(refused)
-        saved = save(roots, None)
+        saved = look(roots)
     return _Seen(saved, left)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -87,8 +87,21 @@ def save(
         return Refused(roots.reason, "")
     if exhausted is False and not roots.broken:
         return Refused("the loop was left by `return` or an exception, so the code behind it did not run", "")
+    meta = {"exhausted": exhausted, "notes": dict(notes or {})}
+    return _attempt(lambda: _save(roots, prologue or Prologue(roots), meta, limit_s))
+
+
+def look(roots: Roots) -> Saved | Refused:
+    """The state that `roots` reach, to be compared with another look of this process; raises nothing.
+
+    It can hold what no restore could make anew, such as which autograd graph a tensor has, and keeps that alive.
+    """
+    return _attempt(lambda: _save(roots, Prologue(roots), {}, None, restorable=False))
+
+
+def _attempt(take: Callable[[], Saved]) -> Saved | Refused:
     try:
-        return _save(roots, prologue or Prologue(roots), {"exhausted": exhausted, "notes": dict(notes or {})}, limit_s)
+        return take()
     except Refusal as refusal:
         return Refused(refusal.reason, refusal.path)
     except Overlong as overlong:
@@ -97,7 +110,9 @@ def save(
         return Refused(f"{type(error).__name__}: {error}", "")
 
 
-def _save(roots: Roots, prologue: Prologue, meta: dict[str, Any], limit_s: float | None) -> Saved:
+def _save(
+    roots: Roots, prologue: Prologue, meta: dict[str, Any], limit_s: float | None, *, restorable: bool = True
+) -> Saved:
     if roots.progress is not None and prologue.progress is not None:
         changed = roots.progress.changed(prologue.progress)
         if changed is not None:
@@ -109,6 +124,7 @@ def _save(roots: Roots, prologue: Prologue, meta: dict[str, Any], limit_s: float
         anchored=prologue.anchor,
         facts=prologue.facts,
         limit_s=limit_s,
+        restorable=restorable,
     )
     saved: list[SavedRoot] = []
     left: list[tuple[str, str]] = []

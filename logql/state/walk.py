@@ -27,7 +27,8 @@ class Walker:
     """Walks live objects breadth first from the roots that it is given.
 
     `copies` turns memory into a `Buffer`; None only looks (no memory is copied). With `edges`, every step from every
-    object is kept, objects included, so that paths can be followed later although the program has moved on.
+    object is kept, objects included, so that paths can be followed later although the program has moved on. What is
+    not `restorable` is only compared with another walk of this process, so that identities will do.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Walker:
         edges: dict[int, Edges] | None = None,
         facts: dict[object, Any] | None = None,
         limit_s: float | None = None,
+        restorable: bool = True,
     ) -> None:
+        self.restorable = restorable
         self._limit = limit_s
         self._deadline = None if limit_s is None else time.thread_time() + limit_s
         self.nodes: list[Node] = []

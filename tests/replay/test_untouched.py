@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
+from logql.replay.untouched import Untouched
+from logql.state.roots import collect
 from tests.replay.conftest import Project, after, values
 
 SCRIPT = """\
@@ -60,3 +65,64 @@ def test_what_catches_everything_does_not_catch_the_end_of_an_iteration(
     (result,) = project.replay(project.job(after("def inner", "    logql.log('y', total)"), ["y"], (2, 4), once=True))
     assert result.error is None
     assert set(values(result.events, "y")) == {(2,), (4,)}
+
+
+NETWORK = """\
+import torch
+import logql
+
+torch.manual_seed(0)
+net = torch.nn.Linear(4, 2)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+x, y = torch.randn(16, 4), torch.randint(0, 2, (16,))
+for epoch in logql.loop("epoch", range(3)):
+    with torch.inference_mode():
+        held = net(x)
+    out = net(x)
+    loss = torch.nn.functional.cross_entropy(out, y)
+    opt.zero_grad()
+    loss.backward()
+    opt.step()
+    logql.log("loss", loss + held.sum())
+"""
+
+
+@pytest.mark.slow
+def test_a_tensor_that_can_still_be_run_backward_is_compared(project: Project) -> None:
+    pytest.importorskip("torch")
+    _make(project, NETWORK)
+    line = "logql.log('acc', (out.argmax(1) == y).float().mean() + held.max() + loss)"
+    (result,) = project.replay(project.job(after("    loss = ", line), ["acc"], (1,)))
+    assert (result.fidelity, result.notes, result.error) == ("exact", (), None)
+
+
+#: What a statement does to `out`, which has a graph, and `held`, made in inference mode; and what changes by it.
+CHANGES = {
+    "out.argmax() + held.max() + torch.autograd.grad(out.sum(), net.bias, retain_graph=True)[0]": None,
+    "out.data.mul_(2)": "out.storage",
+    "out.detach().neg_().neg_()": "out",
+    "out.mul_(1)": "out",
+    "out.retain_grad()": "out",
+    "out.register_hook(lambda g: 2 * g)": "out",
+    "held.data.zero_()": "held.storage",
+    "net.weight.grad.zero_()": "net._parameters.weight.grad.storage",
+    "net.requires_grad_(False)": "net._parameters.bias",
+}
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+def test_what_changes_a_tensor_or_its_graph_is_seen(statement: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Linear(4, 2)
+    net(torch.randn(3, 4)).sum().backward()
+    out = net(torch.randn(3, 4))
+    with torch.inference_mode():
+        held = net(torch.randn(3, 4))
+    unproved: list[str] = []
+    here = sys._getframe()
+    changed = Untouched(unproved.append).begin([lambda: collect(here, str(tmp_path), {})], ("out", "held", "net"))
+    assert changed is not None
+    exec(statement, {"torch": torch, "out": out, "held": held, "net": net})
+    assert (changed(), unproved) == (CHANGES[statement], [])
+    del net, out, held

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from logql.state.errors import GraphNotSaved, Refusal
-from logql.state.graph import Node, Payload
+from logql.state.graph import Atom, Node, Payload
 from logql.state.kinds.base import Kind
 from logql.state.kinds.layout import attributes
 from logql.state.kinds.windows import describe, is_described, may_become, rebuild
@@ -89,6 +89,8 @@ class TensorKind(Kind):
         import torch
 
         _refuse_exotic(value)
+        if walker.restorable and value.is_inference():
+            raise Refusal("a tensor made in inference mode")
         payload: Payload = {
             "type": walker.ref(".__class__", type(value)),
             **describe(value, walker),
@@ -96,7 +98,9 @@ class TensorKind(Kind):
             "leaf": value.grad_fn is None,
             "grad": walker.ref(".grad", value.grad) if value.grad_fn is None else None,
         }
-        if walker.strict and value.grad_fn is not None and _can_run_backward(value.grad_fn):
+        if not walker.restorable:
+            payload |= _graph_of(value, walker)
+        elif walker.strict and value.grad_fn is not None and _can_run_backward(value.grad_fn):
             raise Refusal("a tensor whose autograd graph can still be run backward")
         names = attributes(value)
         if names:
@@ -150,6 +154,18 @@ class TensorKind(Kind):
                 vessel.grad = grad
 
 
+def _graph_of(value: Any, walker: Walker) -> Payload:
+    """Which autograd graph a tensor has, and whether it is still as the graph knows it."""
+    if value.grad_fn is None:
+        return {}
+    return {
+        "graph": Atom(value.grad_fn),
+        "version": value._version,
+        "grad": walker.ref(".grad", value.grad) if value.retains_grad else None,
+        "retains_grad": value.retains_grad,
+    }
+
+
 def _can_run_backward(function: Any) -> bool:
     """Whether some way through the graph reaches a leaf without meeting a node whose saved tensors were freed."""
     seen: set[Any] = set()
@@ -191,8 +207,6 @@ def _refuse_exotic(value: Any) -> None:
     exotic = ("has_names", "is_conj", "is_neg")
     if torch.nn.parameter.is_lazy(value) or any(getattr(value, test, bool)() for test in exotic):
         raise Refusal("an uninitialised, named, conjugated or negated tensor")
-    if value.is_inference():
-        raise Refusal("a tensor made in inference mode")
 
 
 @lru_cache(maxsize=1)
