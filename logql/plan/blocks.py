@@ -46,6 +46,7 @@ def plan_query(query: exp.Expr, program: Program) -> Relation:
     try:
         return _plan(query, program)
     except Later:
+        program.rest(query)
         return settled(query, program)
     except Opaque as reason:
         program.reasons.append(str(reason))
@@ -95,6 +96,7 @@ def _plan_select(select: exp.Select, program: Program) -> Relation:
         return _plan(alike, program)
     semi_joins_as_exists(select)
     block = Block(select, program)
+    early_stop.counts_first(select, program, plan_query)
     stage = block.read_rows()
     stage = group_keys.group_keys(block, stage)
     stage = windows.window_partitions(block, stage)

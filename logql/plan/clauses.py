@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
 from logql.plan.scopes import Opaque, sources_of
-from logql.sql.walk import children, find
+from logql.sql.walk import find
 
 _UNDERSTOOD = {
     "expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct", "order", "limit", "offset",
@@ -88,32 +87,3 @@ def distinct_on(select: exp.Select) -> list[exp.Expr]:
     distinct = select.args.get("distinct")
     keys = distinct.args.get("on") if distinct else None
     return list(keys.expressions) if keys else []
-
-
-def aggregates_of(select: exp.Select) -> Iterator[exp.Expr]:
-    """Aggregate calls of a block, FILTER included, those inside of nested queries left out."""
-    for key in ("expressions", "having", "qualify", "order"):
-        clause = select.args.get(key)
-        for node in clause if isinstance(clause, list) else [clause] if clause else []:
-            yield from _aggregates(node)
-
-
-def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
-    if isinstance(node, exp.Select | exp.SetOperation):
-        return
-    wrapped = isinstance(node, exp.Filter | exp.WithinGroup)
-    if isinstance(node, exp.AggFunc) or (wrapped and node.find(exp.AggFunc) is not None):
-        yield node
-        return
-    for child in children(node):
-        if isinstance(node, exp.Window) and child is node.this:
-            for argument in _function_arguments(child):
-                yield from _aggregates(argument)
-        else:
-            yield from _aggregates(child)
-
-
-def _function_arguments(function: exp.Expr) -> list[exp.Expr]:
-    if isinstance(function, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
-        return [a for child in children(function) for a in _function_arguments(child)]
-    return children(function)

@@ -162,6 +162,7 @@ def _traced(
 def _planning_query(tree: exp.Expr, program: Program) -> exp.Expr | None:
     program.result = tree
     relation = plan_query(tree, program)
+    program.rest(tree)
     selects: list[exp.Expr] = []
     roots = [Root(b.relation, b.condition, b.depends) for b in program.blockers]
     roots.append(Root(relation, relation.live()))

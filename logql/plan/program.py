@@ -21,7 +21,8 @@ class Program:
     `missing` holds the names of each reference (by id) that have missing cells at all; a part of the query without any
     is settled and is used as it stands. `round_number` counts the fills before this one. `from_settled`: the answer
     will be taken from rows without missing cells alone. `result` is the query whose rows nothing above reads. `kept`:
-    CTEs whose rows DuckDB is to keep, so that a long condition is worked out once, and over plain vectors.
+    CTEs whose rows DuckDB is to keep, so that a long condition is worked out once, and over plain vectors. `seen`: the
+    references that some planning relation reads.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Program:
         self.reasons: list[str] = []
         self.result: exp.Expr | None = None
         self.kept: set[str] = set()
+        self.seen: set[int] = set()
         self._count = 0
         self._open: dict[int, tuple[exp.Expr, bool]] = {}
 
@@ -107,6 +109,7 @@ class Program:
         read = {bare for name in used for bare in (name, name.rpartition("$")[0])}
         every = whole or ref.relation == LOGS
         names = tuple(sorted(name for name in self.missing[ref.id] if every or name in read))
+        self.seen.add(ref.id)
         alias, token = table.alias, self.fresh("k")
         missing: dict[str, exp.Expr] = {name: column(alias, missing_flag(name)) for name in names}
         any_missing = any_of(*missing.values())
@@ -133,6 +136,15 @@ class Program:
         for ref, table in self.open_refs(node).values():
             relation = self.base(table, ref, (), whole=True)
             self.blockers.append(Blocker(relation, True))
+
+    def rest(self, node: exp.Expr) -> None:
+        """Demand every missing cell of the references below `node` that no planning relation reads.
+
+        What planning passes over must not count as known.
+        """
+        for ref, table in self.open_refs(node).values():
+            if ref.id not in self.seen:
+                self.blockers.append(Blocker(self.base(table, ref, (), whole=True), True))
 
     def block(self, relation: Relation, condition: Cond = True) -> None:
         """Demand what the live rows of a relation lack before anything above it is planned."""

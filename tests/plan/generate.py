@@ -268,12 +268,14 @@ class Queries:
     def aggregate(self, scope: dict[str, tuple[str, ...]]) -> str:
         rng = self.rng
         function = rng.choice(("max", "min", "sum", "count", "count(*)", "count(DISTINCT", "list_agg"))
-        tail = f" FILTER (WHERE {self.predicate(scope, 0)})" if rng.random() < 0.3 else ""
+        depth = 1 if rng.random() < 0.2 else 0
+        tail = f" FILTER (WHERE {self.predicate(scope, depth)})" if rng.random() < 0.3 else ""
         if function == "count(*)":
             return f"count(*){tail}"
+        value = self.scalar(scope, 0) if rng.random() < 0.1 else self.number(scope)
         if function == "count(DISTINCT":
-            return f"count(DISTINCT {self.number(scope)}){tail}"
-        return f"{function if function != 'list_agg' else 'max'}({self.number(scope)}){tail}"
+            return f"count(DISTINCT {value}){tail}"
+        return f"{function if function != 'list_agg' else 'max'}({value}){tail}"
 
     def window(self, columns: tuple[str, ...], depth: int) -> str:
         rng = self.rng
@@ -288,7 +290,8 @@ class Queries:
                 partition = rng.choice(("", f"PARTITION BY {alias}.run", f"PARTITION BY {alias}.run, {alias}.epoch"))
                 over = f"({partition}{rng.choice(('', f' ORDER BY {order}'))})"
                 function = rng.choice(("max", "count", "sum"))
-                items.append(f"({function}({self.number(scope)}) OVER {over})::DOUBLE AS {name}")
+                value = self.scalar(scope, 0) if rng.random() < 0.1 else self.number(scope)
+                items.append(f"({function}({value}) OVER {over})::DOUBLE AS {name}")
         text = f"SELECT {', '.join(items)} FROM {source}"
         if rng.random() < 0.6:
             text += f" WHERE {self.predicate(scope, depth)}"

@@ -79,7 +79,8 @@ class RichQueries(Queries):
         rest = [n for n in self.shuffled(count) if n not in first]
         order = ", ".join(f"{n + 1}{self.rng.choice((' DESC', '', ' NULLS FIRST'))}" for n in [*first, *rest])
         offset = f" OFFSET {self.rng.randint(1, 2)}" if self.rng.random() < 0.2 else ""
-        text = f"{self.block(columns, depth)} ORDER BY {order} LIMIT {self.rng.randint(1, 4)}{offset}"
+        limit = f"(SELECT count({self.rng.choice(NUMBERS)}) // 4 FROM logs)" if self.rng.random() < 0.1 else ""
+        text = f"{self.block(columns, depth)} ORDER BY {order} LIMIT {limit or self.rng.randint(1, 4)}{offset}"
         return text if self.rng.random() < 0.6 else f"SELECT w.run, max(w.{columns[2]}) FROM ({text}) w GROUP BY w.run"
 
     def texts(self, depth: int) -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from logql.plan.aggregates import is_aggregate
 from logql.plan.conditions import Cond, all_of, any_of, is_null, negate, sql_of
 from logql.plan.program import struct
 from logql.plan.relation import Barrier, Relation, aliased, column, exists
 from logql.plan.rules.possible_values import value_of
 from logql.plan.scopes import Opaque, blocks_inside, conjuncts, sources_of
 from logql.plan.truths import truth_of_value
-from logql.plan.values import Truth, Value, all_depends
+from logql.plan.values import Dependence, Truth, Value, all_depends
 from logql.sql.walk import children, find
 
 if TYPE_CHECKING:
@@ -75,19 +76,21 @@ def _null_among(links: list[_Link], relation: Relation) -> tuple[Cond, Cond]:
 def subquery_value(node: exp.Expr, block: Block, plan: PlanQuery) -> Value:
     """Any other use: the value is settled where no inner row that can belong to it is open."""
     unknown: list[Cond] = []
-    depends = []
+    depends, tokens = [], set[Dependence]()
     for query in [node] if isinstance(node, exp.Select | exp.SetOperation) else list(blocks_inside(node)):
         for free in _free_columns(query):
             value = _read(free, block)
             unknown.append(value.open)
             depends.append(value)
         if block.program.is_open(query):
-            unknown.append(_open_inside(query, block, plan))
+            found, token = _open_inside(query, block, plan)
+            unknown.append(found)
+            tokens.add((token, "*"))
     for own in _own_columns(node):
         value = value_of(own, block)
         unknown.append(value.open)
         depends.append(value)
-    return Value(substitute(node, block), any_of(*unknown), False, all_depends(depends))
+    return Value(substitute(node, block), any_of(*unknown), False, all_depends(depends) | tokens)
 
 
 def substitute(node: exp.Expr, block: Block) -> exp.Expr:
@@ -117,18 +120,19 @@ def _read(node: exp.Column, block: Block) -> Value:
     return value
 
 
-def _open_inside(query: exp.Expr, block: Block, plan: PlanQuery) -> Cond:
-    """Where some row behind the query is open; a token leads to those rows."""
+def _open_inside(query: exp.Expr, block: Block, plan: PlanQuery) -> tuple[Cond, str]:
+    """Where some row behind the query is open, and the token that leads to those rows."""
     if _free_columns(query):
         links, relation = _inner_rows(query, None, block, plan)
     else:
         links, relation = [], plan(query, block.program)
     condition = all_of(relation.live(), *(_may_match(link, relation) for link in links))
+    token = block.program.fresh("k")
     if condition is False:
-        return False
+        return False, token
     found = exists(relation.name, condition)
-    _add_barrier(block.program.fresh("k"), links, relation, found, block, early=False)
-    return found
+    _add_barrier(token, links, relation, found, block, early=False)
+    return found, token
 
 
 def _add_barrier(
@@ -180,7 +184,7 @@ def _is_plain(query: exp.Expr) -> bool:
         return False
     shaped = any(query.args.get(k) for k in ("group", "having", "qualify", "limit", "offset"))
     distinct = query.args.get("distinct")
-    computed = any(_own(p, (exp.AggFunc, exp.Window)) for p in query.expressions)
+    computed = any(map(_computes, query.expressions))
     return not shaped and not computed and not (distinct and distinct.args.get("on"))
 
 
@@ -195,10 +199,11 @@ def _ties_by_equality(query: exp.Select) -> bool:
     return all(_equality(part, names) is not None for part in tied)
 
 
-def _own(node: exp.Expr, kinds: tuple[type[exp.Expr], ...]) -> bool:
+def _computes(node: exp.Expr) -> bool:
+    """Whether an aggregate or a window function is in an expression, those of queries in it left out."""
     if isinstance(node, exp.Select | exp.SetOperation):
         return False
-    return isinstance(node, kinds) or any(_own(child, kinds) for child in children(node))
+    return is_aggregate(node) or isinstance(node, exp.Window) or any(map(_computes, children(node)))
 
 
 def _inner_rows(

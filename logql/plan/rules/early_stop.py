@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from logql.plan.aggregates import holds_aggregate
 from logql.plan.conditions import Cond, all_of, is_null, negate, sql_of
+from logql.plan.program import Program
 from logql.plan.relation import Blocker, Relation, Writer, aliased, column, copy_columns, read
 from logql.plan.rules.top_rows import literal_count
 from logql.plan.scopes import Later, blocks_inside, sources_of
@@ -48,6 +50,14 @@ def early_stop(block: Block, stage: Stage) -> Stage:
     raise Later
 
 
+def counts_first(query: exp.Expr, program: Program, plan: Callable[[exp.Expr, Program], Relation]) -> None:
+    """Demand what the queries in LIMIT and OFFSET lack before anything else: they say how many rows there are."""
+    for clause in (query.args.get("limit"), query.args.get("offset")):
+        for inner in blocks_inside(clause) if clause is not None else ():
+            relation = plan(inner, program)
+            program.block(relation, relation.live())
+
+
 def may_stop_early(select: exp.Select) -> bool:
     """Whether a block is a plain SELECT with LIMIT and nothing that needs all of its rows."""
     limited = isinstance(select.args.get("limit"), exp.Limit) and not select.args.get("offset")
@@ -55,7 +65,8 @@ def may_stop_early(select: exp.Select) -> bool:
     inner = all(
         not join.side and not join.method and not join.args.get("using") for join in select.args.get("joins") or ()
     )
-    return limited and plain and inner and not any(p.find(exp.AggFunc, exp.Window) for p in select.expressions)
+    computed = any(holds_aggregate(p) or p.find(exp.Window) is not None for p in select.expressions)
+    return limited and plain and inner and not computed
 
 
 def from_settled(tree: exp.Expr, missing: Mapping[int, frozenset[str]]) -> tuple[exp.Select, int] | None:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from logql.plan.clauses import aggregates_of
+from logql.plan.aggregates import aggregates_of, holds_aggregate
 from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
 from logql.plan.filters import keep_possible, split_filter
+from logql.plan.held import hold, queries_in
 from logql.plan.program import Program, struct
 from logql.plan.relation import Barrier, Relation, Writer, column, exists, read
 from logql.plan.rules.possible_values import possible_values, value_of
-from logql.plan.scopes import Later, blocks_inside
+from logql.plan.scopes import Later
 from logql.plan.truths import may_be_filled
 from logql.plan.values import Value, all_depends
-from logql.sql.walk import bare, find
+from logql.sql.walk import bare, branches
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block, Stage
@@ -40,8 +41,10 @@ def group_keys(block: Block, stage: Stage) -> Stage:
     if clause is None and not aggregates and not select.args.get("having"):
         return stage
     keys = _key_expressions(select, clause)
+    queries = [query for node in aggregates for query in queries_in(node)]
+    stage = hold(block, stage, [*queries, *(key for key in keys if _is_open(key, block))])
     odd = clause is not None and any(v for k, v in clause.args.items() if k not in ("expressions", "all"))
-    if odd or not program.on("group_keys") or any(True for a in aggregates for _ in blocks_inside(a)):
+    if odd or not program.on("group_keys"):
         _wait(program, stage.relation)
     values = {f"k{n}": value_of(key, block) for n, key in enumerate(keys)}
     results = {f"a{n}": _aggregate(node, block, stage.relation) for n, node in enumerate(aggregates)}
@@ -160,7 +163,7 @@ def _aggregate(node: exp.Expr, block: Block, rows: Relation) -> Value:
     call, condition = node, None
     if isinstance(node, exp.Filter):
         call, condition = node.this, node.expression.this
-    inputs = [value_of(child, block) for child in _inputs(call)]
+    inputs = [value_of(child, block) for child in _inputs(call, block)]
     contribution = all_of(any_of(rows.unsure_in(), *(value.open for value in inputs)), _counts(call, block))
     parts = list(inputs)
     if condition is not None:
@@ -182,8 +185,13 @@ def _counts(call: exp.Expr, block: Block) -> Cond:
     return may_be_filled(value_of(argument, block))
 
 
-def _inputs(call: exp.Expr) -> list[exp.Expr]:
-    return [c for c in find(call, exp.Column) if c.table]
+def _inputs(node: exp.Expr, block: Block) -> list[exp.Expr]:
+    """Columns, and queries that are worked out already."""
+    if block.computed(node) is not None:
+        return [node]
+    if isinstance(node, exp.Column):
+        return [node] if node.table else []
+    return [found for child in branches(node) for found in _inputs(child, block)]
 
 
 def _key_expressions(select: exp.Select, clause: exp.Expr | None) -> list[exp.Expr]:
@@ -191,8 +199,13 @@ def _key_expressions(select: exp.Select, clause: exp.Expr | None) -> list[exp.Ex
         return []
     if clause.args.get("all"):
         plain = [p.unalias() for p in select.expressions]
-        return [p for p in plain if p.find(exp.AggFunc) is None]
+        return [p for p in plain if not holds_aggregate(p)]
     return [bare(key) for key in clause.expressions]
+
+
+def _is_open(key: exp.Expr, block: Block) -> bool:
+    """Whether a key is computed from what may be missing: its flags cannot be read behind the grouping."""
+    return not isinstance(key, exp.Column) and not block.is_settled(key)
 
 
 def _having(block: Block, stage: Stage) -> Stage:

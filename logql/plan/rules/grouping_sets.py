@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
+from logql.plan.aggregates import is_aggregate
 from logql.plan.clauses import replace_aliases, without_ordinal
 from logql.plan.program import Program
 from logql.plan.scopes import Opaque
@@ -92,7 +93,7 @@ def _without(node: exp.Expr, absent: frozenset[exp.Expr], keys: Keys) -> exp.Exp
         return exp.Literal.number(int(bits or "0", 2))
     if node in absent:
         return exp.Null()
-    if isinstance(node, exp.AggFunc | exp.Filter | exp.WithinGroup):
+    if is_aggregate(node) or isinstance(node, exp.Filter | exp.WithinGroup):
         return node
     for key, part in list(node.args.items()):
         if isinstance(part, exp.Expr):

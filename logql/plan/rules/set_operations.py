@@ -9,6 +9,7 @@ from sqlglot import exp
 from logql.plan.conditions import Cond, all_of, any_of, negate, same, sql_of
 from logql.plan.program import Program, struct
 from logql.plan.relation import Barrier, Base, Relation, Target, Writer, column, copy_columns, exists, read
+from logql.plan.rules.early_stop import counts_first
 from logql.plan.rules.group_keys import deduplicate
 from logql.plan.scopes import Later, Opaque
 from logql.plan.values import Value
@@ -29,6 +30,7 @@ def set_operations(query: exp.SetOperation, program: Program, plan: PlanQuery) -
     if len({len(side.columns) for side in sides}) > 1:
         raise Opaque("columns under a star")
     relation = _combine(query, sides, program)
+    counts_first(query, program, plan)
     if any(query.args.get(key) for key in ("limit", "offset")):
         program.block(relation, relation.live())
         raise Later

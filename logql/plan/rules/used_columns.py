@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
-from logql.plan.clauses import aggregates_of
+from logql.plan.aggregates import aggregates_of
 from logql.plan.scopes import sources_of
 from logql.sql.walk import find
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from logql.plan.aggregates import is_aggregate
 from logql.plan.conditions import Cond, all_of, any_of, is_null, never_null, same, sql_of
+from logql.plan.held import hold, queries_in
 from logql.plan.program import struct
 from logql.plan.relation import Barrier, Relation, Writer, column, copy_columns, exists, read
 from logql.plan.rules.correlate import substitute
 from logql.plan.rules.possible_values import value_of
-from logql.plan.scopes import Later, Opaque, blocks_inside
+from logql.plan.scopes import Later, Opaque
 from logql.plan.values import Value, all_depends
 from logql.sql.walk import children, find
 
@@ -32,9 +34,9 @@ def window_partitions(block: Block, stage: Stage) -> Stage:
     nodes = list(dict.fromkeys(_windows(block.select)))
     if not nodes:
         return stage
+    stage = hold(block, stage, [query for node in nodes for query in queries_in(node)])
     relation = stage.relation
-    odd = any(node.args.get("alias") or any(True for _ in blocks_inside(node)) for node in nodes)
-    if odd or not block.program.on("window_partitions"):
+    if any(node.args.get("alias") for node in nodes) or not block.program.on("window_partitions"):
         block.program.block(relation, relation.live())
         raise Later
     writer = Writer(relation.unsure_in())
@@ -69,7 +71,7 @@ def spell_out_named(select: exp.Select) -> None:
 def _window(node: exp.Expr, block: Block, relation: Relation, writer: Writer) -> Value:
     """A window's value, and the token that leads to its partition."""
     partition = {f"k{n}": value_of(key, block) for n, key in enumerate(node.args.get("partition_by") or ())}
-    inputs = [value_of(child, block) for child in _inputs(node)]
+    inputs = [value_of(child, block) for child in _inputs(node, block)]
     wild = any_of(*(key.unknown for key in partition.values()))
     shaky = any_of(*(key.nullable for key in partition.values()))
     row_open = any_of(relation.unsure_in(), wild, shaky, *(value.open for value in inputs))
@@ -122,22 +124,23 @@ def _any_over(condition: Cond, partition: list[exp.Expr]) -> Cond:
     return never_null(exp.Window(this=inner, partition_by=[part.copy() for part in partition], over="OVER"))
 
 
-def _inputs(node: exp.Expr) -> list[exp.Expr]:
+def _inputs(node: exp.Expr, block: Block) -> list[exp.Expr]:
     """What a window reads besides its partition keys."""
-    parts = [node.this, node.args.get("order")]
+    parts = [node.this, node.args.get("order"), node.args.get("spec")]
     found: list[exp.Expr] = []
     for part in parts:
-        found += _readable(part) if isinstance(part, exp.Expr) else []
+        found += _readable(part, block) if isinstance(part, exp.Expr) else []
     return found
 
 
-def _readable(node: exp.Expr) -> list[exp.Expr]:
-    """Columns, and aggregates that a grouping has computed already."""
+def _readable(node: exp.Expr, block: Block) -> list[exp.Expr]:
+    """Columns, and what is computed already: aggregates by a grouping, and queries."""
     if isinstance(node, exp.Column):
         return [node] if node.table else []
-    if isinstance(node, exp.AggFunc) and not isinstance(node.parent, exp.Window | exp.Filter | exp.IgnoreNulls):
+    function = isinstance(node.parent, exp.Window | exp.Filter | exp.IgnoreNulls)
+    if (block.computed(node) is not None or is_aggregate(node)) and not function:
         return [node]
-    return [found for child in children(node) for found in _readable(child)]
+    return [found for child in children(node) for found in _readable(child, block)]
 
 
 def _windows(select: exp.Select) -> list[exp.Expr]:
