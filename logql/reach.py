@@ -103,6 +103,15 @@ def runs_in_reach(bound: BoundQuery, engine: Engine) -> Mapping[str, frozenset[s
     return found
 
 
+def recorded_runs_in_reach(bound: BoundQuery, engine: Engine) -> set[str]:
+    """The runs of which any reference has a row in reach."""
+    found: set[str] = set()
+    for table, ref in _references(bound):
+        rows = engine.fetch(Reach(ref, _condition(table, ref)).query(_column(_RUN)).distinct())
+        found |= {row[_RUN] for row in rows}
+    return found
+
+
 def starred_names(bound: BoundQuery) -> frozenset[str]:
     """Virtual names that only a star brings into the outermost result: no replay fills them."""
     virtual = {name for ref in bound.refs for name in ref.virtual}

@@ -30,7 +30,15 @@ from logql.statements import StatementRunner
 from logql.store import layout
 from logql.store.catalog import Catalog
 from logql.store.snapshot import Snapshot, read_snapshot
-from logql.telling import earlier_told, fills_told, misfits_told, missing_told, starred_told, unfillable_told
+from logql.telling import (
+    earlier_told,
+    fills_told,
+    losses_told,
+    misfits_told,
+    missing_told,
+    starred_told,
+    unfillable_told,
+)
 from logql.world import StoreWorld
 
 #: Asks a person whether to replay what a plan says.
@@ -140,7 +148,7 @@ class Session:
             self.notices += earlier_told(bound, self.engine, told)
         if bound.virtual and bound.needs_values:
             self.notices += unfillable_told(bound, self.engine)
-        self.notices += bound.notices
+        self.notices += [*bound.notices, *losses_told(bound, self.engine)]
         if bound.needs_values:
             self.notices += [*repeated_values(bound, self.history), *misfits_told(bound, self.engine)]
         answer = self._from_settled(bound) or self.engine.run(bound, parameters, in_parts=True)

@@ -12,7 +12,14 @@ from logql.catalog.schema import explicit
 from logql.execute.engine import Engine
 from logql.filling import Filled
 from logql.model import Fill, Run
-from logql.reach import iterations_in_reach, misfit_cells, missing_cells, runs_in_reach, starred_names
+from logql.reach import (
+    iterations_in_reach,
+    misfit_cells,
+    missing_cells,
+    recorded_runs_in_reach,
+    runs_in_reach,
+    starred_names,
+)
 from logql.sql.bound import BoundQuery
 
 _DOUBTFUL = ("diverged", "impure")
@@ -40,6 +47,14 @@ def misfits_told(bound: BoundQuery, engine: Engine) -> Iterator[str]:
     for name, count in misfit_cells(bound, engine).items():
         values = "1 value is" if count == 1 else f"{count} values are"
         yield f'{values} of another type than {name} and NULL here: "{name}$text" has the text'
+
+
+def losses_told(bound: BoundQuery, engine: Engine) -> Iterator[str]:
+    """Runs in reach that lack values which could not be recorded."""
+    incomplete = engine.history.snapshot.incomplete
+    reached = recorded_runs_in_reach(bound, engine) if incomplete else set()
+    for run in sorted(incomplete & reached):
+        yield f"run {run} is not whole: {engine.history.runs[run].error}"
 
 
 def fills_told(done: Sequence[Filled]) -> Iterator[str]:

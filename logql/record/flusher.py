@@ -9,6 +9,7 @@ from typing import Any
 from logql.record import api, guard
 from logql.record.batches import Columns, build_batch, count_lines
 from logql.record.names import NameRules
+from logql.store.losses import Losses
 from logql.store.wal import Writer
 
 INTERVAL_S = 0.4
@@ -29,6 +30,8 @@ class Flusher:
         self._writer = writer
         self._rules = rules
         self._seq = first_seq
+        #: what could not be written
+        self.losses = Losses()
         self._on_tick = on_tick
         #: re-entrant, as a signal handler of the script's may flush while the same thread does
         self._lock = threading.RLock()
@@ -110,6 +113,8 @@ class Flusher:
             lines = count_lines(batch)
             self._writer.append(batch)
         except Exception as exc:
+            lines = drained.kinds.count(api.LINE)
+            self.losses.add(self._seq, len(drained.kinds) - lines, exc)
             guard.failed("store", "values could not be recorded and are lost", exc)
         self._seq += len(drained.kinds) - lines
 

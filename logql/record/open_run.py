@@ -25,6 +25,7 @@ from logql.store import liveness
 from logql.store.catalog import Catalog
 from logql.store.connection import create
 from logql.store.liveness import Lock
+from logql.store.losses import describe_losses
 from logql.store.wal import Writer
 
 #: How long a training waits for another process that holds the catalog, before it goes on without (seconds).
@@ -95,10 +96,11 @@ class OpenRun:
             self._environment["packages"] = environment.packages()
         if "loading" not in self._environment and (loading := self.main_loops.loading):
             self._environment["loading"] = loading
-        self._environment |= self._inputs.describe()
+        self._environment |= self._inputs.describe() | self.flusher.losses.describe()
         if self._environment != self._saved_environment:
             self._saved_environment = dict(self._environment)
-            self._save(environment=self._saved_environment)
+            lost = describe_losses(self._saved_environment)
+            self._save(environment=self._saved_environment, **({"error": lost} if lost else {}))
         if self.args != self._saved_args:
             args = dict(self.args)
             self._save(args=args)
@@ -130,8 +132,11 @@ class OpenRun:
         self.tick()
         if status == "finished" and (unused := sorted(self._overrides.keys() - self.args.keys())):
             guard.warn("unused args", f"no logql.arg of this run is called {' or '.join(unused)}: given in vain")
+        ending: dict[str, object] = {"status": status, "error": error, "ended_at": time.time()}
+        if lost := describe_losses(self._environment):
+            ending |= {"error": f"{error}; {lost}" if error else lost, "environment": self._environment}
         if self.rank == 0 or status == "failed":
-            self._save(status=status, error=error, ended_at=time.time())
+            self._save(**ending)
         try:
             self.catalog.sync()
             self.catalog.close()

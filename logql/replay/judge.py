@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from logql.errors import Error
 from logql.model import Checkpoint, Logged, Path
 from logql.replay import environment, supervise
+from logql.replay.bounds import comparable
 from logql.replay.fidelity import Tally, describe
 from logql.replay.job import Job, Options, Result
 from logql.replay.process import Outcome
@@ -20,6 +22,7 @@ from logql.replay.recorded import Recorded, Values, ranges_of
 from logql.replay.wire import Frame, decode_event
 from logql.store.blobs import Blobs
 from logql.store.catalog import Catalog
+from logql.store.losses import describe_losses
 
 _SIGNALS = {
     signal.SIGKILL: "the process was killed, probably for want of memory",
@@ -123,7 +126,9 @@ class Judge:
                 ranges[loop, entry] = min(first, index), max(last, index)
             values = self._recorded.values(job.id, job.run.id, ranges)
             names = self._recorded.stored_names({event.name for event in report.relogged})
-            _compare_values(tally, values, report, dict(names))
+            begun = functools.partial(self._recorded.last_begun, job.run.id)
+            relogged = comparable(report.relogged, job.run, values, names, begun)
+            _compare_values(tally, values, relogged, frozenset(report.complete), names)
         return tally
 
     def adopt(self, outcome: Outcome) -> None:
@@ -218,11 +223,17 @@ def _places(events: Sequence[Logged], relogged: Sequence[Logged]) -> tuple[Logge
     return tuple(one for one in relogged if one.path in often)
 
 
-def _compare_values(tally: Tally, recorded: Values, report: _Report, names: dict[str, str]) -> None:
-    """Compare in the order of logging; a value too many, or too few in an iteration that ran to its end, diverges."""
+def _compare_values(
+    tally: Tally,
+    recorded: Values,
+    relogged: Sequence[Logged],
+    complete: Collection[tuple[str, int, int]],
+    names: Mapping[str, str],
+) -> None:
+    """Compare in the order of logging; a value too many, or too few in a `complete` iteration, diverges."""
     known = {name for _, name in recorded}
     seen: Counter[tuple[Path, str]] = Counter()
-    for event in report.relogged:
+    for event in relogged:
         stored = names.get(event.name, event.name)
         key = event.path, stored
         values = recorded.get(key, [])
@@ -231,7 +242,6 @@ def _compare_values(tally: Tally, recorded: Values, report: _Report, names: dict
         elif stored in known and stored != f"{event.name}_":  # the record leaves out what repeats an arg or a loop
             tally.add("far", bool(event.path), f"{event.name} at {describe(event.path)} was not logged then", stored)
         seen[key] += 1
-    complete = set(report.complete)
     for (path, name), values in recorded.items():
         if path and tuple(path[0]) in complete and seen[path, name] < len(values):
             tally.add("far", True, f"{name} at {describe(path)} was logged then, and is not in the replay", name)
@@ -266,6 +276,9 @@ def _explain(job: Job, tally: Tally, changed: Sequence[str]) -> list[str]:
     differences = environment.differences(job.run)
     if tally.worst == "far":
         differences += [f"{path} changed since the run" for path in changed]
+    lost = describe_losses(job.run.environment)
+    if tally.worst == "far" and lost:
+        differences.append(f"of the run, {lost}")
     if differences:
         found.append("likely because of: " + "; ".join(differences))
     elif tally.worst == "far":

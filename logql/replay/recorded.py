@@ -51,6 +51,15 @@ class Recorded:
                     _collect(piece, run, level, ranges, found)
         return found
 
+    def last_begun(self, run: str) -> int:
+        """The number of the last event that a row of the run's rank 0 begins with; -1 where there is none."""
+        snapshot = self._fresh(run)
+        shape = snapshot.shapes.get(run)
+        levels = shape.levels if shape is not None else ()
+        pieces = [piece for level in levels for piece in snapshot.levels.get(layout.level_directory(level), ())]
+        found = [number for piece in pieces for number in _numbers(piece, run) if number is not None]
+        return max(found, default=-1)
+
     def stored_names(self, names: Iterable[str]) -> Mapping[str, str]:
         """The stored name of each logged name."""
         catalog = Catalog.open(self._store, read_only=True)
@@ -114,6 +123,20 @@ def _rows(piece: Piece, run: str, level: Level, ranges: Ranges) -> pa.Table:
         table = pq.read_table(piece.path, filters=wanted, partitioning=None)
     repeats = table.num_rows and table.column("_part").null_count < table.num_rows
     return table.sort_by([("_seq", "ascending"), ("_sub", "ascending")]) if repeats else table
+
+
+def _numbers(piece: Piece, run: str) -> list[int | None]:
+    """The numbers that the rows of a run begin with."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    wanted = (pc.field("run") == run) & (pc.field("rank") == 0)
+    if piece.table is not None:
+        table = piece.table.filter(wanted)
+    else:
+        table = pq.read_table(piece.path, columns=["_seq"], filters=wanted, partitioning=None)
+    found: list[int | None] = table.column("_seq").to_pylist()
+    return found
 
 
 def _path(level: Level, numbers: list[int]) -> Path:

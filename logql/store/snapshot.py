@@ -22,6 +22,7 @@ from logql.model import Checkpoint, Fill, MainLoop, Run, Shape, Version
 from logql.store import layout, leases, liveness, rename, seal, streams
 from logql.store.catalog import Catalog
 from logql.store.live import Live, LiveRuns
+from logql.store.losses import has_losses
 from logql.store.state import Piece, State
 
 __all__ = ["Piece", "Snapshot", "forget", "read_snapshot"]
@@ -53,6 +54,11 @@ class Snapshot:
     hindsight: Mapping[str, tuple[Piece, ...]]
     shapes: Mapping[str, Shape]
     notices: tuple[str, ...] = ()
+
+    @cached_property
+    def incomplete(self) -> frozenset[str]:
+        """The runs of which values could not be recorded."""
+        return frozenset(run.id for run in self.runs if has_losses(run))
 
 
 class _Lazy(Sequence[_T]):

@@ -229,3 +229,65 @@ def test_verdicts() -> None:
     assert tally.verdict() == "diverged"
     tally.impure = "w"
     assert tally.verdict() == "impure"
+
+
+DYING = """\
+import os, signal
+import logql
+
+w = 1
+for epoch in logql.loop("epoch", range(4)):
+    for step in logql.loop("step", range(4)):
+        w = (w * 7 + step) % 101
+        logql.log("loss", w)
+        if epoch == 2 and step == 1 and "LOGQL_REPLAY" not in os.environ:
+            logql.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    logql.log("acc", w)
+"""
+
+
+def test_a_record_that_ends_where_the_run_died_is_not_compared_beyond(project: Project) -> None:
+    project.write("train.py", DYING)
+    project.run(check=False)
+    with closing(logql.connect(project.store)) as connection:
+        assert connection.execute("SELECT status FROM runs").fetchall() == [("killed",)]
+    (result,) = project.replay(project.job(after('log("loss"', 'logql.log("a", w)'), ["a"], (1, 2)))
+    assert (result.fidelity, result.notes) == ("exact", ())
+    early = (after('log("loss"', 'logql.log("b", w)', 'if epoch == 2: logql.log("loss", 0)'), ["b"], (2,))
+    (extra,) = project.replay(project.job(*early))
+    assert (extra.fidelity, extra.notes[0]) == ("diverged", "loss at epoch=2, step=0 was not logged then")
+
+
+LOSING = """\
+import glob, resource
+import logql
+
+w = 1
+for epoch in logql.loop("epoch", range(5)):
+    if epoch == 1:
+        logql.flush()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
+    for step in logql.loop("step", range(3)):
+        w = (w * 7 + step) % 101
+        logql.log("loss", w)
+    logql.log("loss", w)
+    logql.flush()
+    if epoch == 2:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+def test_values_that_no_disk_could_hold_are_told_and_not_compared(project: Project) -> None:
+    project.write("train.py", LOSING)
+    assert "values could not be recorded and are lost" in project.run(LOGQL_OVERHEAD="0", every=None)
+    with closing(logql.connect(project.store)) as connection:
+        cursor = connection.execute("SELECT status, error, run FROM runs")
+        ((status, error, run),) = cursor.fetchall()
+        lost = "15 values and iterations could not be recorded: [Errno 27] File too large"
+        assert (status, error) == ("finished", lost)
+        assert [str(told) for _, told in cursor.messages] == [f"run {run} is not whole: {error}"]
+        cursor.execute(f"SELECT loss FROM logs WHERE run <> '{run}'")
+        assert cursor.messages == []
+    (result,) = project.replay(project.job(after('log("loss", w)', 'logql.log("a", w)'), ["a"], (4,)))
+    assert (result.fidelity, result.notes, result.compared) == ("exact", (), 12)
