@@ -13,6 +13,8 @@ _UNDERSTOOD = {
     "expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct", "order", "limit", "offset",
     "with_",
 }  # fmt: skip
+#: What stands for columns without their names, where the binder could not write them out.
+_NAMELESS = (exp.Columns, exp.PositionalColumn)
 
 
 @dataclass
@@ -26,9 +28,11 @@ class Parts:
 def parts_of(select: exp.Select) -> Parts:
     """The parts of a block, found in one walk: it may be long."""
     found = Parts()
-    for node in find(select, exp.Column, exp.Select, exp.SetOperation, exp.Pivot):
+    for node in find(select, exp.Column, exp.Select, exp.SetOperation, exp.Pivot, *_NAMELESS):
         if isinstance(node, exp.Column):
             found.columns.append(node)
+        elif isinstance(node, _NAMELESS):
+            raise Opaque(f"{node.sql('duckdb')}, whose columns have no names here")
         elif node is not select:
             found.nested = True
     return found

@@ -104,6 +104,8 @@ class Binder:
             scope.column(node)
         elif isinstance(node, (exp.Columns, exp.Star)):
             scope.columns_call(node)
+        elif isinstance(node, exp.PositionalColumn):
+            scope.positional(node)
         elif isinstance(node, exp.Dot) and (call := as_call(node, lambda name: scope.sees(name, node))) is not None:
             node.replace(call)
             self.inside(call, scope)

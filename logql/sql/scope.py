@@ -14,8 +14,8 @@ from logql.sql.bound import LEFT_META, NATURAL_META, STAR_META
 from logql.sql.forms import is_variable
 from logql.sql.macros import expand
 from logql.sql.names import at, span, unknown
-from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name
-from logql.sql.stars import choose, expand_star
+from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name, star_column
+from logql.sql.stars import choose, expand_star, spread_columns
 from logql.sql.written import quoted
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class Scope:
         if isinstance(node, exp.Table):
             source = self.binder.source(node, self)
         elif isinstance(node, exp.Query):
-            source = self.binder.query(node, self.ctes, self).renamed(node.alias)
+            source = self.binder.query(node, self.ctes, self)
+            self._name_unnamed(node)
+            source = source.renamed(node.alias)
         else:
             source = self._other(node)
         self.sources.append(source)
@@ -57,6 +59,17 @@ class Scope:
                 self.sources[-1] = Source(pivot.alias or source.alias, None)
         for join in joins:
             self.join(join)
+
+    def _name_unnamed(self, node: exp.Expr) -> None:
+        """Give a subquery without an alias the one that DuckDB gives it: each column must say its source."""
+        if node.alias or not isinstance(node.unnest(), (exp.Select, exp.SetOperation)):
+            return
+        taken = {source.alias.lower() for source in self.sources}
+        numbers = ("", *range(2, len(taken) + 3))
+        name = next(found for n in numbers if (found := f"unnamed_subquery{n}") not in taken)
+        alias = node.args.get("alias") or exp.TableAlias()
+        alias.set("this", exp.to_identifier(name, quoted=True))
+        node.set("alias", alias)
 
     def _other(self, node: exp.Expr) -> Source:
         for part in list(node.iter_expressions()):
@@ -68,7 +81,7 @@ class Scope:
 
     def join(self, join: exp.Join) -> None:
         """Add the right side of a join and bind its condition."""
-        before = len(self.sources)
+        before, merged = len(self.sources), dict(self.merged)
         self.add(join.this)
         if str(join.args.get("method") or "").upper() == "NATURAL":
             keys = [exp.to_identifier(name, quoted=True) for name in self._common(before)]
@@ -81,6 +94,14 @@ class Scope:
             self._merge(name, before, join)
         if join.args.get("on") is not None:
             self.binder.inside(join.args["on"], self)
+        if join.kind in ("SEMI", "ANTI"):
+            self._forget(before, merged)
+
+    def _forget(self, before: int, merged: dict[str, list[tuple[Source, str]]]) -> None:
+        """Take a source that only filters out of sight again."""
+        del self.sources[before:]
+        self.merged = merged
+        self._found.clear()
 
     def _common(self, before: int) -> list[str]:
         for source in self.sources:
@@ -136,6 +157,7 @@ class Scope:
         for part in node.expressions:
             if not (isinstance(part, exp.Column) and part.meta.get(STAR_META) is not None):
                 self.binder.inside(part, self)
+        spread_columns(self, node)
         for key in _CLAUSES:
             part = node.args.get(key)
             for item in part if isinstance(part, list) else [part] if part is not None else ():
@@ -159,7 +181,9 @@ class Scope:
         """Bind a clause in which a bare name means the alias first."""
         if isinstance(node, exp.Column) and not node.table and node.name.lower() in self.aliases:
             return
-        if isinstance(node, (exp.Order, exp.Ordered, exp.Distinct, exp.Tuple)):
+        if isinstance(node, exp.PositionalColumn):
+            node.replace(node.this)
+        elif isinstance(node, (exp.Order, exp.Ordered, exp.Distinct, exp.Tuple)):
             for part in list(node.iter_expressions()):
                 self.order(part)
         else:
@@ -202,7 +226,7 @@ class Scope:
                     raise unknown(self.binder.sql, node, f"{qualifier}.{name}", source.columns or (), self._hint(name))
                 return
         meant = self._lookup(exp.column(parts[0].copy()), node)
-        if meant is not None and meant[0].alias and meant[1].lower() not in meant[2].merged:
+        if meant is not None and meant[1].lower() not in meant[2].merged:
             _rename(node, meant[0].alias, meant[1], parts[1:])
 
     def _bare(self, node: exp.Column) -> None:
@@ -217,6 +241,24 @@ class Scope:
                 node.set("table", self._identifier(source.alias))
         elif any(isinstance(side, (Reference, Derived)) for side, _ in merged):
             node.replace(named(scope.merged_column(name), node))
+
+    def positional(self, node: exp.PositionalColumn) -> None:
+        """Write `#n` as the n-th column of what is in the FROM, where that is known."""
+        for source in self.sources:
+            source.ask()
+        columns = [(source, name) for source in self.sources for name, _ in source.star()]
+        number = int(node.name) if node.name.isdigit() else 0
+        if self.merged or not all(source.known for source in self.sources) or not 0 < number <= len(columns):
+            self._use_every()
+            return
+        source, name = columns[number - 1]
+        source.use(name)
+        node.replace(named(star_column(name, source.alias, False), node, name))
+        self.binder.patches.give_up()
+
+    def _use_every(self) -> None:
+        for source in self.sources:
+            self._use_all(source)
 
     def _identifier(self, name: str) -> exp.Identifier:
         """One for all columns of a block that are called so: nobody changes it."""
@@ -335,8 +377,7 @@ class Scope:
             for source, name, _ in chosen:
                 source.use(name)
             return
-        for source in self.sources:
-            self._use_all(source)
+        self._use_every()
 
     def function(self, node: exp.Anonymous) -> bool:
         """Replace origin(col), fidelity(col), reason(col) and the store's macros; whether the call was one."""
@@ -384,7 +425,7 @@ def named(replacement: exp.Expr, node: exp.Expr, name: str | None = None) -> exp
 
 def _rename(node: exp.Column, alias: str, name: str, fields: Sequence[exp.Expr]) -> None:
     """Make a column say its source; one that stands for fields of a column becomes them."""
-    this, table = exp.to_identifier(name, quoted=True), exp.to_identifier(alias, quoted=True)
+    this, table = exp.to_identifier(name, quoted=True), exp.to_identifier(alias or None, quoted=True)
     if not fields:
         node.set("this", this)
         node.set("table", table)

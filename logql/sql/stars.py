@@ -120,20 +120,72 @@ def _matching(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
 
 def _each(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
     """An expression around COLUMNS(...), once for each column; [part] where DuckDB alone can write it out."""
-    calls = list(find(part, exp.Columns))
-    plain = not isinstance(part, exp.Alias) or "\\" not in part.alias
-    chosen = choose(scope, calls[0]) if plain and all(call == calls[0] for call in calls) else None
-    if chosen is None or any(call.find_ancestor(exp.Query) is not part.find_ancestor(exp.Query) for call in calls):
+    copies = None if isinstance(part, exp.Alias) and "\\" in part.alias else _copies(scope, part)
+    if copies is None:
         return [part]
+    return [
+        copy if isinstance(copy, exp.Alias) or name is None else exp.alias_(copy, name, quoted=True, copy=False)
+        for copy, name in copies
+    ]
+
+
+def _copies(scope: Scope, part: exp.Expr) -> list[tuple[exp.Expr, str | None]] | None:
+    """An expression once for each column that its COLUMNS(...) stand for; once for all where all are unpacked."""
+    calls = list(find(part, exp.Columns))
+    chosen = choose(scope, calls[0]) if all(call == calls[0] for call in calls) else None
+    if chosen is None or any(call.find_ancestor(exp.Query) is not part.find_ancestor(exp.Query) for call in calls):
+        return None
+    together = bool(calls[0].args.get("unpack"))
+    if together and not (chosen and all(_takes_many(call.parent) for call in calls)):
+        return None
     scope.binder.patches.give_up()
-    found = []
     for source, name, _ in chosen:
         source.use(name)
-        copy = part.copy()
-        for call in list(copy.find_all(exp.Columns)):
-            call.replace(star_column(name, source.alias, False))
-        found.append(copy if isinstance(copy, exp.Alias) else exp.alias_(copy, name, quoted=True, copy=False))
-    return found
+    groups = [chosen] if together else [[item] for item in chosen]
+    return [(_with_columns(part, group), None if together else group[0][1]) for group in groups]
+
+
+def _takes_many(node: exp.Expr | None) -> bool:
+    return node is not None and "expressions" in node.arg_types and not isinstance(node, exp.Struct)
+
+
+def _with_columns(part: exp.Expr, chosen: list[tuple[Source, str, bool]]) -> exp.Expr:
+    """A copy of an expression with columns in place of its COLUMNS(...)."""
+    copy = part.copy()
+    for call in list(copy.find_all(exp.Columns)):
+        parent = call.parent
+        assert parent is not None, "the call stands in a function or condition"
+        first, *others = (star_column(name, source.alias, False) for source, name, _ in chosen)
+        behind = call.index + 1 if call.arg_key == "expressions" and call.index is not None else 0
+        call.replace(first)
+        if others:
+            listed = parent.expressions
+            parent.set("expressions", [*listed[:behind], *others, *listed[behind:]])
+    return copy
+
+
+def spread_columns(scope: Scope, select: exp.Select) -> None:
+    """Write COLUMNS(...) out in the clauses of a SELECT: a condition holds for each column, an order is one by each."""
+    for clause in _spreading(select, "where", "having", "qualify"):
+        copies = _copies(scope, clause.this)
+        if copies:
+            clause.set("this", exp.and_(*_only(copies), copy=False))
+    for clause in _spreading(select, "order", "group"):
+        parts = [(item, _copies(scope, item) if _holds_columns(item) else None) for item in clause.expressions]
+        clause.set("expressions", [one for item, copies in parts for one in (_only(copies) if copies else [item])])
+
+
+def _only(copies: list[tuple[exp.Expr, str | None]]) -> list[exp.Expr]:
+    return [copy for copy, _ in copies]
+
+
+def _spreading(select: exp.Select, *keys: str) -> list[exp.Expr]:
+    clauses = (select.args.get(key) for key in keys)
+    return [clause for clause in clauses if isinstance(clause, exp.Expr) and _holds_columns(clause)]
+
+
+def _holds_columns(node: exp.Expr) -> bool:
+    return any(True for _ in find(node, exp.Columns))
 
 
 def choose(scope: Scope, call: exp.Expr) -> list[tuple[Source, str, bool]] | None:
