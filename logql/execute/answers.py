@@ -13,6 +13,7 @@ from sqlglot import exp
 from logql.execute.rest import AsError, Rest, next_batch
 from logql.execute.sqltext import ident
 from logql.sql.bound import BoundQuery
+from logql.sql.dialect import write
 from logql.sql.macros import parse
 from logql.sql.sources import HIDDEN
 from logql.sql.split import tokens
@@ -64,7 +65,7 @@ def as_written(answer: Answer, bound: BoundQuery) -> Answer:
     shown = bound.tree.selects if bound.refs and isinstance(bound.tree, exp.Query) else []
     if len(shown) == len(names) and any(map(_holds_query, shown)):
         written = parse(bound.sql)
-        texts = [item.sql("duckdb") for item in written.selects] if isinstance(written, exp.Query) else []
+        texts = [write(item) for item in written.selects] if isinstance(written, exp.Query) else []
         if len(texts) == len(names):
             pairs = zip(names, shown, texts, strict=True)
             names = [text if _holds_query(item) else name for name, item, text in pairs]

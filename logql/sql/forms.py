@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
+from logql.sql.dialect import write
 from logql.sql.macros import scalar
 
 #: Arguments of a column, from its own name outwards.
@@ -25,8 +26,8 @@ def as_call(node: exp.Dot, is_value: Callable[[str], bool]) -> exp.Expr | None:
     base = _base(node.this, is_value)
     if base is None:
         return None
-    arguments = ", ".join(part.sql(dialect="duckdb") for part in (base, *call.expressions))
-    return scalar(f"{call.sql(dialect='duckdb').partition('(')[0]}({arguments})")
+    arguments = ", ".join(map(write, (base, *call.expressions)))
+    return scalar(f"{write(call).partition('(')[0]}({arguments})")
 
 
 def _base(node: exp.Expr, is_value: Callable[[str], bool]) -> exp.Expr | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from threading import Lock, local
-from typing import ClassVar
 
-import sqlglot
 from sqlglot import exp
-from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.errors import ParseError, TokenError
 
 from logql.errors import BindError
+from logql.sql.dialect import read
 from logql.sql.names import at, parse_error, syntax_error
 from logql.sql.split import all_tokens, tokens
 from logql.sql.walk import copied
@@ -24,15 +23,6 @@ _REMEMBERED = 64
 #: a parse's time. The tree of the first time is given away.
 _asked: OrderedDict[str, exp.Expr | None] = OrderedDict()
 _lock = Lock()
-
-
-class LogqlDuckDB(DuckDB):
-    """DuckDB as sqlglot reads it, but for `?::`, which is a parameter with a cast here and no operator."""
-
-    class Tokenizer(DuckDB.Tokenizer):
-        """DuckDB's, without an operator of another system's."""
-
-        KEYWORDS: ClassVar = {word: kind for word, kind in DuckDB.Tokenizer.KEYWORDS.items() if word != "?::"}
 
 
 class _Silence(local):
@@ -78,22 +68,13 @@ def _asked_before(sql: str) -> bool:
 def _parsed(sql: str) -> exp.Expr:
     _silence.on = True
     try:
-        tree = sqlglot.parse_one(sql, dialect=LogqlDuckDB)
-    except sqlglot.errors.ParseError as error:
+        return read(sql)
+    except ParseError as error:
         raise syntax_error(sql, error.errors[0] if error.errors else {}) from error
-    except sqlglot.errors.TokenError as error:
+    except TokenError as error:
         raise parse_error(sql, 1, 1, str(error).split("\n")[0]) from error
     finally:
         _silence.on = False
-    return _without_marks(tree) if "any_value" in sql.lower() else tree
-
-
-def _without_marks(tree: exp.Expr) -> exp.Expr:
-    """The tree without the IGNORE NULLS that sqlglot adds to `any_value`, and warns of when it writes it."""
-    for node in list(tree.find_all(exp.AnyValue)):
-        if isinstance(node.parent, exp.IgnoreNulls):
-            node.parent.replace(node)
-    return tree
 
 
 def expand(body: str, parameters: tuple[tuple[str, str | None], ...], call: exp.Expr, sql: str) -> exp.Expr:

@@ -9,6 +9,7 @@ from sqlglot import exp
 from logql.catalog.relations import RUN_TYPES, SYSTEM_TYPES
 from logql.catalog.schema import explicit, level_named
 from logql.sql.bound import LOGS, REF_META, RUNS, STAR_META, LogsRef
+from logql.sql.dialect import write
 from logql.sql.world import World
 
 #: What "col$text" has: the text of a value that does not fit its column.
@@ -91,7 +92,7 @@ class Foreign(Source):
             bare.set(key, None)
         if not node.alias_column_names:
             bare.set("alias", None)
-        self._text = bare.sql(dialect="duckdb")
+        self._text = write(bare, copy=False)
         self._world = world
         self._asked = False
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from sqlglot import exp
 
+from logql.sql.dialect import write
 from logql.sql.walk import find, flattened
 
 _CONNECTORS: dict[type[exp.Expr], str] = {exp.And: " AND ", exp.Or: " OR "}
@@ -18,15 +19,12 @@ _OPERATORS: dict[type[exp.Expr], str] = {
 
 
 def written(tree: exp.Expr) -> str:
-    """SQL of a tree, which is of no further use afterwards.
-
-    sqlglot's classes are not derived from here: where it is compiled (`sqlglot[c]`), they cannot be.
-    """
+    """SQL of a tree, which is of no further use afterwards."""
     for pivot in list(find(tree, exp.Pivot)):
         for column in list(find(pivot, exp.Column)):
             if column.table and not isinstance(column.find_ancestor(exp.Pivot, exp.Query), exp.Pivot):
                 column.replace(exp.Dot.build(column.parts))
-    return tree.sql(dialect="duckdb", copy=False)
+    return write(tree, copy=False)
 
 
 def written_condition(node: exp.Expr) -> str | None:
@@ -43,7 +41,7 @@ def written_condition(node: exp.Expr) -> str | None:
         return name
     if kind is exp.Literal and not node.is_string:
         return str(node.this)
-    return None if any(True for _ in find(node, exp.Table)) else node.sql(dialect="duckdb", copy=False)
+    return None if any(True for _ in find(node, exp.Table)) else write(node, copy=False)
 
 
 def _joined(connector: str, nodes: Iterable[exp.Expr]) -> str | None:
