@@ -7,6 +7,7 @@ clock's reading went into agrees with anything.
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,16 @@ from typing import Any, Literal
 
 from logql.model import Fidelity, Path
 from logql.state.readings import Reading, differ_in_time_only
+from logql.store.columns import text
 
 Agreement = Literal["equal", "close", "far"]
 _ORDER: dict[Agreement, int] = {"equal": 0, "close": 1, "far": 2}
+
+
+class Misfit(str):
+    """The recorded text of a value that did not fit its column."""
+
+    __slots__ = ()
 
 
 @dataclass
@@ -71,8 +79,8 @@ def agree(recorded: Any, replayed: Any, rtol: float, atol: float) -> Agreement:
         return "equal" if recorded is replayed else "far"
     if _is_number(recorded) and _is_number(replayed):
         return _agree_numbers(recorded, replayed, rtol, atol)
-    if isinstance(recorded, str) and isinstance(replayed, Mapping):
-        return agree(_parsed(recorded), replayed, rtol, atol)
+    if isinstance(recorded, str) and not isinstance(replayed, str):
+        return _agree_with_text(recorded, replayed, rtol, atol)
     if isinstance(recorded, Mapping) and isinstance(replayed, Mapping):
         keys = recorded.keys() | replayed.keys()
         return _worst([agree(recorded.get(key), replayed.get(key), rtol, atol) for key in keys])
@@ -80,7 +88,7 @@ def agree(recorded: Any, replayed: Any, rtol: float, atol: float) -> Agreement:
         if len(recorded) != len(replayed):
             return "far"
         return _worst([agree(one, other, rtol, atol) for one, other in zip(recorded, replayed, strict=True)])
-    same = type(recorded) is type(replayed) and recorded == replayed
+    same = _is_same(recorded, replayed)
     return "equal" if same or differ_in_time_only(recorded, replayed) else "far"
 
 
@@ -91,8 +99,11 @@ def describe(path: Path) -> str:
 
 def brief(value: object) -> str:
     """A value in a few words."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    try:
+        said = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        said = text(value)
+    return said if len(said) <= 60 else said[:57] + "..."
 
 
 def _agree_numbers(recorded: Any, replayed: Any, rtol: float, atol: float) -> Agreement:
@@ -103,6 +114,23 @@ def _agree_numbers(recorded: Any, replayed: Any, rtol: float, atol: float) -> Ag
     if math.isfinite(recorded) and math.isfinite(replayed) and abs(replayed - recorded) <= atol + rtol * abs(recorded):
         return "close"
     return "far"
+
+
+def _agree_with_text(recorded: str, replayed: Any, rtol: float, atol: float) -> Agreement:
+    """Compare a value that did not fit its column, or that its column holds as text."""
+    if _is_number(replayed) and type(recorded) is not Misfit:
+        return "far"
+    if recorded == text(replayed):
+        return "equal"
+    parsed = _parsed(recorded)
+    return "far" if isinstance(parsed, str) else agree(parsed, replayed, rtol, atol)
+
+
+def _is_same(recorded: Any, replayed: Any) -> bool:
+    """Whether two values are equal; a column of moments holds a date as its midnight."""
+    if type(recorded) is datetime.datetime and type(replayed) is datetime.date:
+        return bool(recorded == datetime.datetime.combine(replayed, datetime.time()))
+    return bool((type(recorded) is type(replayed) or type(recorded) is Misfit) and recorded == replayed)
 
 
 def _is_number(value: object) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from logql.model import Level, Logged, Path, Step
+from logql.replay.fidelity import Misfit
 from logql.store import layout, levels
 from logql.store.catalog import Catalog
 from logql.store.snapshot import Piece, Snapshot, read_snapshot
@@ -102,7 +103,8 @@ def _collect(piece: Piece, run: str, level: Level, ranges: Ranges, found: Values
         for name in names:
             value = columns[name][row]
             if value is None and name in texts:
-                value = texts[name][row]
+                misfit = texts[name][row]
+                value = None if misfit is None else Misfit(misfit)
             if value is not None or (nulls[row] and name in nulls[row]):
                 found.setdefault((path, name), []).append(value)
 

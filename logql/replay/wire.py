@@ -17,6 +17,8 @@ from logql.state.readings import Reading
 _HEADER = struct.Struct("<I")
 #: Values of a list longer than this travel as one packed array where all are floats.
 PACKED_FROM = 32
+#: Larger integers travel as hexadecimal text: Python bounds the digits of decimal ones.
+_PLAIN_BITS = 1024
 Frame = dict[str, Any]
 
 
@@ -74,6 +76,8 @@ def encode_value(value: object) -> object:
     """A recorded value as JSON: scalars as they are, the rest tagged by a one-key object."""
     if type(value) is Reading:
         return {"r": float(value)}
+    if type(value) is int and value.bit_length() > _PLAIN_BITS:
+        return {"i": hex(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, bytes):
@@ -82,6 +86,8 @@ def encode_value(value: object) -> object:
         return {"t": value.isoformat()}
     if isinstance(value, datetime.date):
         return {"d": value.isoformat()}
+    if isinstance(value, datetime.time):
+        return {"h": value.isoformat()}
     if isinstance(value, list | tuple):
         if len(value) >= PACKED_FROM and all(type(item) is float for item in value):
             return {"f": base64.b64encode(struct.pack(f"<{len(value)}d", *value)).decode()}
@@ -104,6 +110,10 @@ def decode_value(data: Any) -> object:
         return datetime.datetime.fromisoformat(content)
     if tag == "d":
         return datetime.date.fromisoformat(content)
+    if tag == "h":
+        return datetime.time.fromisoformat(content)
+    if tag == "i":
+        return int(content, 16)
     if tag == "r":
         return Reading(content)
     if tag == "f":

@@ -24,6 +24,8 @@ _KNOWN = _NUMBERS | {_NONE, str, bytes, list, dict, datetime.date, datetime.date
 _EPOCH = datetime.datetime(1970, 1, 1)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
+#: `sys.set_int_max_str_digits` allows no less than 640 digits.
+_WRITTEN_BITS = 2048
 _MARKED_FLOATS = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
@@ -129,7 +131,16 @@ def string_lists(values: Sequence[Sequence[str] | None]) -> pa.Array:
 
 def text(value: object) -> str:
     """What `"name$text"` shows of a value that does not fit."""
-    return value if isinstance(value, str) else to_json(value) if isinstance(value, (list, dict)) else str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, dict)):
+        return to_json(value)
+    return str(_digits(value)) if isinstance(value, int) else str(value)
+
+
+def _digits(value: int) -> int | str:
+    """An integer, in hexadecimal if it has more digits than Python writes."""
+    return value if value.bit_length() <= _WRITTEN_BITS else hex(value)
 
 
 def to_json(value: object) -> str:
@@ -147,7 +158,7 @@ def _jsonable(value: object) -> object:
         return {str(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
-    return value
+    return _digits(value) if type(value) is int else value
 
 
 def _plain(value: object) -> object:

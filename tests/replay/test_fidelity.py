@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 from contextlib import closing
 
 import pytest
 
 import logql
-from logql.replay.fidelity import Tally, agree
+from logql.replay.fidelity import Misfit, Tally, agree
 from logql.replay.job import Options
 from tests.replay.conftest import Project, after, before, values
 
@@ -210,6 +212,17 @@ def test_strict_isolation_of_batches_of_statements(project: Project) -> None:
         ('{"a": 1}', {"a": 1}, "equal"),
         (10**400, 10**400 + 1, "far"),
         (b"x", b"x", "equal"),
+        (Misfit(2**70), 2**70, "equal"),
+        (Misfit(2**70), 2**70 + 1, "far"),
+        ("5", 5, "far"),
+        (Misfit("n/a"), "n/a", "equal"),
+        (Misfit("n/a"), 5, "far"),
+        (Misfit("[1, 0.5]"), [1, 0.5 + 1e-9], "close"),
+        (Misfit("01:02:03"), datetime.time(1, 2, 3), "equal"),
+        ("2024-01-01", datetime.date(2024, 1, 1), "equal"),
+        (datetime.datetime(2024, 1, 1), datetime.date(2024, 1, 1), "equal"),
+        (datetime.datetime(2024, 1, 1), datetime.date(2024, 1, 2), "far"),
+        ('{"a": "NaN", "b": "2024-01-01"}', {"a": math.nan, "b": datetime.date(2024, 1, 1)}, "equal"),
     ],
 )
 def test_agreement_of_values(recorded: object, replayed: object, expected: str) -> None:
@@ -291,3 +304,25 @@ def test_values_that_no_disk_could_hold_are_told_and_not_compared(project: Proje
         assert cursor.messages == []
     (result,) = project.replay(project.job(after('log("loss", w)', 'logql.log("a", w)'), ["a"], (4,)))
     assert (result.fidelity, result.notes, result.compared) == ("exact", (), 12)
+
+
+ODD = """\
+import datetime
+import logql
+
+for epoch in logql.loop("epoch", range(4)):
+    logql.log("huge", 2**70 if epoch == 3 else epoch)
+    logql.log("vast", [10**5000, epoch] if epoch else 10**5000)
+    logql.log("exact", 2**53 + 1 if epoch else 0.5)
+    logql.log("mixed", "n/a" if epoch == 1 else epoch)
+    logql.log("when", datetime.datetime(2024, 1, 1) if epoch else datetime.date(2024, 1, 1))
+    logql.log("at", datetime.time(1, 2, 3) if epoch else "noon")
+    logql.log("known", {"a": datetime.date(2024, 1, 1), "b": float("nan")} if epoch else {})
+"""
+
+
+def test_values_that_do_not_fit_their_columns_are_compared_as_they_were_recorded(project: Project) -> None:
+    project.write("train.py", ODD)
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    (result,) = project.replay(project.job(after('log("mixed"', 'logql.log("a", epoch)'), ["a"], (3,)))
+    assert (result.fidelity, result.notes, result.compared) == ("exact", (), 28), result.error

@@ -30,7 +30,15 @@ def test_events_come_through_in_pieces(pairs: list[tuple[str, object]], size: in
 
 
 def test_special_values() -> None:
-    values = [math.inf, -math.inf, datetime.date(2020, 1, 2), [0.5] * 100, [math.nan] * 40, 10**40]
+    values = [
+        math.inf,
+        -math.inf,
+        datetime.date(2020, 1, 2),
+        [0.5] * 100,
+        [math.nan] * 40,
+        10**40,
+        datetime.time(1, 2, 3),
+    ]
     for value in values:
         event = Logged((), "n", value, 0, 0, 0.0)
         (frame,) = FrameReader().feed(encode_frame("events", relogged=[encode_event(event)]))
