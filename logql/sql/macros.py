@@ -94,11 +94,30 @@ def expand(body: str, parameters: tuple[tuple[str, str | None], ...], call: exp.
         values[name.lower()] = given if given is not None else scalar(str(default))
     tree = parse(body) if _is_query(body) else scalar(body)
     holder = exp.Paren(this=tree)
-    for column in list(holder.find_all(exp.Column)):
-        if not column.table and column.name.lower() in values:
-            column.replace(exp.paren(values[column.name.lower()].copy()))
+    for node in list(holder.find_all(exp.Column, exp.Dot)):
+        first, *fields = _parts(node)
+        value = values.get(first.name.lower()) if isinstance(first, exp.Identifier) else None
+        if value is not None and not (fields and _is_source(first)):
+            node.replace(exp.Dot.build([exp.paren(value.copy()), *fields]) if fields else exp.paren(value.copy()))
     found: exp.Expr = holder.this
     return found
+
+
+def _parts(node: exp.Column | exp.Dot) -> list[exp.Expr]:
+    """A name and what follows it: fields of its value, or a call of a method."""
+    return list(node.parts) if isinstance(node, exp.Column) else list(node.flatten())
+
+
+def _is_source(name: exp.Expr) -> bool:
+    """Whether a FROM around a name calls something so."""
+    around = name.find_ancestor(exp.Select)
+    while isinstance(around, exp.Select):
+        from_ = around.args.get("from_")
+        items = [*([from_] if from_ is not None else []), *(around.args.get("joins") or ())]
+        if any(item.this.alias_or_name.lower() == name.name.lower() for item in items):
+            return True
+        around = around.find_ancestor(exp.Select)
+    return False
 
 
 def scalar(text: str) -> exp.Expr:
