@@ -32,7 +32,9 @@ class _KindIds(dict[object, int]):
 
     def __missing__(self, kind: object) -> int:
         self[kind] = number = wal.FIRST_NAME + len(self.names)
-        self.names.append(as_text(kind))
+        self.names.append(text := as_text(kind))
+        if text != kind:
+            guard.warn(f"name {text}", f'what is logged as {kind!r} is the column "{text}"')
         return number
 
 

@@ -30,6 +30,8 @@ class Flusher:
         self._writer = writer
         self._rules = rules
         self._seq = first_seq
+        #: every name so far, in the order in which they came
+        self.names: dict[str, None] = {}
         #: what could not be written
         self.losses = Losses()
         self._on_tick = on_tick
@@ -111,6 +113,7 @@ class Flusher:
         try:
             batch = build_batch(drained, self._seq, self._rules)
             lines = count_lines(batch)
+            self.names.update(dict.fromkeys(batch.names))
             self._writer.append(batch)
         except Exception as exc:
             lines = drained.kinds.count(api.LINE)

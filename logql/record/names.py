@@ -5,12 +5,13 @@ The store gives a kept one a trailing `_` (`store.names`); here the user is told
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from logql.model import SYSTEM_COLUMNS, Run
 from logql.record import guard
 from logql.record.api import INDEX_BITS
+from logql.store.names import fold, loop_columns
 
 if TYPE_CHECKING:
     from logql.record.api import Context
@@ -36,6 +37,11 @@ class NameRules:
     def add_loop(self, loop: str) -> None:
         """Note that the run has a loop of that name."""
         self._loops.add(loop)
+
+    def columns(self) -> list[str]:
+        """The columns that rows of this run have besides logged names."""
+        loops = [column for loop in self._loops for column in loop_columns(loop)]
+        return [*SYSTEM_COLUMNS, *self._args, *loops]
 
     def clashes(self, name: str) -> bool:
         """Whether rows have a column `name` that is no logged value."""
@@ -69,6 +75,38 @@ class NameRules:
             if name.endswith(suffix) and name[: -len(suffix)] in self._loops:
                 return name[: -len(suffix)]
         return None
+
+
+class Renaming:
+    """Tells, once, which names are columns of another name; the store decides (`store.names`), as far as it knows."""
+
+    def __init__(self, rules: NameRules, guess: Callable[[list[str], list[str]], Mapping[str, str]]) -> None:
+        self._rules = rules
+        self._guess = guess
+        self._seen = 0
+
+    def tell(self, logged: Collection[str]) -> None:
+        """Look at those of the run's names (in the order in which they came) that were not there before."""
+        if len(logged) == self._seen:
+            return
+        new = list(logged)[self._seen :]
+        self._seen = len(logged)
+        folded = {fold(name) for name in new}
+        alike = [name for name in logged if fold(name) in folded]
+        columns = self._rules.columns()
+        try:
+            stored = self._guess(alike, columns)
+        except Exception:  # whoever writes to the store tells of it
+            return
+        for name in new:
+            if stored[name] != name and not self._rules.clashes(name):
+                cases = {other for other in (*alike, *columns) if fold(other) == fold(name)} - {name}
+                why = f", as {_quoted(cases)} differs from it only in case" if cases else ""
+                guard.warn(f"name {name}", f'what is logged as "{name}" is the column "{stored[name]}"{why}')
+
+
+def _quoted(names: Collection[str]) -> str:
+    return " or ".join(f'"{name}"' for name in sorted(names))
 
 
 def _loop_value(context: Context, suffix: str) -> object:

@@ -18,7 +18,7 @@ from logql.record.capture import Capture
 from logql.record.flusher import Flusher
 from logql.record.inputs import Inputs
 from logql.record.mainloops import MainLoops
-from logql.record.names import NameRules
+from logql.record.names import NameRules, Renaming
 from logql.record.processes import join_group
 from logql.record.sealing import Sealing
 from logql.store import liveness
@@ -64,6 +64,7 @@ class OpenRun:
         self._sealing = Sealing(location.store, run.id)
         rules = NameRules(run, ranks.rank, self.args)
         self.flusher = Flusher(Writer(location.store, run.id, ranks.rank), rules, 0, self._keep_up)
+        self._renaming = Renaming(rules, catalog.guess_names)
         self._inputs = Inputs(location, catalog, run.id, self.flusher.next_seq)
         self._reads_count = ranks.size == 1
         self.main_loops = MainLoops(run, location, catalog, ranks, self.flusher, self._inputs.training_begins)
@@ -105,6 +106,7 @@ class OpenRun:
             args = dict(self.args)
             self._save(args=args)
             self._saved_args = args
+        self._renaming.tell(self.flusher.names)
         self.main_loops.save()
 
     def _keep_up(self) -> None:

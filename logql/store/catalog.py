@@ -276,6 +276,11 @@ class Catalog:
         with self.connection.write() as txn:
             return names.register(txn, logged)
 
+    def guess_names(self, logged: Iterable[str], columns: Iterable[str]) -> dict[str, str]:
+        """What `resolve_names` would answer now if rows also had `columns` (see `names.take`)."""
+        with self.connection.read() as db:
+            return names.guess(db, logged, columns)
+
     @staticmethod
     def pack_environment(txn: Transaction, environment: Mapping[str, object]) -> str:
         """The text kept for an environment; its large values are kept once for all runs that share them."""

@@ -84,9 +84,9 @@ def lookup(db: sqlite3.Connection, logged: Iterable[str]) -> dict[str, str]:
     return {name: found[name] for name in logged if name in found}
 
 
-def guess(db: sqlite3.Connection, logged: Iterable[str]) -> dict[str, str]:
-    """What `register` would answer, without writing."""
-    taken = {folded for (folded,) in db.execute("SELECT folded FROM taken")}
+def guess(db: sqlite3.Connection, logged: Iterable[str], columns: Iterable[str] = ()) -> dict[str, str]:
+    """What `register` would answer, without writing, if rows had `columns` besides those that are known."""
+    taken = {folded for (folded,) in db.execute("SELECT folded FROM taken")} | set(map(fold, columns))
     return _resolve(known(db), taken, logged)
 
 

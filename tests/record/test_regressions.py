@@ -7,6 +7,7 @@ from pathlib import Path
 
 from logql.dbapi import connect
 from logql.store import snapshot
+from logql.store.catalog import Catalog
 from tests.record.running import record
 
 
@@ -50,3 +51,27 @@ def test_12_the_users_repository_and_secrets_are_left_alone(tmp_path: Path) -> N
     assert "train.py" in kept
     assert ".env" not in kept
     assert "data.bin" not in kept
+
+
+def test_each_name_that_becomes_another_column_is_told_once(tmp_path: Path) -> None:
+    script = """
+        import logql
+        logql.arg("lr", 0.5)
+        for epoch in logql.loop("epoch", range(3)):
+            for name in ("Loss", "loss", "acc", "Epoch", "RUN", "Lr", "x$text", "", "epoch"):
+                logql.log(name, epoch)
+            logql.flush()
+        """
+    told = record(tmp_path, script).stderr.splitlines()
+    assert sorted(told) == [
+        """logql: what is logged as "Epoch" is the column "Epoch_", as "epoch" differs from it only in case""",
+        """logql: what is logged as "Lr" is the column "Lr_", as "lr" differs from it only in case""",
+        """logql: what is logged as "RUN" is the column "RUN_", as "run" differs from it only in case""",
+        """logql: what is logged as "loss" is the column "loss_2", as "Loss" differs from it only in case""",
+        """logql: what is logged as "x$text" is the column "x$text_\"""",
+        """logql: what is logged as '' is the column "_\"""",
+    ]
+    with Catalog.open(str(tmp_path / ".logql")) as catalog:
+        catalog.resolve_names(["Loss", "loss"])
+    (told_again,) = record(tmp_path, "import logql; logql.log('LOSS', 1)").stderr.splitlines()
+    assert told_again == 'logql: what is logged as "LOSS" is the column "LOSS_3"'
