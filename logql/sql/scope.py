@@ -295,7 +295,7 @@ class Scope:
                 return None
             rows = [source for source in scope.sources if source.alias.lower() == name.lower()]
             if rows:
-                scope._use_all(rows[0])
+                scope._whole_row(node, rows[0])
                 return None
             if not all(source.known for source in scope.sources):
                 return None
@@ -304,6 +304,16 @@ class Scope:
             extra = [name for name in self.binder.world.virtual_names() if self._sees_logs()]
             raise unknown(self.binder.sql, node, name, [*candidates, *extra, *self.aliases], self._hint(name))
         return None
+
+    def _whole_row(self, node: exp.Expr, source: Source) -> None:
+        """Write the name of a source as the struct that it stands for, so that each of its fields is seen."""
+        self._use_all(source)
+        names = [name for name, _ in source.star()]
+        if source.known and names and isinstance(node, exp.Column) and len(node.parts) == 1:
+            fields = {name: star_column(name, source.alias, False) for name in names}
+            parts = [exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=column)
+                     for name, column in fields.items()]  # fmt: skip
+            node.replace(named(exp.Struct(expressions=parts), node))
 
     def sees(self, name: str, node: exp.Expr) -> bool:
         """Whether `name` means a column or a source at `node`, and no variable of a lambda."""
