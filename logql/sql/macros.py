@@ -13,7 +13,7 @@ from logql.errors import BindError
 from logql.sql.dialect import read
 from logql.sql.names import at, parse_error, syntax_error
 from logql.sql.split import all_tokens, tokens
-from logql.sql.walk import copied
+from logql.sql.walk import copied, find
 
 #: Characters up to which the tree of a text is kept: it takes about 200 bytes for each.
 _LONGEST_KEPT = 30_000
@@ -94,7 +94,7 @@ def expand(body: str, parameters: tuple[tuple[str, str | None], ...], call: exp.
         values[name.lower()] = given if given is not None else scalar(str(default))
     tree = parse(body) if _is_query(body) else scalar(body)
     holder = exp.Paren(this=tree)
-    for node in list(holder.find_all(exp.Column, exp.Dot)):
+    for node in list(find(holder, exp.Column, exp.Dot)):
         first, *fields = _parts(node)
         value = values.get(first.name.lower()) if isinstance(first, exp.Identifier) else None
         if value is not None and not (fields and _is_source(first)):
