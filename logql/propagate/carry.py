@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from logql.propagate.installed import is_installed
-from logql.propagate.names import header_uses, parameters, scope_chain, uses_of
-from logql.propagate.outline import Item, Unit, read_outline
-from logql.propagate.purity import is_pure_expression, is_pure_function, is_quiet, is_report
-from logql.propagate.statements import api_of, calls_in
+from logql.propagate.names import header_uses, scope_chain, uses_of
+from logql.propagate.outline import Item, Outline, Unit, read_outline
+from logql.propagate.purity import (
+    changed_names,
+    is_pure,
+    is_pure_expression,
+    is_pure_function,
+    is_report,
+    mode_of,
+)
+from logql.propagate.purpose import logs, makes_names, read_by_logs
+from logql.propagate.reaching import below, reaching
+from logql.propagate.statements import api_of
 
 
 @dataclass(frozen=True)
@@ -89,99 +98,129 @@ def find_helper(name: str, path: str, files: Mapping[str, str]) -> Item | None:
     if isinstance(node, ast.FunctionDef):
         return found[0] if is_pure_function(node, allowed=logs) else None
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        return found[0] if is_pure_expression(node.value) and not _reassigned(name, outline.units) else None
+        return found[0] if is_pure_expression(node.value) and not _changed(name, outline) else None
     return None
 
 
-def _reassigned(name: str, units: Sequence[Unit]) -> bool:
-    return any(name in header_uses(item.node).globals for unit in units for item in unit.items)
+def _changed(name: str, outline: Outline) -> bool:
+    """Whether a file gives a global another value, or puts something into it."""
+    return any(name in header_uses(item.node).globals for item in outline.items) or any(
+        name in changed_names(item.node) for item in outline.items
+    )
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Statements that make up a value, and the definitions that they leave behind of names with which they go on."""
+
+    items: tuple[Item, ...]
+    taken: Mapping[str, frozenset[Item]]
 
 
 class Feeders:
     """Finds the statements before one, or before a guard that goes along, that exist only for it."""
 
-    def __init__(self, statement: Item, guards: Sequence[Item]) -> None:
-        self.statement = statement
+    def __init__(self, statement: Item, guards: Sequence[Item], matched: Mapping[Item, Item]) -> None:
+        self.statement, self.matched = statement, matched
         self.brought = [statement, *guards]
+        #: what is brought and the new `with` around it, before all of which lines that feed may stand
+        self.around = [*self.brought, *_wrappers(self.brought[-1], matched)]
         self.found: list[Item] = []
+        self._api = api_of(statement.unit.outline)
 
-    def for_name(self, name: str) -> list[Item] | None:
-        """The statements of the same block that make up `name`, if nothing else reads what they bind; else None."""
-        wanted, lines = {name}, []
+    def for_name(self, name: str, reader: Item) -> Lines | None:
+        """The statements that make up `name` for a reader, if nothing but log statements reads it; else None."""
+        lines: list[Item] = []
+        left: set[tuple[str, Item]] = set()
+        wanted = [(name, reader)]
         while wanted:
-            current = wanted.pop()
-            writers = self._writers(current)
-            if writers is None:
+            current, at = wanted.pop()
+            owners = {item: self._owner(item) for item in reaching(current, at)}
+            if at is reader and not any(owners.values()):
                 return None
-            for writer in writers:
-                if writer in lines:
-                    continue
-                lines.append(writer)
-                wanted |= uses_of(writer.node).writes - {current}
-        together = [*self.brought, *self.found, *lines]
-        if not all(self._only_read_by(written, together) for line in lines for written in uses_of(line.node).writes):
+            left |= {(current, item) for item, owner in owners.items() if owner is None}
+            for owner in owners.values():
+                if owner is not None and owner not in lines:
+                    lines.append(owner)
+                    wanted += [(read, inner) for inner in below([owner]) for read in _reads_of(inner, owner)]
+        ordered = tuple(sorted(lines, key=lambda item: item.index))
+        if not read_by_logs(ordered, [*self.brought, *self.found]):
             return None
-        if not all(self._may_move(line, lines) for line in lines):
-            return None
-        self.found += lines
-        return sorted(lines, key=lambda item: item.index)
+        self.found += [line for line in ordered if line not in self.found]
+        return Lines(ordered, {name: frozenset(item for other, item in left if other == name) for name, _ in left})
 
-    def _writers(self, name: str) -> list[Item] | None:
-        """Siblings before the statement that bind a name, where they are all that bind it in the scope."""
-        unit = self.statement.unit
-        siblings = [sibling for item in self.brought for sibling in item.block[: item.position]]
-        found = []
-        for item in unit.items:
-            if name not in header_uses(item.node).writes or self._inside(item, self.brought[:1]):
-                continue
-            owner = next((sibling for sibling in siblings if sibling.index <= item.index < sibling.end), None)
-            if owner is None:
+    def staying(self) -> list[Item]:
+        """Of what was found, the lines that another time would give another value: they, and what comes before them.
+
+        What acts between them and the statement (`train(model)`) may change what they read.
+        """
+        found = sorted(self.found, key=lambda item: item.index)
+        last = max((number for number, line in enumerate(found) if not self._may_move(line)), default=-1)
+        return found[: last + 1]
+
+    def modes(self) -> list[Item] | None:
+        """The new `model.eval()` lines before the statement that decide over what is computed; None if they differ."""
+        readers = [item for item in (*self.found, self.statement) if not (is_pure(item.node) or _tells(item.node))]
+        set_before = [self._modes_before(reader) for reader in readers]
+        wanted: set[Item] = set()
+        for path in {path for modes in set_before for path in modes}:
+            found = {modes.get(path) for modes, reader in zip(set_before, readers, strict=True) if _reads(path, reader)}
+            if len(found) > 1:
                 return None
-            if owner not in found:
-                found.append(owner)
-        if not found or name in parameters(unit):
-            return None
-        return found if all(self._quiet(item) for item in found) else None
+            if found != {None} and any(reader in self.staying() for reader in readers):
+                return None
+            wanted.update(item for item in found if item is not None)
+        return sorted(wanted, key=lambda item: item.index)
 
-    def _quiet(self, item: Item) -> bool:
-        simple = isinstance(item.node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.For | ast.If | ast.With)
-        return simple and is_quiet(item.node) and _binds_plain_names(item.node)
+    def _modes_before(self, reader: Item) -> dict[tuple[str, ...], Item | None]:
+        """What put which object last into which mode, where that is new and not the mode of training; else None."""
+        modes: dict[tuple[str, ...], Item | None] = {}
+        siblings = (sibling for item in self.around for sibling in item.block[: item.position])
+        for item in sorted(siblings, key=lambda item: item.index):
+            mode = mode_of(item.node) if item.index < reader.index else None
+            if mode is not None:
+                modes[mode[0]] = None if mode[1] or item in self.matched else item
+        return modes
 
-    def _inside(self, item: Item, owners: Iterable[Item]) -> bool:
-        return any(owner.index <= item.index < owner.end for owner in owners)
+    def _owner(self, definition: Item) -> Item | None:
+        """The statement before what is brought that a definition is (a part of), if that may come along."""
+        siblings = (sibling for item in self.around for sibling in item.block[: item.position])
+        owner = next((one for one in siblings if one.index <= definition.index < one.end), None)
+        return owner if owner is not None and owner not in self.matched and self._may_come(owner) else None
 
-    def _only_read_by(self, name: str, readers: Sequence[Item]) -> bool:
-        unit = self.statement.unit
-        scopes = [other for other in unit.outline.units if any(scope is unit for scope in scope_chain(other))]
-        for scope in scopes:
-            for item in scope.items:
-                uses = header_uses(item.node)
-                if name in uses.reads | uses.late | uses.globals and not self._inside(item, readers):
-                    return False
-        return True
+    def _may_come(self, line: Item) -> bool:
+        return makes_names(line) and not any(logs(item, self._api) for item in below([line]))
 
-    def _may_move(self, line: Item, lines: Sequence[Item]) -> bool:
-        """Whether nothing between a line and the statement changes what the line reads."""
+    def _may_move(self, line: Item) -> bool:
+        """Whether nothing between a line and the statement can change what the line gives."""
         reads = uses_of(line.node).reads
-        target = next(item for item in self.brought if item.block is line.block)
-        for between in line.block[line.position + 1 : target.position]:
-            if between in lines or between in self.found or is_report(between.node):
+        siblings = (sibling for item in self.around for sibling in item.block[: item.position])
+        for between in (sibling for sibling in siblings if sibling.index > line.index):
+            pure = is_pure(between.node) or _tells(between.node)
+            if between not in self.matched and mode_of(between.node) is not None:
                 continue
-            uses = uses_of(between.node)
-            if uses.writes & reads or (uses.reads & reads and not is_quiet(between.node)):
-                return False
-            if not is_quiet(between.node) and any(True for _ in calls_in(line.node)):
+            if between not in self.found and (uses_of(between.node).writes & reads or (reads and not pure)):
                 return False
         return True
 
 
-def _binds_plain_names(node: ast.AST) -> bool:
-    """Only names of its own are bound: no attribute or item of something else is assigned."""
-    own = uses_of(node).writes
-    for inside in ast.walk(node):
-        if isinstance(inside, ast.Attribute) and not isinstance(inside.ctx, ast.Load):
-            return False
-        stored = isinstance(inside, ast.Subscript) and not isinstance(inside.ctx, ast.Load)
-        if stored and not (isinstance(inside.value, ast.Name) and inside.value.id in own):  # type: ignore[attr-defined]
-            return False
-    return True
+def _reads(path: tuple[str, ...], item: Item) -> bool:
+    """Whether a statement reads the name that a path begins with."""
+    return path[0] in uses_of(item.node).reads
+
+
+def _tells(node: ast.AST) -> bool:
+    """Whether a statement only reports values, and computes them by nothing that might act."""
+    return is_report(node) and all(is_pure_expression(part) for part in node.value.args)  # type: ignore[attr-defined]
+
+
+def _wrappers(item: Item, matched: Mapping[Item, Item]) -> Iterator[Item]:
+    """The `with` statements around one that only the new version has, from the inside out."""
+    while (around := item.parent) is not None and around not in matched and isinstance(around.node, ast.With):
+        yield around
+        item = around
+
+
+def _reads_of(item: Item, owner: Item) -> set[str]:
+    """Names that a statement reads and the one that it is a part of binds."""
+    return header_uses(item.node).reads & uses_of(owner.node).writes

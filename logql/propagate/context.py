@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from logql.model import RUN_LEVEL, Level
 from logql.propagate.locate import Spot
@@ -136,8 +136,11 @@ def _constant(call: ast.Call) -> object:
     return name.value if isinstance(name, ast.Constant) else None
 
 
-def fingerprint_of(texts: list[str], spot: Spot) -> str:
-    """Hash of the inserted text and of its place: the blocks around it and the statements next to it."""
+def fingerprint_of(texts: Sequence[str], spot: Spot, others: Sequence[tuple[Spot, str]] = ()) -> str:
+    """Hash of the inserted text and of its place: the blocks around it and the statements next to it.
+
+    `others` are texts that come along, each with a place of its own.
+    """
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
@@ -146,6 +149,13 @@ def fingerprint_of(texts: list[str], spot: Spot) -> str:
     while item is not None:
         digest.update(item.slot.encode() + b"\0" + item.key + b"\0")
         item = item.parent
+    _add_neighbours(digest, spot)
+    for place, text in others:
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        _add_neighbours(digest, place)
+    return digest.hexdigest()[:16]
+
+
+def _add_neighbours(digest: hashlib._Hash, spot: Spot) -> None:
     for neighbour in (spot.before, spot.after):
         digest.update((neighbour.key if neighbour is not None else b"-") + b"\0")
-    return digest.hexdigest()[:16]

@@ -40,6 +40,19 @@ def insert_text(outline: Outline, spot: Spot, statement: str, *, simple: bool) -
     return splice(lines, at, indent_lines(statement, indent, outline.source), newline), at + 1
 
 
+def insert_above(outline: Outline, spot: Spot, source: str, line: int, statement: str) -> tuple[str, int]:
+    """Put a statement of lines of its own at a spot, in the text that already holds another one below, at `line`.
+
+    Returns the text and the line to which the other one has moved.
+    """
+    beside = spot.before or spot.after
+    if beside is None or not (_starts_line(outline, beside) and _ends_line(outline, beside)):
+        raise CannotInsert("what it needs would have to share a line with other statements")
+    at = end_line_of(beside.node) if beside is spot.before else start_of(beside.node)[0] - 1
+    added = indent_lines(statement, _indent_of(split_lines(outline.source), beside), outline.source)
+    return splice(split_lines(source), at, added, line_end(source)), line + len(added)
+
+
 def insert_header(old: Outline, spot: Spot, source: str, line: int, texts: Sequence[str]) -> tuple[str, int]:
     """Put imports and helpers after the old file's first imports, in the text that already holds the statement.
 

@@ -12,6 +12,7 @@ from logql.propagate.inline import Span, find_spans
 from logql.propagate.names import header_uses, uses_of
 from logql.propagate.outline import Item, Outline, Unit, start_of
 from logql.propagate.purity import changes, is_log, is_quiet, may_swap
+from logql.propagate.purpose import serves_logs
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _nearest(siblings: list[Item], matched: Mapping[Item, Item], ends: Mapping[I
         other = ends.get(sibling) or matched.get(sibling)
         if other is not None:
             return other, skipped
-        skipped += not is_log(sibling.node)
+        skipped += not (is_log(sibling.node) or serves_logs(sibling))
     return None, skipped
 
 

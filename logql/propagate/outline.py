@@ -166,6 +166,11 @@ def end_line_of(node: ast.AST) -> int:
     return node.end_lineno or node.lineno  # type: ignore[attr-defined, no-any-return]
 
 
+def first_line(item: Item) -> str:
+    """The first line of a statement, as it is written."""
+    return item.unit.outline.text(item.node).split("\n", 1)[0].strip()
+
+
 def parse_source(source: str) -> ast.Module:
     """The syntax tree; raises SyntaxError (also for text that Python rejects with ValueError or RecursionError)."""
     try:

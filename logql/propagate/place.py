@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from logql.garbage import collections_paused
 from logql.model import Placement
 from logql.propagate.align import align, match_moved, token_similarity
-from logql.propagate.edit import CannotInsert, insert_header, insert_text
+from logql.propagate.edit import CannotInsert, insert_above, insert_header, insert_text
 from logql.propagate.forms import place_form
 from logql.propagate.locate import Nowhere, Spot, locate, pinned_spot
 from logql.propagate.names import uses_of
-from logql.propagate.outline import Item, Outline, Unit, normal_tokens, read_outline, start_of
+from logql.propagate.outline import Item, Outline, Unit, first_line, normal_tokens, read_outline, start_of
 from logql.propagate.purity import is_log
+from logql.propagate.reaching import below
 from logql.propagate.rename import Path
 from logql.propagate.result import Refusal, finish, refused
 from logql.propagate.rewrite import guarded_text, statement_text
 from logql.propagate.settle import Settled, Settler
 from logql.propagate.statements import Wrapper, find_wrappers, read_outlines, statements_of
 from logql.propagate.subject import Subject, matching_guard, read_subject
-from logql.propagate.units import Host, find_hosts
+from logql.propagate.units import Host, counterpart_of, find_hosts
 
 _SINGLE = "<source>"
 _LEAST_SCORE = 0.1
@@ -107,9 +108,15 @@ class _Job:
         if isinstance(found, Nowhere):
             return refused(found.reason, candidates=_lines(found.candidates))
         settler = Settler(
-            self.subject.statement, found.spot, found.matched, self.new_files, self.old_files, list(found.guards)
+            self.subject.statement,
+            found.spot,
+            found.matched,
+            self.new_files,
+            self.old_files,
+            found.guards,
+            logs=self.subject.call is not None,
         )
-        settled = settler.settle([guard.node for guard in found.guards[::-1]], self.subject.statement.node)
+        settled = settler.settle(found.guards[::-1], self.subject.statement.node)
         self._refuse_older_form(found, settled)
         return insert(self.subject.statement, found, settled, self.old_files)
 
@@ -125,7 +132,7 @@ class _Job:
                 continue
             alike = came and type(other.node) is statement.kind and token_similarity(adapted, other) >= _OLDER_FORM
             if alike or (self.subject.call is None and _overwrites(statement, other, settled.renames)):
-                raise Refusal(f"this version has `{_first_line(other)}` in its place")
+                raise Refusal(f"this version has `{first_line(other)}` in its place")
 
     def _logs_another(self, other: Item) -> bool:
         """Whether both are log statements, of different names."""
@@ -173,10 +180,6 @@ def adapted_tokens(item: Item, renames: Mapping[Path, Path]) -> tuple[bytes, ...
     return normal_tokens(statement_text(item, renames).encode("utf-8", "surrogatepass"))
 
 
-def _first_line(item: Item) -> str:
-    return item.unit.outline.text(item.node).split("\n", 1)[0].strip()
-
-
 def wrappers_of(files: Mapping[str, str]) -> dict[str, Wrapper]:
     """The project's functions that log under a name given to them, by name."""
     return {
@@ -196,10 +199,14 @@ def find_spot(subject: Subject, outlines: Sequence[Outline]) -> Found | Nowhere:
             f"it may belong to `{hosts[0].unit.name or 'the module'}` or to `{hosts[1].unit.name or 'the module'}`"
         )
     hosts = [host for host in hosts[:5] if _closer(subject.statement, host, hosts[0])][:1] + hosts
+    if other := counterpart_of(hosts[0].unit, subject.statement):
+        near = f"`{hosts[0].unit.name}` is `{other.name}` in the newer version"
+        return Nowhere(f"`{subject.statement.unit.name or 'the module'}` does not exist here: {near}")
     first = spot_in(subject, hosts[0].unit)
     if not isinstance(first, Nowhere) or first.candidates:
         return first
-    others = (spot_in(subject, host.unit) for host in hosts[1:5] if host.shared > 1 and host.score >= _LEAST_SCORE)
+    likely = (host.unit for host in hosts[1:5] if host.shared > 1 and host.score >= _LEAST_SCORE)
+    others = (spot_in(subject, unit) for unit in likely if counterpart_of(unit, subject.statement) is None)
     return next((found for found in others if not isinstance(found, Nowhere)), first)
 
 
@@ -233,8 +240,13 @@ def spot_in(subject: Subject, host: Unit) -> Found | Nowhere:
 
 
 def _has_guard(guard: Item, matched: Mapping[Item, Item]) -> bool:
-    """Whether the old version has a guard: the same one, or the loop that does what the guard does besides logging."""
+    """Whether the old version has a guard: the same one, or the loop that does what the guard does besides logging.
+
+    Of a `with`: whatever stands in it.
+    """
     other = matched.get(guard)
+    if isinstance(guard.node, ast.With):
+        return other is not None or any(item in matched for item in below([guard]))
     if matching_guard(guard, matched) or other is None or not isinstance(guard.node, ast.For):
         return matching_guard(guard, matched)
     inside = (item for item in guard.unit.outline.items[guard.index + 1 : guard.end] if not is_log(item.node))
@@ -258,14 +270,20 @@ def _around(item: Item) -> list[Item]:
 def insert(statement: Item, found: Found, settled: Settled, old_files: Mapping[str, str]) -> Placement:
     """Write the statement with all that it brings into the old file, and check that the result is Python."""
     spot, old = found.spot, found.spot.unit.outline
-    text = guarded_text(statement, found.guards, settled.feeders, settled.renames)
-    feeders = [statement_text(item, settled.renames) for item in settled.feeders]
-    simple = not statement.compound and not found.guards and not settled.feeders
+    copies = [f"{name} = {value}" for name, value in settled.copies.items()]
+    moving = [item for item in settled.feeders if item not in settled.staying]
+    text = "\n".join([*copies, guarded_text(statement, found.guards, moving, settled.renames)])
+    feeders = [*copies, *(statement_text(item, settled.renames) for item in settled.feeders)]
+    simple = not statement.compound and not found.guards and not feeders
     source, line = insert_text(old, spot, text, simple=simple)
+    staying = [(place, statement_text(item, settled.renames)) for item, place in settled.staying.items()]
+    for place, added in staying[::-1]:
+        source, line = insert_above(old, place, source, line, added)
     header = list(dict.fromkeys(wanted.text for wanted in settled.imports))
     helpers = [statement_text(helper, {}) for helper in sorted(set(settled.helpers), key=lambda item: item.index)]
-    source, line = insert_header(old, spot, source, line, [*header, *helpers])
-    return finish(spot, source, line, [text, *header, *helpers], statement, old_files, feeders)
+    first = staying[0][0] if staying else spot
+    source, line = insert_header(old, first, source, line, [*header, *helpers])
+    return finish(spot, source, line, [text, *header, *helpers], statement, old_files, feeders, staying)
 
 
 def _lines(spots: Sequence[Spot]) -> tuple[tuple[str, int], ...]:

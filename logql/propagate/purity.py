@@ -56,6 +56,36 @@ def is_pure_expression(node: ast.AST) -> bool:
     return True
 
 
+def is_pure(node: ast.AST) -> bool:
+    """A statement that calls nothing that might act, and changes nothing but its own names."""
+    stored = (n for n in ast.walk(node) if isinstance(n, ast.Attribute | ast.Subscript))
+    acts = any(isinstance(inside, _ACTS) for inside in ast.walk(node))
+    return not acts and is_pure_expression(node) and all(isinstance(n.ctx, ast.Load) for n in stored)
+
+
+def mode_of(node: ast.AST) -> tuple[tuple[str, ...], bool] | None:
+    """What `model.eval()`, `model.train()` or `model.train(False)` sets, and whether to training."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    path = dotted(call.func) if isinstance(call, ast.Call) else None
+    if path is None or len(path) < 2 or path[-1] not in ("eval", "train") or call.keywords:  # type: ignore[union-attr]
+        return None
+    given = [getattr(part, "value", None) for part in call.args]  # type: ignore[union-attr]
+    if given and (path[-1] == "eval" or given not in ([True], [False])):
+        return None
+    return path[:-1], path[-1] == "train" and given != [False]
+
+
+def changed_names(node: ast.AST) -> set[str]:
+    """Names of what a statement, its blocks included, puts something into: `found[key] = 1`, `found.append(1)`."""
+    found = set()
+    for inside in ast.walk(node):
+        stores = isinstance(inside, ast.Attribute | ast.Subscript) and not isinstance(inside.ctx, ast.Load)
+        method = inside.func if isinstance(inside, ast.Call) and isinstance(inside.func, ast.Attribute) else None
+        if stores or (method is not None and method.attr in MUTATORS | _FILLING):
+            found.add(root_name(inside))
+    return {name for name in found if name is not None}
+
+
 _REDUCTIONS = _words(
     "item mean sum std var min max norm abs sqrt exp log detach cpu float double numpy tolist get keys "
     "values items lower upper strip split startswith endswith format copy clone size dim numel argmax "

@@ -40,6 +40,18 @@ class Votes:
             return None
         return best
 
+    def rival(self, path: Path) -> Path | None:
+        """Another new name in whose place the old code uses this one, where it never uses it in its own place."""
+        if self.used.get(path, Counter())[path]:
+            return None
+        found = (name for name, counts in self.used.items() if counts[path] >= 2 and not counts[name])
+        return next((name for name in found if len(name) == len(path)), None)
+
+    def only_use(self, path: Path) -> Path | None:
+        """What alone is used in the place of a name, whatever defines it."""
+        counts = self.used.get(path, Counter())
+        return next(iter(counts)) if len(counts) == 1 else None
+
     def renamed(self, path: Path) -> Path | None:
         """The old name of a new one, where how it is defined and used agree; None where that is in doubt."""
         counts = self.used.get(path, Counter()) + self.defined.get(path, Counter())

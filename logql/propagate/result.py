@@ -27,8 +27,12 @@ def finish(
     statement: Item,
     old_files: Mapping[str, str],
     feeders: Sequence[str] = (),
+    staying: Sequence[tuple[Spot, str]] = (),
 ) -> Placement:
-    """The placement of a patched text, `texts` being what was inserted; refuses one that does not parse."""
+    """The placement of a patched text, `texts` being what was inserted there; refuses one that does not parse.
+
+    `feeders` are the lines that came along, `staying` those of them that have places of their own.
+    """
     path = spot.unit.outline.path
     try:
         parse_source(source)
@@ -44,7 +48,7 @@ def finish(
         files={path: source},
         file=path,
         line=line,
-        fingerprint=fingerprint_of(texts, spot),
+        fingerprint=fingerprint_of(texts, spot, staying),
         levels=levels_of(spot, statement, old_files),
         once=runs_once(spot, statement, texts[0], {**old_files, path: source}),
         leads=leads(spot, old_files),

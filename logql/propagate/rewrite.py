@@ -29,13 +29,17 @@ def node_text(outline: Outline, node: ast.AST, renames: Mapping[Path, Path]) -> 
 
 
 def guarded_text(statement: Item, guards: Sequence[Item], feeders: Sequence[Item], renames: Mapping[Path, Path]) -> str:
-    """The statement after its feeders, under the headers of its guards (from the inside out), after theirs."""
-    text = statement_text(statement, renames)
+    """The statement after its feeders, under the headers of its guards (from the inside out), after theirs.
+
+    Feeders of the blocks around all of these come first.
+    """
+    text, left = statement_text(statement, renames), list(feeders)
     for level, item in enumerate((statement, *guards)):
         if level:
             text = _header_text(item, renames) + "\n" + _indented(text, indent_unit(item.unit.outline.source))
-        before = [statement_text(feeder, renames) for feeder in feeders if feeder.block is item.block]
-        text = "\n".join([*before, text])
+        before = left if level == len(guards) else [feeder for feeder in left if feeder.block is item.block]
+        text = "\n".join([*(statement_text(feeder, renames) for feeder in before), text])
+        left = [feeder for feeder in left if feeder not in before]
     return text
 
 

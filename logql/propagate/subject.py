@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from logql.propagate.loops import Project
-from logql.propagate.names import uses_of
+from logql.propagate.names import header_uses, uses_of
 from logql.propagate.outline import Item, child_blocks
-from logql.propagate.purity import is_quiet
+from logql.propagate.purity import is_quiet, mode_of
+from logql.propagate.reaching import below, reaching
 from logql.propagate.statements import Api, Wrapper, api_of, calls_in, logged_name
 
 
@@ -52,15 +53,33 @@ def _is_guard(item: Item, project: Project, api: Api, wrappers: Mapping[str, Wra
     if isinstance(node, ast.If):
         if node.orelse or item.slot == "orelse" or not is_quiet(node.test):
             return False
+    elif isinstance(node, ast.With):
+        if not all(is_quiet(part.context_expr) for part in node.items):
+            return False
     elif not isinstance(node, ast.For) or node.orelse or project.loop_name(item) is not None or not is_quiet(node.iter):
         return False
-    return all(_only_logs(child, api, wrappers) for child in node.body)
+    return all(_only_logs(child, api, wrappers) for child in node.body) and not _read_elsewhere(item, api, wrappers)
+
+
+def _read_elsewhere(guard: Item, api: Api, wrappers: Mapping[str, Wrapper]) -> bool:
+    """Whether what statements under a guard bind is read by others that do more than log."""
+    inside = below([guard])
+    bound = {name for item in inside if item is not guard for name in header_uses(item.node).writes}
+    others = (item for item in guard.unit.items if item not in inside and not _logs(item.node, api, wrappers))
+    return any(inside & reaching(name, item) for item in others for name in bound & header_uses(item.node).reads)
+
+
+def _logs(node: ast.AST, api: Api, wrappers: Mapping[str, Wrapper]) -> bool:
+    call = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(call, ast.Call) and logged_name(call, api, wrappers) is not None
 
 
 def _only_logs(node: ast.AST, api: Api, wrappers: Mapping[str, Wrapper]) -> bool:
-    """A log statement, a quiet assignment to plain names, or a guard of such."""
+    """A log statement, a quiet assignment to plain names, a change of mode for these, or a guard of such."""
+    if mode_of(node) is not None:
+        return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        return logged_name(node.value, api, wrappers) is not None
+        return _logs(node, api, wrappers)
     if isinstance(node, ast.If | ast.For | ast.With):
         return all(_only_logs(child, api, wrappers) for _, block in child_blocks(node) for child in block)
     return (

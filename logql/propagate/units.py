@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from logql.propagate.align import align
 from logql.propagate.outline import Item, Outline, Unit
 
 _REACH = 12.0
 #: What a statement counts that logs the same name, or delimits the same loop, in other words.
 _RECORDED = 0.7
+#: What another scope has at least of what is common to two, if that is its own.
+_COVERED = 0.8
+#: Names that are less alike than this are as good as different.
+_ALIKE = 0.8
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,33 @@ def find_hosts(statement: Item, outlines: Sequence[Outline]) -> list[Host]:
             if host.score > 0:
                 hosts.append(host)
     return sorted(hosts, key=lambda host: -host.score)
+
+
+def counterpart_of(host: Unit, statement: Item) -> Unit | None:
+    """The new scope that an old one belongs to rather than to the statement's, whatever the two have in common.
+
+    It is the old one's namesake, or was renamed, and has what is common to them as well.
+    """
+    mine = statement.unit
+    if host.header is None or mine.name == host.name:
+        return None
+    known = {unit.name for unit in host.outline.units}
+    common = set(align([item for item in mine.items if item is not statement], host.items).values())
+    for unit in mine.outline.units:
+        if unit is mine or unit.header is None or unit.is_function != host.is_function:
+            continue
+        if unit.name == host.name or unit.name not in known:
+            theirs = set(align(unit.items, host.items).values())
+            nearer = (_likeness(unit, host), len(theirs)) >= (_likeness(mine, host), len(common))
+            if len(common & theirs) >= _COVERED * len(common) and (unit.name == host.name or nearer):
+                return unit
+    return None
+
+
+def _likeness(one: Unit, other: Unit) -> float:
+    """How much two scopes are alike by name: 0 if not, 1 for one name in another class, more for its class's name."""
+    ratio = difflib.SequenceMatcher(None, one.name, other.name, autojunk=False).ratio()
+    return (_last(one) == _last(other)) + (ratio if ratio >= _ALIKE else 0.0)
 
 
 def _surroundings(statement: Item) -> list[tuple[Item, float]]:
