@@ -111,18 +111,38 @@ def _is_traced(kind: type, root: str) -> bool:
 
 def _numpy_value(value: Any, depth: int) -> object:
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
-        if value.dtype.kind in "OV" and value.ndim == 0:
-            return _text(value)
+        if value.dtype.kind in "OVmM":
+            if value.ndim == 0 and value.dtype.kind in "OV":
+                return _text(value)
+            value = _told_in_time(value)
         plain = value.tolist()
         return _text(value) if type(plain) is type(value) else _convert(plain, depth + 1 if value.ndim else depth)
     return _UNKNOWN
+
+
+def _told_in_time(value: Any) -> Any:
+    """Moments and durations of numpy in a unit that Python's own types have: it tells those in nanoseconds as ints."""
+    numpy = sys.modules["numpy"]
+    if value.dtype.kind == "m" and numpy.datetime_data(value.dtype)[0] not in ("Y", "M", "generic"):
+        return value / numpy.timedelta64(1, "s")
+    if value.dtype.kind == "M" and numpy.datetime_data(value.dtype)[0] in ("ns", "ps", "fs", "as"):
+        return value.astype("datetime64[us]")
+    return value
+
+
+def _pandas_value(value: Any) -> object:
+    if value is getattr(sys.modules.get("pandas"), "NaT", _UNKNOWN):
+        return None
+    if isinstance(value, datetime.datetime):
+        return value.to_pydatetime(warn=False)  # type: ignore[attr-defined]
+    return value.total_seconds() if isinstance(value, datetime.timedelta) else value.tolist()
 
 
 _READERS: dict[str, Callable[[Any], object]] = {
     "jax": lambda value: value.tolist(),
     "jaxlib": lambda value: value.tolist(),
     "tensorflow": lambda value: value.numpy(),
-    "pandas": lambda value: value.to_pydatetime() if hasattr(value, "to_pydatetime") else value.tolist(),
+    "pandas": _pandas_value,
     "mlx": lambda value: value.tolist(),
 }
 
@@ -146,6 +166,8 @@ def _subclass(value: object, _: int) -> object:
         return value if type(value) is datetime.datetime else datetime.datetime.fromisoformat(value.isoformat())
     if isinstance(value, (datetime.date, datetime.time)):
         return value
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
     if isinstance(value, bytearray):
         return bytes(value)
     if isinstance(value, int):

@@ -93,12 +93,35 @@ def test_numpy() -> None:
         (np.ones((2, 2), dtype=np.float32), [[1.0, 1.0], [1.0, 1.0]]),
         (np.array(["a", "b"]), ["a", "b"]),
         (np.datetime64("2026-01-02T03:04:05.678901"), datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)),
+        (np.datetime64("2026-01-02T03:04:05.678901234"), datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)),
+        (np.array(["2026-01-02"], "datetime64[ns]"), [datetime.datetime(2026, 1, 2)]),
+        (np.datetime64("2026-01-02"), datetime.date(2026, 1, 2)),
+        (np.datetime64("NaT", "ns"), None),
+        (np.timedelta64(1500, "ms"), 1.5),
+        (np.timedelta64(5, "ns"), 5e-9),
+        (np.array([1, 90], "timedelta64[m]"), [60.0, 5400.0]),
         ({"a": np.float32(1)}, {"a": 1.0}),
     ]
     for value, expected in cases:
         assert convert(value) == expected
         assert type(convert(value)) is type(expected)
     assert math.isnan(convert(np.float32("nan")))  # type: ignore[arg-type]
+
+
+def test_durations_are_seconds_and_moments_are_moments() -> None:
+    pd = pytest.importorskip("pandas")
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)
+    cases = [
+        (datetime.timedelta(minutes=1, microseconds=5), 60.000005),
+        (pd.Timedelta("1500ms"), 1.5),
+        (pd.Timestamp("2026-01-02 03:04:05.678901234"), moment),
+        (pd.NaT, None),
+        (pd.Series([moment, None]), [moment, None]),
+        (pd.to_timedelta([1, 2], "D").to_series(), [86400.0, 172800.0]),
+    ]
+    for value, expected in cases:
+        assert convert(value) == expected
+        assert type(convert(value)) is type(expected)
 
 
 @pytest.mark.torch
