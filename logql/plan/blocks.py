@@ -67,6 +67,9 @@ def settled(query: exp.Expr, program: Program) -> Relation:
 def output_names(query: exp.Expr) -> list[str]:
     """Names of a query's columns, as the query above it sees them."""
     while isinstance(query, exp.SetOperation | exp.Subquery):
+        if query.args.get("by_name"):
+            names = [*output_names(query.this), *output_names(query.args["expression"])]
+            return list({name.lower(): name for name in reversed(names)}.values())[::-1]
         query = query.this
     if isinstance(query, exp.Pivot):
         return ["*"]

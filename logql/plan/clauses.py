@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
 from logql.plan.scopes import Opaque, sources_of
+from logql.sql.forms import is_variable
 from logql.sql.walk import find
 
 _UNDERSTOOD = {
@@ -15,6 +17,8 @@ _UNDERSTOOD = {
 }  # fmt: skip
 #: What stands for columns without their names, where the binder could not write them out.
 _NAMELESS = (exp.Columns, exp.PositionalColumn)
+#: Aliases within aliases beyond which a block is demanded whole: each is written out as often as it is read.
+_MOST_READ = 500
 
 
 @dataclass
@@ -50,20 +54,55 @@ def refuse_unknown(select: exp.Select) -> None:
 
 
 def replace_aliases(select: exp.Select) -> None:
-    """Spell out uses of the block's own aliases, ordinals and ALL in its clauses."""
-    by_name = {p.alias.lower(): p.this for p in select.expressions if isinstance(p, exp.Alias)}
-    for key in ("where", "group", "having", "qualify", "order"):
+    """Spell out uses of the block's own aliases, ordinals and ALL in its clauses, and of aliases in later outputs."""
+    by_name = _outputs(select)
+    for key in ("where", "group", "having", "qualify", "distinct", "order"):
         clause = select.args.get(key)
-        for node in find(clause, exp.Column) if clause is not None and by_name else ():
-            if not node.table and node.name.lower() in by_name:
-                node.replace(exp.Paren(this=by_name[node.name.lower()].copy()))
-    group, order = select.args.get("group"), select.args.get("order")
+        if clause is not None and by_name:
+            _spell_out(clause, by_name)
+    group, order, distinct = (select.args.get(key) for key in ("group", "order", "distinct"))
     if group is not None:
         group.set("expressions", [without_ordinal(key, select) for key in group.expressions])
+    if distinct is not None and distinct.args.get("on"):
+        keys = distinct.args["on"]
+        keys.set("expressions", [without_ordinal(key, select) for key in keys.expressions])
+    if order is not None:
+        order.set("expressions", [part for item in order.expressions for part in _without_all(item, select)])
     for item in order.expressions if order is not None else ():
         item.set("this", without_ordinal(item.this, select))
-        if isinstance(item.this, exp.Column) and item.this.name.upper() == "ALL":
-            raise Opaque("ORDER BY ALL")
+
+
+def _outputs(select: exp.Select) -> dict[str, exp.Expr]:
+    """What the aliases of a block stand for; those that read earlier ones are spelled out."""
+    found: dict[str, exp.Expr] = {}
+    weights: dict[str, int] = {}
+    for item in select.expressions:
+        weight = sum(weights[name] for name in _spell_out(item, found)) if found else 0
+        if weight > _MOST_READ:
+            raise Opaque("outputs that read each other")
+        if isinstance(item, exp.Alias):
+            found[item.alias.lower()] = item.this
+            weights[item.alias.lower()] = weight + 1
+    return found
+
+
+def _spell_out(clause: exp.Expr, by_name: Mapping[str, exp.Expr]) -> list[str]:
+    """Replace the aliases that stand in a clause; tells which."""
+    found = []
+    for node in find(clause, exp.Column):
+        name = node.name.lower()
+        if not node.table and name in by_name and not is_variable(node, name):
+            node.replace(exp.Paren(this=by_name[name].copy()))
+            found.append(name)
+    return found
+
+
+def _without_all(item: exp.Expr, select: exp.Select) -> list[exp.Expr]:
+    """An item of ORDER BY; ALL stands for every output in turn."""
+    if not (isinstance(item.this, exp.Var) and item.this.name.upper() == "ALL"):
+        return [item]
+    order = {key: item.args.get(key) for key in ("desc", "nulls_first")}
+    return [exp.Ordered(this=part.unalias().copy(), **order) for part in select.expressions]
 
 
 def without_ordinal(item: exp.Expr, select: exp.Select) -> exp.Expr:

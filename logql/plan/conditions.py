@@ -33,6 +33,11 @@ def negate(condition: Cond) -> Cond:
     return not condition if isinstance(condition, bool) else exp.Not(this=exp.Paren(this=condition))
 
 
+def closed(node: exp.Expr) -> exp.Expr:
+    """An operand as it can stand in a comparison."""
+    return exp.Paren(this=node) if isinstance(node, exp.Binary | exp.Predicate | exp.Not) else node
+
+
 def sql_of(condition: Cond) -> exp.Expr:
     """A condition as an expression, TRUE and FALSE included."""
     return exp.Boolean(this=condition) if isinstance(condition, bool) else condition

@@ -47,7 +47,7 @@ class Program:
         self.kept: set[str] = set()
         self.seen: set[int] = set()
         self._count = 0
-        self._open: dict[int, tuple[exp.Expr, bool]] = {}
+        self._open: dict[int, tuple[exp.Expr, dict[int, tuple[LogsRef, exp.Table]]]] = {}
 
     def batch(self) -> int:
         """How many rows to try at once where one may be enough."""
@@ -80,13 +80,16 @@ class Program:
 
     def is_open(self, node: exp.Expr) -> bool:
         """Whether a part of the query can meet missing cells."""
-        known = self._open.get(id(node))
-        if known is None or known[0] is not node:
-            known = self._open[id(node)] = (node, bool(self.open_refs(node)))
-        return known[1]
+        return bool(self.open_refs(node))
 
     def open_refs(self, node: exp.Expr) -> dict[int, tuple[LogsRef, exp.Table]]:
         """The marked references with missing cells in a part of the query, through the CTEs that it uses."""
+        known = self._open.get(id(node))
+        if known is None or known[0] is not node:
+            known = self._open[id(node)] = (node, self._open_refs(node))
+        return known[1]
+
+    def _open_refs(self, node: exp.Expr) -> dict[int, tuple[LogsRef, exp.Table]]:
         found: dict[int, tuple[LogsRef, exp.Table]] = {}
         seen: set[str] = set()
         stack = [node]

@@ -192,7 +192,11 @@ class Queries:
     def comparison(self, scope: dict[str, tuple[str, ...]]) -> str:
         rng = self.rng
         alias = rng.choice(list(scope))
-        kind = rng.choice(("value", "value", "value", "run", "epoch", "null", "in", "between", "same", "is"))
+        kind = rng.choice(("value", "value", "value", "run", "epoch", "null", "in", "between", "same", "is", "row"))
+        if kind == "row":
+            rows = [f"({rng.choice(('0', '1', 'NULL'))}, {rng.choice((*CONSTANTS, 'NULL'))})" for _ in range(2)]
+            operator = rng.choice((f"= {rows[0]}", f"<> {rows[0]}", f"IN ({', '.join(rows)})", f"< {rows[0]}"))
+            return f"({alias}.epoch, {self.number(scope)}) {operator}"
         if kind == "run":
             return f"{alias}.run = 'R{rng.randint(0, 2)}'"
         if kind == "epoch":
@@ -221,7 +225,10 @@ class Queries:
         if rng.random() < 0.2:
             conditions.append(f"{alias}.epoch < {outer}.epoch")
         where = " AND ".join(conditions)
-        kind = rng.choice(("exists", "in", "in", "not exists", "not in", "scalar", "all", "run"))
+        kind = rng.choice(("exists", "in", "in", "not exists", "not in", "scalar", "all", "run", "row"))
+        if kind == "row":
+            inside = f"SELECT {alias}.run, {self.number(inner)} FROM {source} WHERE {conditions[0]}"
+            return f"({outer}.run, {self.number(scope)}) {rng.choice(('IN', 'NOT IN'))} ({inside})"
         if "exists" in kind:
             return f"{kind.upper()} (SELECT 1 FROM {source} WHERE {where})"
         if kind == "run":

@@ -99,10 +99,11 @@ def _block(queries: RichQueries) -> str:
 
 def _limit(seed: int, engine: Engine) -> str | None:
     past, queries, whole, everything = answerable(seed, engine, typed if seed % 2 else rich, _block)
-    count = queries.rng.randint(1, 4)
-    found, full = Counter(whole_way.ask(f"{whole} LIMIT {count}", engine, past).rows), Counter(everything)
-    enough = found.total() == min(count, full.total())
-    return None if found <= full and enough else f"{whole} LIMIT {count}"
+    count, passed = queries.rng.randint(1, 4), queries.rng.choice((0, 0, 1, 2))
+    limited = f"{whole} LIMIT {count} OFFSET {passed}" if passed else f"{whole} LIMIT {count}"
+    found, full = Counter(whole_way.ask(limited, engine, past).rows), Counter(everything)
+    enough = found.total() == min(count, max(0, full.total() - passed))
+    return None if found <= full and enough else limited
 
 
 def _ties(seed: int, engine: Engine) -> str | None:

@@ -78,6 +78,7 @@ class RichQueries(Queries):
         first = self.shuffled(2) if self.rng.random() < 0.6 else []
         rest = [n for n in self.shuffled(count) if n not in first]
         order = ", ".join(f"{n + 1}{self.rng.choice((' DESC', '', ' NULLS FIRST'))}" for n in [*first, *rest])
+        order = self.rng.choice(("ALL", "ALL DESC", *[order] * 14))
         offset = f" OFFSET {self.rng.randint(1, 2)}" if self.rng.random() < 0.2 else ""
         limit = f"(SELECT count({self.rng.choice(NUMBERS)}) // 4 FROM logs)" if self.rng.random() < 0.1 else ""
         text = f"{self.block(columns, depth)} ORDER BY {order} LIMIT {limit or self.rng.randint(1, 4)}{offset}"

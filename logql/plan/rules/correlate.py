@@ -16,7 +16,7 @@ from logql.plan.rules.possible_values import value_of
 from logql.plan.scopes import Opaque, blocks_inside, conjuncts, sources_of
 from logql.plan.truths import truth_of_value
 from logql.plan.values import Dependence, Truth, Value, all_depends
-from logql.sql.walk import children, find
+from logql.sql.walk import bare, children, find
 
 if TYPE_CHECKING:
     from logql.plan.blocks import Block
@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 PlanQuery = Callable[..., Relation]
 
 
+#: Fields of a token that tell where what it looks for may be anything.
+_WILD = "w:"
+
+
 @dataclass(frozen=True)
 class _Link:
-    """An inner expression, as a column of the planned inner rows, and the outer value that it must equal."""
+    """An inner expression, as a column of the planned inner rows, and the outer value that it must equal.
+
+    `tested` by IN, where a NULL on either side makes the truth NULL; what a condition ties to NULL is no row at all.
+    """
 
     inner: str
     outer: Value
+    tested: bool = False
 
 
 def subquery_truth(node: exp.Expr, block: Block, plan: PlanQuery) -> Truth:
@@ -43,14 +51,14 @@ def subquery_truth(node: exp.Expr, block: Block, plan: PlanQuery) -> Truth:
     plain = (_is_plain(query) and _ties_by_equality(query)) or not _free_columns(query)
     if not block.program.is_open(query) or not plain or not block.program.on("subquery_truth"):
         return truth_of_value(subquery_value(node, block, plan))
-    tested = None if isinstance(node, exp.Exists) else node.this
+    tested = [] if isinstance(node, exp.Exists) else _tested(node.this)
     links, relation = _inner_rows(query, tested, block, plan)
     possible = exists(relation.name, all_of(*(_may_match(link, relation) for link in links)))
     sure = all_of(negate(relation.unsure_in()), *(_surely_matches(link, relation) for link in links))
     certain: Cond = exists(relation.name, sure) if sure is not False else False
     token = block.program.fresh("k")
     _add_barrier(token, links, relation, negate(certain), block, early=True)
-    null, surely_null = (False, False) if tested is None else _null_among(links, relation)
+    null, surely_null = _null_among(links, relation) if tested else (False, False)
     depends = all_depends(link.outer for link in links) | {(token, "*")}
     false = all_of(negate(certain), negate(surely_null))
     return Truth(possible, false, negate(certain), any_of(possible, all_of(negate(certain), null)), depends)
@@ -62,15 +70,34 @@ def _null_among(links: list[_Link], relation: Relation) -> tuple[Cond, Cond]:
     Where nothing is open both are the same: an outer row that stayed possible for want of that would keep its place
     among the first of a LIMIT.
     """
-    tested, ties = links[0], links[1:]
-    value = relation.value(tested.inner)
-    may_be = any_of(is_null(value.sql), value.open, tested.outer.open, is_null(tested.outer.sql))
-    null = exists(relation.name, all_of(*(_may_match(link, relation) for link in ties), may_be))
+    tested, ties = [link for link in links if link.tested], [link for link in links if not link.tested]
+    may_be = [_may_be_null(link, relation) for link in tested]
+    surely = [_surely_null(link, relation) for link in tested]
+    met: list[Cond] = [_may_match(link, relation) for link in ties]
+    sure: list[Cond] = [negate(relation.unsure_in()), *(_surely_matches(link, relation) for link in ties)]
+    if len(tested) > 1:  # the other parts of a row value must not differ
+        met += [any_of(_may_match(link, relation), null) for link, null in zip(tested, may_be, strict=True)]
+        sure += [any_of(_surely_matches(link, relation), null) for link, null in zip(tested, surely, strict=True)]
+    found = all_of(*sure, any_of(*surely))
+    null = exists(relation.name, all_of(*met, any_of(*may_be)))
+    return null, exists(relation.name, found) if found is not False else False
+
+
+def _tested(node: exp.Expr) -> list[exp.Expr]:
+    """What IN looks for, the parts of a row value each."""
+    row = bare(node)
+    return row.expressions if isinstance(row, exp.Tuple) else [node]
+
+
+def _may_be_null(link: _Link, relation: Relation) -> Cond:
+    value = relation.value(link.inner)
+    return any_of(is_null(value.sql), value.open, link.outer.open, is_null(link.outer.sql))
+
+
+def _surely_null(link: _Link, relation: Relation) -> Cond:
+    value = relation.value(link.inner)
     inner = all_of(is_null(value.sql), negate(value.open))
-    outer = all_of(is_null(tested.outer.sql), negate(tested.outer.open))
-    ties_surely = (_surely_matches(link, relation) for link in ties)
-    sure = all_of(negate(relation.unsure_in()), *ties_surely, any_of(inner, outer))
-    return null, exists(relation.name, sure) if sure is not False else False
+    return any_of(inner, all_of(is_null(link.outer.sql), negate(link.outer.open)))
 
 
 def subquery_value(node: exp.Expr, block: Block, plan: PlanQuery) -> Value:
@@ -123,7 +150,7 @@ def _read(node: exp.Column, block: Block) -> Value:
 def _open_inside(query: exp.Expr, block: Block, plan: PlanQuery) -> tuple[Cond, str]:
     """Where some row behind the query is open, and the token that leads to those rows."""
     if _free_columns(query):
-        links, relation = _inner_rows(query, None, block, plan)
+        links, relation = _inner_rows(query, [], block, plan)
     else:
         links, relation = [], plan(query, block.program)
     condition = all_of(relation.live(), *(_may_match(link, relation) for link in links))
@@ -140,12 +167,18 @@ def _add_barrier(
 ) -> None:
     if not relation.tokens:
         return
-    wild = any_of(*(link.outer.unknown for link in links))
-    fields = {"w": sql_of(wild)} | {link.inner: link.outer.sql for link in links}
+    wild = {_WILD + link.inner: sql_of(link.outer.unknown) for link in links if link.outer.unknown is not False}
+    fields = wild | {link.inner: link.outer.sql for link in links} or {"z": exp.Literal.number(1)}
 
     def matches(tokens: str) -> Cond:
-        pairs = (_token_matches(link, relation, tokens, wild) for link in links)
-        return exists(tokens, all_of(*pairs))
+        row_value = sum(link.tested for link in links) > 1
+        pairs = {link: _token_matches(link, relation, tokens, row_value and link.tested) for link in links}
+        ties = [pair for link, pair in pairs.items() if not link.tested]
+        among: Cond = False
+        if relation.unsure and len(ties) < len(links):  # NULL is IN what has no rows, or not: each row may tell
+            nulls = any_of(*(is_null(_held(link.inner, tokens)) for link in links if link.tested))
+            among = exists(tokens, all_of(nulls, *ties))
+        return any_of(exists(tokens, all_of(*pairs.values())), among)
 
     early = early and all(relation.value(link.inner).settled for link in links)
     keys = tuple(link.inner for link in links)
@@ -155,16 +188,22 @@ def _add_barrier(
     block.extra_tokens.append((token, key, target))
 
 
-def _token_matches(link: _Link, relation: Relation, tokens: str, wild: Cond) -> Cond:
-    value = relation.value(link.inner)
-    held = exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this=link.inner, quoted=True))
+def _token_matches(link: _Link, relation: Relation, tokens: str, part: bool) -> Cond:
+    """Whether a row is one that a token looks for; beside NULL in a `part` of a row value the others still count."""
+    value, held = relation.value(link.inner), _held(link.inner, tokens)
     equal = exp.EQ(this=value.sql, expression=held)
     loose: list[Cond] = [value.unknown]  # one that may turn NULL equals nothing then
     if value.open is not False or relation.unsure:
         loose.append(all_of(relation.unsure_in(), is_null(value.sql)))
-    if wild is not False:
-        loose.append(exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this="w", quoted=True)))
+    if link.outer.unknown is not False:
+        loose.append(_held(_WILD + link.inner, tokens))
+    if part:
+        loose += [is_null(value.sql), is_null(held)]
     return any_of(equal, *loose)
+
+
+def _held(name: str, tokens: str) -> exp.Expr:
+    return exp.Dot(this=column(tokens, "k"), expression=exp.Identifier(this=name, quoted=True))
 
 
 def _may_match(link: _Link, relation: Relation) -> Cond:
@@ -206,35 +245,32 @@ def _computes(node: exp.Expr) -> bool:
     return is_aggregate(node) or isinstance(node, exp.Window) or any(map(_computes, children(node)))
 
 
-def _inner_rows(
-    query: exp.Expr, tested: exp.Expr | None, block: Block, plan: PlanQuery
-) -> tuple[list[_Link], Relation]:
+def _inner_rows(query: exp.Expr, tested: list[exp.Expr], block: Block, plan: PlanQuery) -> tuple[list[_Link], Relation]:
     """The rows behind an inner query without what ties it to the outer row, and the equalities that tie it."""
     free = _free_columns(query)
-    links: list[_Link] = []
-    if tested is not None:
-        links.append(_Link("_v", value_of(tested, block)))
+    outer = [value_of(part, block) for part in tested]
     if not free:
-        inner = query.copy()
-        relation = plan(inner, block.program)
-        if tested is not None:
-            links[0] = _Link(next(iter(relation.columns)), links[0].outer)
-        return links, relation
-    if not isinstance(query, exp.Select):
-        raise Opaque("a correlated set operation")
+        relation = plan(query.copy(), block.program)
+        columns = list(relation.columns)[: len(outer)]
+        if len(columns) < len(outer):
+            raise Opaque("columns under a star")
+        return [_Link(name, value, True) for name, value in zip(columns, outer, strict=True)], relation
+    links = [_Link("_v", value, True) for value in outer]
+    if not isinstance(query, exp.Select) or len(tested) > 1:
+        raise Opaque("a correlated set operation, or row values in one")
     names = {node.table for node in free}
     _refuse_deep_correlation(query, names)
     own, pairs = _split_where(query, names, block)
     inner = query.copy()
     for key in ("group", "having", "qualify", "order", "limit", "offset", "distinct"):
         inner.set(key, None)
-    outputs = [aliased(query.expressions[0].unalias(), "_v")] if tested is not None else []
-    if tested is not None and _mentions(query.expressions[0], names):
+    outputs = [aliased(query.expressions[0].unalias(), "_v")] if tested else []
+    if tested and _mentions(query.expressions[0], names):
         raise Opaque("a correlated projection")
     for number, (mine, other) in enumerate(pairs):
         outputs.append(aliased(mine, f"_j{number}"))
         links.append(_Link(f"_j{number}", value_of(other, block)))
-    if not _is_plain(query) or tested is None:
+    if not _is_plain(query) or not tested:
         outputs += _used_outputs(query, names)
     inner.set("expressions", outputs or [aliased(exp.Literal.number(1), "_one")])
     inner.set("where", exp.Where(this=sql_of(all_of(*own))) if own else None)

@@ -36,7 +36,7 @@ def early_stop(block: Block, stage: Stage) -> Stage:
     select, relation, program = block.select, stage.relation, block.program
     if select.args.get("limit") is None and select.args.get("offset") is None:
         return stage
-    wanted = literal_count(select.args.get("limit"))
+    wanted = enough(select)
     if PASSES not in relation.columns or wanted is None or not program.on("early_stop"):
         program.block(relation, relation.live())
         raise Later
@@ -58,9 +58,16 @@ def counts_first(query: exp.Expr, program: Program, plan: Callable[[exp.Expr, Pr
             program.block(relation, relation.live())
 
 
+def enough(select: exp.Select) -> int | None:
+    """How many rows LIMIT needs, with those that OFFSET passes over; None where an expression says so."""
+    offset = select.args.get("offset")
+    counts = [literal_count(select.args.get("limit")), literal_count(offset) if offset else 0]
+    return None if None in counts else sum(count for count in counts if count is not None)
+
+
 def may_stop_early(select: exp.Select) -> bool:
     """Whether a block is a plain SELECT with LIMIT and nothing that needs all of its rows."""
-    limited = isinstance(select.args.get("limit"), exp.Limit) and not select.args.get("offset")
+    limited = isinstance(select.args.get("limit"), exp.Limit) and enough(select) is not None
     plain = not any(select.args.get(key) for key in ("group", "having", "qualify", "distinct", "order"))
     inner = all(
         not join.side and not join.method and not join.args.get("using") for join in select.args.get("joins") or ()

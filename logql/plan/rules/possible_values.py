@@ -11,6 +11,7 @@ from logql.plan.conditions import (
     Cond,
     all_of,
     any_of,
+    closed,
     decide,
     first_case,
     is_false,
@@ -43,7 +44,7 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
     >>> show_possible("gn > 5 AND val_acc < 0.5")
     'COALESCE(val_acc < 0.5 AND gn > 5, CASE WHEN NOT ("gn$missing" AND (NOT (val_acc) IS NULL)) THEN FALSE END)'
     """
-    node = bare(condition)
+    node = _spelled_out(bare(condition))
     ready = reader.computed(node)
     if ready is not None:
         return truth_of_value(ready)
@@ -55,6 +56,26 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
     return treat(node, reader)
 
 
+def _spelled_out(node: exp.Expr) -> exp.Expr:
+    """A comparison of row values part by part: as DuckDB has it, NULL equals NULL in them. Anything else as it is."""
+    row = node.args.get("this")
+    if not isinstance(row, exp.Tuple) or not isinstance(node, exp.EQ | exp.NEQ | exp.In):
+        return node
+    others = node.expressions if isinstance(node, exp.In) else [node.expression]
+    alike = [isinstance(other, exp.Tuple) and len(other.expressions) == len(row.expressions) for other in others]
+    if not others or not all(alike):
+        return node
+    equal = [
+        exp.and_(*map(_same_part, row.expressions, other.expressions), copy=False, dialect="duckdb") for other in others
+    ]
+    found = exp.or_(*equal, copy=False)
+    return exp.Not(this=exp.Paren(this=found)) if isinstance(node, exp.NEQ) else bare(found)
+
+
+def _same_part(left: exp.Expr, right: exp.Expr) -> exp.Expr:
+    return exp.NullSafeEQ(this=closed(left), expression=closed(right))
+
+
 def three_valued(conditions: Iterable[exp.Expr], reader: Reader) -> Cond:
     """Conditions joined by AND: TRUE where they surely hold, FALSE where they cannot, NULL elsewhere."""
     return _value(_joined(conditions, True, True, reader))
@@ -62,7 +83,7 @@ def three_valued(conditions: Iterable[exp.Expr], reader: Reader) -> Cond:
 
 def _decided(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond | Formula:
     """One condition: a formula where DuckDB's own logic decides it."""
-    node = bare(condition)
+    node = _spelled_out(bare(condition))
     if reader.computed(node) is None and reader.precise:
         if isinstance(node, exp.Not):
             return _decided(node.this, not wanted, reader)
@@ -296,7 +317,8 @@ def _in(node: exp.Expr, reader: Reader) -> Truth:
         return reader.subquery_truth(node)
     if node.args.get("unnest") or node.args.get("field") or not node.expressions:
         return truth_of_value(_plain(node, reader))
-    parts = (_compare(exp.EQ(this=node.this, expression=item), reader) for item in node.expressions)
+    equal = (exp.EQ(this=closed(node.this), expression=closed(item)) for item in node.expressions)
+    parts = (_compare(part, reader) for part in equal)
     return flipped(all_hold(flipped(part) for part in parts))
 
 
@@ -362,7 +384,7 @@ def _whens(node: exp.Expr) -> list[tuple[exp.Expr, exp.Expr]]:
     subject = node.this
     pairs = []
     for branch in node.args["ifs"]:
-        condition = exp.EQ(this=subject, expression=branch.this) if subject else branch.this
+        condition = exp.EQ(this=closed(subject), expression=closed(branch.this)) if subject else branch.this
         pairs.append((condition, branch.args["true"]))
     return pairs
 
@@ -392,6 +414,11 @@ def _coalesce_open(node: exp.Expr, reader: Reader) -> Cond:
     return first_case(cases, False)
 
 
+def _scoped_open(node: exp.Expr, reader: Reader) -> Cond:
+    """Where what has variables of its own is not settled: any column in it is open."""
+    return any_of(*(value_of(part, reader).open for part in dict.fromkeys(find(node, exp.Column)) if part.table))
+
+
 def _same(node: exp.Expr, reader: Reader) -> Truth:
     left, right = value_of(node.this, reader), value_of(node.expression, reader)
     sql = type(node)(this=left.sql, expression=right.sql)
@@ -419,4 +446,5 @@ _VALUES: dict[type[exp.Expr], Callable[[exp.Expr, Reader], Cond]] = {
     exp.Case: _case_open,
     exp.If: _case_open,
     exp.Coalesce: _coalesce_open,
+    **dict.fromkeys((exp.Lambda, exp.Comprehension), _scoped_open),
 }

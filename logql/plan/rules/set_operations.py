@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sqlglot import exp
 
@@ -14,6 +14,8 @@ from logql.plan.rules.group_keys import deduplicate
 from logql.plan.scopes import Later, Opaque
 from logql.plan.values import Value
 
+#: A union's columns, each with what it is called on every side.
+Columns = Mapping[str, list[str | None]]
 PlanQuery = Callable[[exp.Expr, Program], Relation]
 
 
@@ -24,10 +26,11 @@ def set_operations(query: exp.SetOperation, program: Program, plan: PlanQuery) -
     >>> show_units("SELECT run, gn FROM logs WHERE epoch = 0 EXCEPT SELECT run, gn FROM logs WHERE run = 'A'")
     ['A/0', 'A/1', 'B/0']
     """
-    if not program.on("set_operations") or query.args.get("by_name"):
+    if not program.on("set_operations"):
         raise Opaque("set operation")
-    sides = [plan(side, program) for side in _sides(query)]
-    if len({len(side.columns) for side in sides}) > 1:
+    by_name = bool(query.args.get("by_name"))
+    sides = [plan(side, program) for side in ([query.left, query.right] if by_name else _sides(query))]
+    if not by_name and len({len(side.columns) for side in sides}) > 1:
         raise Opaque("columns under a star")
     relation = _combine(query, sides, program)
     counts_first(query, program, plan)
@@ -62,7 +65,7 @@ def _is_bare(query: exp.Expr) -> bool:
 def _combine(query: exp.SetOperation, sides: list[Relation], program: Program) -> Relation:
     distinct = query.args.get("distinct") is not False
     if isinstance(query, exp.Union):
-        relation = _union(sides, program)
+        relation = _union(_by_name(sides) if query.args.get("by_name") else _in_order(sides), sides, program)
         return deduplicate(program, relation) if distinct else relation
     if not distinct:
         for side in sides:
@@ -73,14 +76,33 @@ def _combine(query: exp.SetOperation, sides: list[Relation], program: Program) -
     return _keep_matches(relation, right, program, wanted=isinstance(query, exp.Intersect))
 
 
-def _union(sides: list[Relation], program: Program) -> Relation:
-    """All sides under the first one's names, each with the companions of any; base rows share their tokens' columns."""
+def _in_order(sides: list[Relation]) -> Columns:
+    """Columns of the same place, under the first side's names."""
+    return {name: list(held) for name, *held in zip(sides[0].columns, *(side.columns for side in sides), strict=True)}
+
+
+def _by_name(sides: list[Relation]) -> Columns:
+    """Columns of the same name; None on a side that lacks it."""
+    found: dict[str, tuple[str, list[str | None]]] = {}
+    for number, side in enumerate(sides):
+        for name in side.columns:
+            if name == "*" or found.get(name.lower(), (name, [None] * len(sides)))[1][number] is not None:
+                raise Opaque("columns that have no names of their own")
+            found.setdefault(name.lower(), (name, [None] * len(sides)))[1][number] = name
+    return dict(found.values())
+
+
+def _union(columns: Columns, sides: list[Relation], program: Program) -> Relation:
+    """All sides' columns, each with the companions of any; base rows share their tokens' columns."""
     unsure = any(side.unsure for side in sides)
     writers = [Writer(sql_of(side.unsure_in()) if unsure else False, sharing=False) for side in sides]
     slots = _slots(sides, program)
     renamed = [{held[n]: slot for slot, (_, held) in slots.items() if n in held} for n in range(len(sides))]
-    for position, name in enumerate(sides[0].columns):
-        values = [side.value(list(side.columns)[position]) for side in sides]
+    for name, places in columns.items():
+        values = [
+            side.value(place) if place is not None else Value(exp.Null())
+            for side, place in zip(sides, places, strict=True)
+        ]
         unknown = any(value.unknown is not False for value in values)
         nullable = any(value.nullable is not False for value in values)
         depends = frozenset(
