@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ from logql.rows import Result
 from logql.session import Session
 from logql.settings import locate
 from logql.sql.parameters import Parameters, check_parameters
-from logql.sql.split import split_statements
+from logql.sql.split import main_word, split_statements
 
 if TYPE_CHECKING:
     import pandas
@@ -86,6 +87,9 @@ __all__ = [
 apilevel = "2.0"
 threadsafety = 2
 paramstyle = "qmark"
+
+#: Statements that change rows of own tables.
+_CHANGES = ("INSERT", "UPDATE", "DELETE", "MERGE")
 
 Row = tuple[Any, ...]
 #: Name, type, display and internal size, precision, scale, and whether NULL can occur (not known of a result).
@@ -267,16 +271,20 @@ class Cursor:
             ]
 
     def executemany(self, query: str, parameters: Iterable[Sequence[object] | Mapping[str, object]]) -> Cursor:
-        """Run a statement once per set of parameters."""
+        """Run a statement once per set of parameters; one that changes own tables does so for all sets or none."""
         sets = list(parameters)
         count = self._insert_rows(query, sets)
         if count is None:
-            count = 0
-            for each in sets:
-                self.execute(query, each)
-                count += max(self.rowcount, 0)
+            with self.connection._lock, self._together(query):
+                count = sum(max(self.execute(query, each).rowcount, 0) for each in sets)
         self.rowcount = count
         return self
+
+    def _together(self, query: str) -> AbstractContextManager[object]:
+        """A transaction for what changes rows."""
+        self._check()
+        changes = main_word(query) in _CHANGES
+        return self.connection.session.engine.all_or_none() if changes else nullcontext()
 
     def _insert_rows(self, query: str, sets: Sequence[Any]) -> int | None:
         """Insert all rows at once, where the statement is an INSERT of one row and its values are simple."""

@@ -16,7 +16,7 @@ from logql.sql.bound import BoundQuery
 from logql.sql.dialect import write
 from logql.sql.macros import parse
 from logql.sql.sources import HIDDEN
-from logql.sql.split import tokens
+from logql.sql.split import all_tokens, main_word
 from logql.sql.walk import find
 
 #: Statements that give no rows.
@@ -93,6 +93,10 @@ def unqualified(answer: Answer, bound: BoundQuery) -> Answer:
 
 def gives_rows(sql: str) -> bool:
     """Whether a statement has a result."""
-    words = (sql[token.start : token.end].upper() for token in tokens(sql) if token.kind in ("word", "other"))
-    first = next(words, None)
-    return first is not None and (first not in _SILENT or ("RETURNING" in sql.upper() and "RETURNING" in words))
+    word = main_word(sql)
+    return word not in _SILENT or ("RETURNING" in sql.upper() and _says(sql, "RETURNING"))
+
+
+def _says(sql: str, word: str) -> bool:
+    """Whether a word stands in a statement, outside of strings and quotes."""
+    return any(token.kind == "word" and sql[token.start : token.end].upper() == word for token in all_tokens(sql))

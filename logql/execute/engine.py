@@ -193,19 +193,26 @@ class Engine:
     @contextmanager
     def one_instant(self) -> Iterator[None]:
         """One transaction for planning, filling and answering: own tables and the clock stand still meanwhile."""
-        if self._in_transaction():  # of a person's: there they do anyway
-            yield
+        with self.all_or_none() as begun:
+            self._instant = begun
+            try:
+                yield
+            finally:
+                self._instant = False
+
+    @contextmanager
+    def all_or_none(self) -> Iterator[bool]:
+        """One transaction for several statements, unless a person has begun one; says whether it is its own."""
+        if self._in_transaction():
+            yield False
             return
         self.execute("BEGIN TRANSACTION")
-        self._instant = True
         try:
-            yield
+            yield True
         except BaseException:
-            self._instant = False
             with suppress(Error):
                 self.execute("ROLLBACK")
             raise
-        self._instant = False
         self.execute("COMMIT")
 
     def _in_transaction(self) -> bool:

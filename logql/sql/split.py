@@ -89,6 +89,24 @@ def is_complete(sql: str) -> bool:
     return last is None or (last.kind == "other" and sql[last.start] == ";")
 
 
+#: What may follow a closing bracket among CTEs that have not come to their end.
+_AMONG_CTES = frozenset({"AS", "USING", "MATERIALIZED", "NOT"})
+
+
+def main_word(sql: str) -> str:
+    """The word that says what a statement does, in upper case: its first one, or the one behind its CTEs."""
+    depth, closed, first = 0, False, ""
+    for token in all_tokens(sql):
+        text = sql[token.start : token.end].upper()
+        if token.kind == "word":
+            first = first or text
+            if first != "WITH" or (depth == 0 and closed and text not in _AMONG_CTES):
+                return text
+        depth += (token.kind == "other") * ((text == "(") - (text == ")"))
+        closed = text == ")"
+    return first
+
+
 def _comment(sql: str, position: int) -> tuple[str, int]:
     depth = 1
     for match in re.compile(r"/\*|\*/").finditer(sql, position):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logql.sql.split import is_complete, split_statements
+from logql.sql.split import is_complete, main_word, split_statements
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,22 @@ def test_split(text: str, statements: list[str]) -> None:
 )  # fmt: skip
 def test_complete(text: str, complete: bool) -> None:
     assert is_complete(text) is complete
+
+
+@pytest.mark.parametrize(
+    ("sql", "word"),
+    [
+        ("", ""),
+        ("-- a remark\nselect 1", "SELECT"),
+        ("(SELECT 1) UNION (SELECT 2)", "SELECT"),
+        ("WITH a AS (SELECT 1) INSERT INTO t FROM a", "INSERT"),
+        (
+            "WITH RECURSIVE a(n) USING KEY (n) AS NOT MATERIALIZED (SELECT ')'), delete AS (FROM b) update t SET a = 1",
+            "UPDATE",
+        ),
+        ("WITH a AS (DELETE FROM t RETURNING a) FROM a", "FROM"),
+        ("WITH a AS (SELECT 1) (SELECT 2)", "WITH"),
+    ],
+)
+def test_main_word(sql: str, word: str) -> None:
+    assert main_word(sql) == word
