@@ -36,6 +36,13 @@ def test_module_attributes() -> None:
 def test_no_store_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(dbapi.OperationalError, match="there is no store"):
         dbapi.connect(str(tmp_path / ".logql"))
+    (tmp_path / "file").write_text("")
+    for path in ("file", "file/store"):
+        with pytest.raises(dbapi.OperationalError, match="a file is in its place"):
+            dbapi.connect(tmp_path / path)
+    (tmp_path / ".logql").mkdir()
+    with pytest.raises(dbapi.OperationalError, match=r"did you mean .*/\.logql\?"):
+        dbapi.connect(tmp_path)
 
 
 def test_fetching(connection: dbapi.Connection) -> None:

@@ -42,7 +42,7 @@ class Catalog:
         if create and not read_only and _is_missing(path):
             _create(store)
         if _is_missing(path):
-            raise StoreError(f"there is no store at {store}", hint="record a run first, or name it with --store DIR")
+            raise _no_store(store)
         return cls(store, Connection(store, read_only, int(patience_s * 1000)))
 
     def close(self) -> None:
@@ -315,9 +315,24 @@ def _create(store: str) -> None:
         raise StoreError(f"cannot create the store {store}: {exc.strerror or exc}") from exc
 
 
+def _no_store(store: str) -> StoreError:
+    """What to say of a path that is no store, as well as it can be told."""
+    hint = "record a run first, or name it with --store DIR"
+    try:
+        os.stat(os.path.join(store, layout.CATALOG))
+    except NotADirectoryError:
+        hint = "a file is in its place: name the directory that holds catalog.sqlite"
+    except OSError:
+        inside = os.path.join(store, ".logql")
+        hint = f"did you mean {inside}?" if os.path.isdir(inside) else hint
+    return StoreError(f"there is no store at {store}", hint=hint)
+
+
 def _is_missing(path: str) -> bool:
     try:
         return os.stat(path).st_size == 0
+    except PermissionError as exc:
+        raise StoreError(f"{path} cannot be read: {exc.strerror}") from exc
     except OSError:
         return True
 

@@ -47,7 +47,7 @@ def holds_rows(store: str) -> bool:
     """Whether there are recorded files, so that the catalog must be there, too."""
     try:
         return bool(os.listdir(os.path.join(store, LOGS)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
