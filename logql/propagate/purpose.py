@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
+from collections.abc import Iterable, Iterator, Sequence
 
 from logql.propagate.names import header_uses, scope_chain, unit_bindings, uses_of
 from logql.propagate.outline import Item, Unit
@@ -11,18 +11,34 @@ from logql.propagate.purity import is_quiet, mode_of
 from logql.propagate.reaching import below, reaching
 from logql.propagate.statements import Api, api_of
 
+_LEAVING = (ast.Return, ast.Raise)
 _MAKING = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.If, ast.With)
 
 
 def serves_logs(item: Item) -> bool:
     """Whether a statement logs, or only makes what such statements read."""
     api = api_of(item.unit.outline)
-    return bool(api.modules or api.functions) and _serves(item, api, set())
+    if not (api.modules or api.functions):
+        return False
+    return _tells(item, api) or (makes_names(item) and read_by_logs([item]))
 
 
-def read_by_logs(lines: Collection[Item], readers: Collection[Item] = ()) -> bool:
+def read_by_logs(lines: Sequence[Item], readers: Iterable[Item] = ()) -> bool:
     """Whether what statements of one scope bind is read by them, by given ones and by what serves logs alone."""
-    return all(_only_read(line, api_of(line.unit.outline), {*lines, *below(readers)}) for line in lines)
+    seen, left = {*below(readers), *below(lines)}, list(lines)
+    while left:
+        line = left.pop()
+        if _is_seen_elsewhere(line):
+            return False
+        api = api_of(line.unit.outline)
+        for reader in _readers(line):
+            if reader in seen or _tells(reader, api):
+                continue
+            if not makes_names(reader):
+                return False
+            seen |= below([reader])
+            left.append(reader)
+    return True
 
 
 def logs(item: Item, api: Api) -> bool:
@@ -33,29 +49,33 @@ def logs(item: Item, api: Api) -> bool:
 
 def makes_names(item: Item) -> bool:
     """Whether all that a statement does is to bind names of its own."""
-    return isinstance(item.node, _MAKING) and is_quiet(item.node) and _binds_plain_names(item.node)
+    node = item.node
+    jumps = _LEAVING if isinstance(node, ast.For) else (*_LEAVING, ast.Break, ast.Continue)
+    if not isinstance(node, _MAKING) or any(isinstance(inside, jumps) for inside in ast.walk(node)):
+        return False
+    return is_quiet(node) and _binds_plain_names(node)
 
 
-def _serves(item: Item, api: Api, seen: set[Item]) -> bool:
-    if item in seen or logs(item, api) or mode_of(item.node) is not None:
+def _tells(item: Item, api: Api) -> bool:
+    return logs(item, api) or mode_of(item.node) is not None
+
+
+def _readers(line: Item) -> Iterator[Item]:
+    """Other statements of the scope that read what one binds."""
+    own, bound = below([line]), uses_of(line.node).writes
+    for item in line.unit.items:
+        read = bound & header_uses(item.node).reads if item not in own else set()
+        if any(own & reaching(name, item) for name in read):
+            yield item
+
+
+def _is_seen_elsewhere(line: Item) -> bool:
+    """Whether other scopes read what a statement binds, or its scope declares it as theirs."""
+    unit, bound = line.unit, uses_of(line.node).writes
+    if any(bound & header_uses(item.node).globals for item in unit.items):
         return True
-    return makes_names(item) and _only_read(item, api, seen)
-
-
-def _only_read(line: Item, api: Api, seen: set[Item]) -> bool:
-    """Whether what a statement binds is read by itself and by what serves logs (or was seen) alone."""
-    seen.add(line)
-    unit, own = line.unit, below([line])
-    bound = uses_of(line.node).writes
-    for item in unit.items:
-        uses = header_uses(item.node)
-        if bound & uses.globals:
-            return False
-        read = bound & uses.reads if item not in own and item not in seen else set()
-        if any(own & reaching(name, item) for name in read) and not _serves(item, api, seen):
-            return False
     inner = (other for other in unit.outline.units if other is not unit and unit in scope_chain(other))
-    return not any(bound & _free_names(scope) for scope in inner)
+    return any(bound & _free_names(scope) for scope in inner)
 
 
 def _free_names(scope: Unit) -> set[str]:
