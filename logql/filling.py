@@ -74,13 +74,11 @@ class _Work:
     def keep(self, result: Result) -> None:
         """Make a result durable and visible."""
         fill = to_fill(self.jobs[result.id], result)
-        if result.state == "failed":
-            fill = _failed(fill, result.segment)
         if result.state == "elsewhere":
             self.elsewhere += 1
-        else:
-            write_fill(self.store, fill, result.events if result.state == "done" else (), places=result.places)
-            self.done.append(fill)
+        for part in _parts(fill, result.segment) if result.state != "elsewhere" else ():
+            write_fill(self.store, part, result.events if part.state == "done" else (), places=result.places)
+            self.done.append(part)
         self.notes.update(dict.fromkeys(result.notes))
 
 
@@ -224,12 +222,20 @@ def _once(segment: Segment, history: History, run: Run) -> bool:
     return all(status.once and all(len(level) == depth for level in status.levels) for status in statuses)
 
 
-def _failed(fill: Fill, segment: Segment) -> Fill:
-    """A failed fill stands for all iterations that were wanted, so that they are not tried again at once."""
-    wanted = segment.wanted
-    if segment.loop is None or not wanted:
-        return fill
-    return replace(fill, first_index=wanted[0], last_index=wanted[-1], covered=wanted)
+def _parts(fill: Fill, segment: Segment) -> list[Fill]:
+    """A fill; of one that failed what it gave until then, and what is left, so that it is not tried again at once."""
+    if fill.state != "failed" or segment.loop is None or not segment.wanted:
+        return [fill]
+    given = {index for index in covered(fill) if index is not None}
+    left = tuple(index for index in segment.wanted if index not in given)
+    done = replace(fill, state="done", error=None, executed=len(given))
+    if not left:
+        return [done]
+    failed = replace(fill, first_index=left[0], last_index=left[-1], covered=left)
+    if not given:
+        return [failed]
+    rest = replace(failed, executed=max(0, fill.executed - len(given)), compared=0, fidelity=None, levels={})
+    return [replace(done, id=new_id()), rest]
 
 
 def _unfillable(segment: Segment, query: str, reason: str) -> Fill:
@@ -238,7 +244,7 @@ def _unfillable(segment: Segment, query: str, reason: str) -> Fill:
         loop=segment.loop, entry=segment.entry, first_index=None, last_index=None, state="failed", error=reason,
         started_at=time.time(),
     )  # fmt: skip
-    return _failed(job_fill, segment)
+    return _parts(job_fill, segment)[-1]
 
 
 def _pool_options(options: Options) -> PoolOptions:

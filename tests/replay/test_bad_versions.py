@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+import logql
 from logql.replay.guard import kernel_version
 from logql.replay.job import Options
 from tests.replay.conftest import ROOT, Project, after, values
@@ -55,6 +57,22 @@ def test_a_bad_version_gives_its_reason(project: Project, bad: str, isolation: s
     assert result.covered == (0,)
     assert values(result.events, "b") == {(0,): 0.0}
     assert not _processes(job.id)
+
+
+def test_what_a_replay_gave_before_it_died_is_kept(project: Project) -> None:
+    project.write("train.py", GOOD.replace("epoch == 1", "epoch == 2").replace("{bad}", "os._exit(4)"))
+    project.run(every=None, LOGQL_OVERHEAD="0")
+    project.write("train.py", EDIT((project.path / "train.py").read_text()))
+    with closing(logql.connect(project.store)) as connection:
+        rows = connection.execute("SELECT b, origin(b), fidelity(b), reason(b) FROM logs ORDER BY epoch").fetchall()
+        why = "the script ended its process with exit code 4"
+        given = [(epoch * 2.0, "hindsight", "exact", None) for epoch in range(2)]
+        assert rows == [*given, *[(None, "unfillable", None, why)] * 2]
+        told = connection.execute("SELECT first_index, last_index, state, executed FROM fills ORDER BY 1").fetchall()
+        assert told == [(0, 1, "done", 2), (2, 3, "failed", 1)]
+        again = connection.execute("SELECT b FROM logs ORDER BY epoch").fetchall()
+        assert again == [(0.0,), (2.0,), (None,), (None,)]
+        assert connection.execute("SELECT count(*) FROM fills").fetchall() == [(2,)]
 
 
 def test_a_value_within_a_traced_function_is_refused(project: Project) -> None:
