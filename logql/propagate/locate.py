@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from logql.propagate.align import SHORT
 from logql.propagate.inline import Span, find_spans
 from logql.propagate.names import header_uses, uses_of
-from logql.propagate.outline import Item, Outline, Unit, start_of
+from logql.propagate.outline import Item, Outline, Unit, first_line, start_of
 from logql.propagate.purity import changes, is_log, is_quiet, may_swap
 from logql.propagate.purpose import serves_logs
 
@@ -314,6 +314,9 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
     scores = [_gap_score(gap, cut) for cut in range(len(gap.items) + 1)]
     ranked = sorted(range(len(scores)), key=lambda cut: -scores[cut])
     best = ranked[0]
+    around = _gone_round(target, gap)
+    if around is not None:
+        return Nowhere(f"`{first_line(around)}` stands at the other end of the iteration here", (spot(best, 0.0),))
     margin = _MARGIN
     if gap.low is None and gap.high is None:
         margin = _MARGIN_QUIET if is_log(gap.statement.node) else _MARGIN_ALONE
@@ -326,6 +329,17 @@ def _choose(target: _Block, first: int, gap: _Gap) -> Spot | Nowhere:
     )
 
 
+def _gone_round(target: _Block, gap: _Gap) -> Item | None:
+    """What acts between a log statement's places, and stands at the other end of the loop's body in the new code.
+
+    What it leaves behind reaches the statement by way of the next iteration in one of the versions.
+    """
+    if not is_log(gap.statement.node) or target.parent is None or not isinstance(target.parent.node, _LOOPS):
+        return None
+    moved = (item for item in gap.items if item in gap.ahead and not may_swap(gap.statement.node, item.node))
+    return next(moved, None)
+
+
 #: Scores closer than this do not tell two places apart, with and without a neighbour that both versions have.
 _MARGIN = 0.15
 _MARGIN_ALONE = 0.6
@@ -336,6 +350,7 @@ _DEFINES = 0.3
 _MOVED = 0.8
 #: What comes behind these in a block never runs.
 _LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue)
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
 #: With this many new statements between it and what both versions have, a statement belongs to the new code.
 _FAR = 3
 

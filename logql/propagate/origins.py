@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from logql.propagate.locate import Spot
-from logql.propagate.names import header_uses
 from logql.propagate.outline import Item
-from logql.propagate.reaching import reaching, reaching_at
+from logql.propagate.reaching import reaching, reaching_at, reads_name
 
 Definitions = frozenset[Item]
 
@@ -54,7 +53,7 @@ class Origins:
         """Whether the added definitions only go on with the value: nothing else uses it as it was before them."""
         if kept <= mine or all(self._derived(name, item, kept) for item in added):
             return True
-        readers = (item for item in self.mine.items if name in header_uses(item.node).reads and item not in added)
+        readers = (item for item in self.mine.items if reads_name(name, item) and item not in added)
         return not any(kept & reaching(name, item) and not added & reaching(name, item) for item in readers)
 
     def _derived(self, name: str, item: Item, kept: Definitions) -> bool:
@@ -63,7 +62,7 @@ class Origins:
         left = [item]
         while left:
             current = left.pop()
-            if current in seen or name not in header_uses(current.node).reads:
+            if current in seen or not reads_name(name, current):
                 continue
             seen.add(current)
             before = reaching(name, current)
@@ -75,8 +74,8 @@ class Origins:
     def _used_alike(self, name: str, other: str, added: Definitions, theirs: Definitions) -> bool:
         """Whether a statement that both versions have reads the added value in one and the old one in the other."""
         return any(
-            name in header_uses(new.node).reads
-            and other in header_uses(old.node).reads
+            reads_name(name, new)
+            and reads_name(other, old)
             and added & reaching(name, new)
             and theirs & reaching(other, old)
             for old, new in self._kept.items()

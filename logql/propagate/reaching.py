@@ -1,11 +1,14 @@
-"""Reaching definitions: which statements of a scope may have given a name the value that it has at a place."""
+"""Reaching definitions: which statements of a scope may have given a name the value that it has at a place.
+
+A name may be that of an attribute, as it is written: `self.loss`.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
 
-from logql.propagate.names import header_uses, parameters
+from logql.propagate.names import header_uses, parameters, stored_paths
 from logql.propagate.outline import Item, Unit
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -30,7 +33,7 @@ def bound_ahead(name: str, reader: Item) -> bool:
     while not any(_surely(name, item) for item in block[:position]):
         if parent is None or parent is reader.unit.header:
             return False
-        if name in header_uses(parent.node).writes:
+        if binds_name(name, parent):
             return True
         block, position, parent = parent.block, parent.position, parent.parent
     return True
@@ -67,7 +70,7 @@ def _scan(name: str, items: Sequence[Item], found: set[Item]) -> bool:
 
 def _enter(name: str, parent: Item, slot: str, block: Sequence[Item], found: set[Item]) -> bool:
     """Collect what binds a name on the way from a header to the beginning of one of its blocks; whether all ways do."""
-    node, binds = parent.node, name in header_uses(parent.node).writes
+    node, binds = parent.node, binds_name(name, parent)
     if isinstance(node, _LOOPS):
         if slot == "body" and not (binds and isinstance(node, ast.For | ast.AsyncFor)):
             _scan(name, block, found)
@@ -87,7 +90,7 @@ def _enter(name: str, parent: Item, slot: str, block: Sequence[Item], found: set
 
 def _bind(name: str, item: Item, found: set[Item]) -> bool:
     """Collect what binds a name last in a statement, its blocks included; whether all ways through it do."""
-    node, binds = item.node, name in header_uses(item.node).writes
+    node, binds = item.node, binds_name(name, item)
     blocks = {} if isinstance(node, _SCOPES) else blocks_of(item)
     if isinstance(node, _TRY):
         return _bind_try(name, blocks, found)
@@ -110,6 +113,21 @@ def _bind_try(name: str, blocks: dict[str, list[Item]], found: set[Item]) -> boo
     handled = [_bind(name, handler, found) for handler in blocks.get("handlers", ())]
     otherwise = _scan(name, blocks.get("orelse", ()), found)
     return (_scan(name, blocks.get("body", ()), found) or otherwise) and all(handled)
+
+
+def binds_name(name: str, item: Item) -> bool:
+    """Whether a statement, or the header of one with blocks, gives a name a value."""
+    if "." not in name:
+        return name in header_uses(item.node).writes
+    return item.end == item.index + 1 and tuple(name.split(".")) in stored_paths(item.node)
+
+
+def reads_name(name: str, item: Item) -> bool:
+    """Whether a statement, or the header of one with blocks, reads what a name has."""
+    uses = header_uses(item.node)
+    if "." not in name:
+        return name in uses.reads
+    return tuple(name.split(".")) in uses.paths or (isinstance(item.node, ast.AugAssign) and binds_name(name, item))
 
 
 def blocks_of(item: Item) -> dict[str, list[Item]]:

@@ -115,6 +115,7 @@ class Settler:
         for path in sorted(uses.paths):
             if path[0] not in self._own | self._replaced:
                 self._path(path)
+                self._check_attribute(path, reader)
         for path in sorted(spelled_paths(node)):
             other = self.names.other_spelling(path)
             if other is not None and path[0] not in self._own | self._replaced:
@@ -153,6 +154,18 @@ class Settler:
             self.settled.renames[path] = other
         return other is not None
 
+    def _check_attribute(self, path: Path, reader: Item) -> None:
+        """See that an attribute has not been set anew beside what the old version sets it to."""
+        lengths = [length for length in range(len(path), 0, -1) if path[:length] in self.settled.renames]
+        other = (*self.settled.renames[path[: lengths[0]]], *path[lengths[0] :]) if lengths else path
+        added = self.origins.added(".".join(path), ".".join(other), reader) if self.logs else None
+        if added is not None:
+            raise Refusal(self._lacking(".".join(path), added))
+
+    def _lacking(self, name: str, added: Item) -> str:
+        line, number = first_line(added), start_of(added.node)[0]
+        return f"`{name}` has another value at this place: this version lacks `{line}` (line {number})"
+
     def _check_origin(self, name: str, other: str, reader: Item) -> None:
         """See that the value is not one that the new version defines beside the old one's; such may come along."""
         added = self.origins.added(name, other, reader) if self.logs else None
@@ -160,8 +173,7 @@ class Settler:
             return
         self.settled.renames.pop((name,), None)
         if not self._feed(name, reader):
-            line, number = first_line(added), start_of(added.node)[0]
-            raise Refusal(f"`{name}` has another value at this place: this version lacks `{line}` (line {number})")
+            raise Refusal(self._lacking(name, added))
 
     def _rename_paths(self, name: str, node: ast.AST) -> bool:
         """`args.lr` became `lr`: each use of the name is a part of a path that is renamed as a whole."""

@@ -122,6 +122,36 @@ def test_what_is_changed_in_place_does_not_come_along() -> None:
     assert result.reason == "`loss` has another value at this place: this version lacks `loss += rng.random()` (line 8)"
 
 
+@pytest.mark.parametrize(("goes_on", "placed"), [("", False), ("            self.keep(self.loss)\n", True)])
+def test_an_attribute_that_is_set_anew_beside_the_old_codes(goes_on: str, placed: bool) -> None:
+    old = """
+        import logql
+        class Trainer:
+            def run(self):
+                for epoch in logql.loop("epoch", range(3)):
+                    self.loss = self.train(epoch)
+        """
+    old = code(old) + goes_on
+    line = "            self.loss = self.test(epoch)\n            logql.log('q', self.loss.item())\n"
+    shown = "            print(self.loss)\n" if not placed else ""
+    head, tail = old[: len(old) - len(goes_on)], goes_on
+    result = put(head + shown + line + tail, "'q'", head + shown + tail)
+    assert (result.source is not None) is placed
+    if not placed:
+        assert str(result.reason).startswith(
+            "`self.loss` has another value at this place: this version lacks `self.loss"
+        )
+
+
+def test_what_went_to_the_other_end_of_an_iteration_leaves_the_place_in_doubt() -> None:
+    lines = ["loss = net(x)", "loss.backward()", "opt.step()"]
+    head = "import logql\nfor x in logql.loop('step', data):\n"
+    old = head + "".join(f"    {line}\n" for line in [*lines, "opt.zero_grad()"])
+    text = head + "".join(f"    {line}\n" for line in ["opt.zero_grad()", *lines, "logql.log('q', norm(net))"])
+    result = put("from lib import norm\n" + text, "'q'", "from lib import norm\n" + old)
+    assert result.reason == "`opt.zero_grad()` stands at the other end of the iteration here"
+
+
 PAIRS = "".join(f"    {name} = net.{name}.norm()\n    logql.log('{name}', {name})\n" for name in "abcde")
 
 
