@@ -11,6 +11,7 @@ from sqlglot import exp
 from logql.plan import clauses
 from logql.plan.conditions import Cond, all_of, any_of, is_true, sql_of
 from logql.plan.filters import keep_possible, split_filter
+from logql.plan.held import hold_lists
 from logql.plan.program import Program, carry_tokens, rename_depends
 from logql.plan.relation import Flags, Relation, Target, Writer, column, read
 from logql.plan.rules import (
@@ -283,8 +284,9 @@ class Block:
         if qualify:
             known, waiting = split_filter(qualify.this, self)
             self.stage = stage = Stage(keep_possible(stage.relation, known, waiting, self), stage.computed)
+        stage, uncounted = hold_lists(self, stage)
         relation = stage.relation
-        writer = Writer(relation.unsure_in())
+        writer = Writer(any_of(relation.unsure_in(), uncounted))
         if clauses.shows_all(self.select) and self.select is self.program.result:
             self._project_openness(writer)
         else:

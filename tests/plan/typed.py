@@ -126,6 +126,11 @@ PIVOTS = (
 )
 LISTS = (
     "SELECT {a}.run, unnest({a}.vec) AS v FROM logs {a} WHERE {where}",
+    "SELECT count(*), sum(u) FROM (SELECT {a}.run, unnest({a}.vec) AS u FROM logs {a} WHERE {where}) WHERE run < 'R2'",
+    "SELECT {a}.run, unnest({a}.vec) AS u FROM logs {a} WHERE {where} ORDER BY ALL LIMIT 2",
+    "SELECT DISTINCT unnest({a}.vec) AS u FROM logs {a} WHERE {where}",
+    "SELECT {b}.run, {b}.run IN (SELECT 'R' || unnest({a}.vec)::INT FROM logs {a} WHERE {where}) FROM runs {b}",
+    "SELECT {b}.run, EXISTS (SELECT unnest({a}.vec) FROM logs {a} WHERE {where} AND {a}.run = {b}.run) FROM runs {b}",
     "SELECT {a}.run, u.v FROM logs {a}, unnest({a}.vec) u(v) WHERE {where} AND u.v > 0",
     "SELECT {a}.run, list({a}.vec ORDER BY {a}.vec, {a}.epoch) FROM logs {a} WHERE {where} GROUP BY 1",
     "SELECT {a}.run, [v + 1 FOR v IN {a}.vec IF v > 0] AS s FROM logs {a} WHERE {where}",

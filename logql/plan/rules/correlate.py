@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from logql.plan.aggregates import is_aggregate
 from logql.plan.conditions import Cond, all_of, any_of, is_null, negate, sql_of
+from logql.plan.held import makes_rows
 from logql.plan.program import struct
 from logql.plan.relation import Barrier, Relation, aliased, column, exists
 from logql.plan.rules.possible_values import value_of
@@ -239,10 +240,10 @@ def _ties_by_equality(query: exp.Select) -> bool:
 
 
 def _computes(node: exp.Expr) -> bool:
-    """Whether an aggregate or a window function is in an expression, those of queries in it left out."""
+    """Whether an aggregate, a window or what makes rows is in an expression, those of queries in it left out."""
     if isinstance(node, exp.Select | exp.SetOperation):
         return False
-    return is_aggregate(node) or isinstance(node, exp.Window) or any(map(_computes, children(node)))
+    return is_aggregate(node) or makes_rows(node) or isinstance(node, exp.Window) or any(map(_computes, children(node)))
 
 
 def _inner_rows(query: exp.Expr, tested: list[exp.Expr], block: Block, plan: PlanQuery) -> tuple[list[_Link], Relation]:
