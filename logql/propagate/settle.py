@@ -294,7 +294,7 @@ class Settler:
         """Let lines that come along go on, under a name of their own, with a value that the old code has there."""
         own, before = below(lines), reaching(name, lines[0])
         grows = any(isinstance(item.node, ast.AugAssign) and name in header_uses(item.node).writes for item in own)
-        if grows or own & before or not values <= before:
+        if (grows and not all(map(self._is_literal, values))) or own & before or not values <= before:
             return False
         other = (name,) if self.names.is_bound_here(name) else self.names.renamed((name,))
         if other is None or len(other) > 1 or self.origins.added(name, other[0], lines[0]) is not None:
@@ -303,6 +303,11 @@ class Settler:
         self.settled.copies[self._call_otherwise(name)] = other[0]
         self._taken[name] = values
         return True
+
+    def _is_literal(self, definition: Item) -> bool:
+        """Whether both versions assign a literal there, which nothing can change in place."""
+        both = (definition.node, getattr(self.matched.get(definition), "node", None))
+        return all(isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) for node in both)
 
     def _call_otherwise(self, name: str) -> str:
         """Let the lines that come along bind another name than one that is something else at the place."""
