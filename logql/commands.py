@@ -114,7 +114,8 @@ def print_result(cursor: Cursor, form: str) -> None:
     if isinstance(cursor.connection.progress, ProgressLine):
         cursor.connection.progress.clear()
     if cursor.description is not None:
-        write_result(cursor.fetch_record_batch(), form, sys.stdout)
+        types = [column[1] for column in cursor.description]
+        write_result(cursor.fetch_record_batch(), form, sys.stdout, types)
         sys.stdout.flush()
     for _, message in cursor.messages:
         print(message, file=sys.stderr)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
+import itertools
 import json
 import math
 import os
@@ -14,6 +16,9 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 from uuid import UUID
+
+from logql.beyond import bignum, named_infinity, python_values
+from logql.rows import bits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,16 +32,17 @@ TERMINAL_ROWS = 200
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
-def write_result(reader: pa.RecordBatchReader, form: str, stream: TextIO) -> int:
+def write_result(reader: pa.RecordBatchReader, form: str, stream: TextIO, types: Sequence[str] = ()) -> int:
     """Write all rows in a format of FORMATS to a text stream (binary formats to its buffer); returns their number.
 
+    `types` are DuckDB's names of the columns' types, for those that Arrow has no type of its own for.
     All but `table` and `markdown`, which must know the widths of their columns, hold one batch in memory at a time.
     """
     if form in BINARY_FORMATS:
         return _BINARY[form](reader, stream.buffer)
     if form == "table":
-        return write_table(reader.schema, _rows(reader), stream)
-    return _TEXT[form](reader.schema, _rows(reader), stream)
+        return write_table(reader.schema, _rows(reader, types), stream)
+    return _TEXT[form](reader.schema, _rows(reader, types), stream)
 
 
 def write_table(schema: pa.Schema, rows: Iterable[dict[str, Any]], stream: TextIO) -> int:
@@ -115,7 +121,7 @@ def to_json(value: object) -> object:
         return {str(key): to_json(inner) for key, inner in value.items()}
     if isinstance(value, list):
         is_map = bool(value) and all(type(inner) is tuple for inner in value)
-        return to_json(dict(value)) if is_map else [to_json(inner) for inner in value]
+        return to_json(_map(value)) if is_map else [to_json(inner) for inner in value]
     return _text(value)
 
 
@@ -153,19 +159,30 @@ def _interval(months: int, days: int, nanoseconds: int) -> str:
     return " ".join(parts)
 
 
-def _rows(reader: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
+def _rows(reader: pa.RecordBatchReader, types: Sequence[str]) -> Iterator[dict[str, Any]]:
     names = _unique(reader.schema.names)
     for batch in reader:
-        columns = [_values(column) for column in batch.columns]
+        columns = [
+            _values(column, type_) for column, type_ in itertools.zip_longest(batch.columns, types, fillvalue="")
+        ]
         for values in zip(*columns, strict=True):
             yield dict(zip(names, values, strict=True))
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _values(column: pa.Array, type_: str) -> list[Any]:
     from pyarrow import types
 
-    values: list[Any] = column.to_pylist()
-    return [None if value is None else dict(value) for value in values] if types.is_map(column.type) else values
+    values = python_values(column, named_infinity)
+    convert = bits if type_ == "BIT" else bignum if type_ == "BIGNUM" else _map if types.is_map(column.type) else None
+    return [None if value is None else convert(value) for value in values] if convert is not None else values
+
+
+def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map as an object, whose keys are text where they are lists or structs."""
+    return {
+        json.dumps(to_json(key), ensure_ascii=False) if isinstance(key, (list, dict)) else key: value
+        for key, value in pairs
+    }
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -229,12 +246,28 @@ def _write_markdown(schema: pa.Schema, rows: Iterable[dict[str, Any]], stream: T
 def _write_parquet(reader: pa.RecordBatchReader, stream: BinaryIO) -> int:
     import pyarrow.parquet as pq
 
+    if not _is_arrows_to_write(reader.schema):
+        from logql.execute.parquetfile import write_parquet
+
+        return write_parquet(reader, stream)
     count = 0
     with pq.ParquetWriter(stream, reader.schema, compression="zstd") as writer:
         for batch in reader:
             writer.write_batch(batch)
             count += batch.num_rows
     return count
+
+
+def _is_arrows_to_write(schema: pa.Schema) -> bool:
+    """Whether Arrow's writer of Parquet knows all types of a result."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.write_table(schema.empty_table(), io.BytesIO())
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _write_arrow(reader: pa.RecordBatchReader, stream: BinaryIO) -> int:

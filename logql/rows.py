@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from logql.beyond import bignum, python_values
 from logql.errors import ProgrammingError
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ def python_rows(table: pa.Table, types: Sequence[str]) -> list[tuple[Any, ...]]:
 def _values(column: pa.ChunkedArray, type_: str) -> list[Any]:
     if type_ == "TIMESTAMP_NS":
         column = column.cast("timestamp[us]", safe=False)
-    values: list[Any] = column.to_pylist()
-    convert = _CONVERTERS.get(type_) or (dict if type_.startswith("MAP(") and type_.endswith(")") else None)
+    values = python_values(column)
+    convert = _CONVERTERS.get(type_) or (_map if type_.startswith("MAP(") and type_.endswith(")") else None)
     return [None if value is None else convert(value) for value in values] if convert else values
 
 
@@ -130,7 +131,15 @@ def _interval(value: Any) -> datetime.timedelta:
     return datetime.timedelta(days=days, microseconds=value.nanoseconds // 1000)
 
 
-def _bits(value: bytes) -> str:
+def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map; of keys that cannot be a dict's, their list and that of the values, as DuckDB's client has it."""
+    try:
+        return dict(pairs)
+    except TypeError:
+        return {"key": [key for key, _ in pairs], "value": [value for _, value in pairs]}
+
+
+def bits(value: bytes) -> str:
     """Text of a BIT, whose first byte counts the bits that pad the second."""
     return "".join(f"{byte:08b}" for byte in value[1:])[value[0] :]
 
@@ -140,5 +149,6 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "UHUGEINT": int,
     "UUID": uuid.UUID,
     "INTERVAL": _interval,
-    "BIT": _bits,
+    "BIT": bits,
+    "BIGNUM": lambda value: str(bignum(value)),
 }

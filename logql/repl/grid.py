@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit.utils import get_cwidth
 
+from logql.beyond import named_infinity, python_values
 from logql.formats import show
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class _Grid:
 
 def cells_of(table: pa.Table | pa.RecordBatch) -> list[list[object]]:
     """The rows of a table as lists of values."""
-    columns = [column.to_pylist() for column in table.columns]
+    columns = [python_values(column, named_infinity) for column in table.columns]
     return [list(values) for values in zip(*columns, strict=True)] if columns else []
 
 

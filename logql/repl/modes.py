@@ -26,7 +26,7 @@ def write(reader: pa.RecordBatchReader, types: Sequence[str], mode: str, stream:
         for line in draw(reader, types, mode, view):
             stream.write(line + "\n")
     elif mode in _SHARED:
-        write_result(reader, _SHARED[mode], cast("TextIO", stream))
+        write_result(reader, _SHARED[mode], cast("TextIO", stream), types)
     else:
         for line in _LINES[mode](reader, view):
             stream.write(line + "\n")
