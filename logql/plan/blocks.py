@@ -152,7 +152,7 @@ class Block:
         self.outer = any(join.side for join in self.select.args.get("joins") or ())
         self.parts = clauses.parts_of(self.select)
         clauses.refuse_unknown(self.select)
-        clauses.replace_aliases(self.select)
+        clauses.replace_aliases(self.select, self.parts)
 
     # -- reading: Reader of rules/possible_values
 

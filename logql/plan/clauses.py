@@ -53,9 +53,10 @@ def refuse_unknown(select: exp.Select) -> None:
         raise Opaque("a sample or pivot")
 
 
-def replace_aliases(select: exp.Select) -> None:
+def replace_aliases(select: exp.Select, parts: Parts) -> None:
     """Spell out uses of the block's own aliases, ordinals and ALL in its clauses, and of aliases in later outputs."""
-    by_name = _outputs(select)
+    bare = {node.name.lower() for node in parts.columns if not node.table}
+    by_name = _outputs(select) if bare else {}
     for key in ("where", "group", "having", "qualify", "distinct", "order"):
         clause = select.args.get(key)
         if clause is not None and by_name:

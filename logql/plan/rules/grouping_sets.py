@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from logql.plan.aggregates import is_aggregate
-from logql.plan.clauses import replace_aliases, without_ordinal
+from logql.plan.clauses import parts_of, replace_aliases, without_ordinal
 from logql.plan.program import Program
 from logql.plan.scopes import Opaque
 from logql.sql.walk import bare, find
@@ -33,7 +33,7 @@ def grouping_sets(select: exp.Select, program: Program) -> exp.Expr | None:
     shaped = any(select.args.get(key) for key in ("distinct", "limit", "offset", "qualify", "with_"))
     if not program.on("grouping_sets") or shaped or any(True for _ in find(select, exp.Window)):
         raise Opaque("grouping sets")
-    replace_aliases(select)
+    replace_aliases(select, parts_of(select))
     parts = [_sets_of(item, select) for item in group.expressions]
     sets = [tuple(itertools.chain.from_iterable(chosen)) for chosen in itertools.product(*parts)]
     if len(sets) > _MOST:
