@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logql.catalog.virtual import ProjectSources, pin_key
-from logql.errors import ProgrammingError
+from logql.errors import Error, ProgrammingError
 from logql.model import LogStatement, Placement, Version
 from logql.sql.names import nearest
 
 if TYPE_CHECKING:
     from logql.session import Session
+    from logql.world import StoreWorld
 
 _FROM_TODAY = "today's work tree"
 
@@ -35,9 +37,8 @@ class Placing:
 
 def place_in_version(session: Session, name: str, version: str, pin: tuple[str, int] | None) -> Placing:
     """Place the newest statements of `name` in a version; ProgrammingError where there are none, or no such version."""
-    session.world()
+    found = _find_version(session.world(), session, version)
     snapshot = session.history.snapshot
-    found = _find_version(snapshot.versions, version)
     script = next((run.script for run in snapshot.runs if run.version == found.id), None)
     if script is None:
         raise ProgrammingError(f"no run of version {found.id} is left")
@@ -95,9 +96,15 @@ def describe(placing: Placing) -> str:
     return "\n".join(lines)
 
 
-def _find_version(versions: tuple[Version, ...], prefix: str) -> Version:
-    found = [version for version in versions if version.id.startswith(prefix.lower())]
+def _find_version(world: StoreWorld, session: Session, name: str) -> Version:
+    """The version with an id that begins so, else that of a commit as AT (VERSION => ...) names it."""
+    versions = session.history.snapshot.versions
+    found = [version for version in versions if version.id.startswith(name.lower())]
+    if not found:
+        with suppress(Error):
+            meant = world.versions_at(name)
+            found = [version for version in versions if version.id in meant]
     if len(found) != 1:
         names = [version.id for version in found or versions][:5]
-        raise ProgrammingError(f"{prefix!r} names {len(found) or 'no'} versions", candidates=names)
+        raise ProgrammingError(f"{name!r} names {len(found) or 'no'} versions", candidates=names)
     return found[0]

@@ -36,3 +36,12 @@ def test_a_pin_decides_what_is_replayed(session: Session) -> None:
 def test_places_that_cannot_be(session: Session, name: str, pin: tuple[str, int] | None, message: str) -> None:
     with pytest.raises(ProgrammingError, match=message):
         place_in_version(session, name, session.catalog.versions()[0].id, pin)
+
+
+def test_a_version_may_be_a_commit(session: Session) -> None:
+    (version,) = session.catalog.versions()
+    for name in (version.id, version.id[:6], version.commit, version.commit[:12]):
+        assert place_in_version(session, "last", name, None).version == version
+    for name in ("nowhere", "HEAD~99"):
+        with pytest.raises(ProgrammingError, match="names no versions"):
+            place_in_version(session, "last", name, None)

@@ -62,6 +62,15 @@ def test_urls(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert arguments("logql://") == {"store": None}
     with pytest.raises(sa.exc.ArgumentError, match="knows no option 'speed'"):
         arguments("logql:///x?speed=9")
+    for option, message in (
+        ("replay_budget=abc", "replay_budget is a number of seconds, not 'abc'"),
+        ("read_only=maybe", "read_only is one of true, false"),
+        ("replay=often", "replay is one of auto, ask, off"),
+        ("reflect=mine", "reflect is one of all, own"),
+    ):
+        with pytest.raises(sa.exc.ArgumentError, match=message):
+            arguments(f"logql:///x?{option}")
+    assert arguments("logql:///x?read_only=No&replay_budget=1e3")["read_only"] is False
 
 
 def test_reflection(engine: Any) -> None:

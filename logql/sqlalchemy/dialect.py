@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -11,10 +12,13 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.engine.interfaces import ConnectArgsType
 from sqlalchemy.exc import ArgumentError
 
+from logql.errors import ProgrammingError
+from logql.options import Options
 from logql.sqlalchemy.compiler import DdlCompiler, Preparer, QueryCompiler, TypeCompiler
 from logql.sqlalchemy.reflection import OWN, Reflection
 from logql.sqlalchemy.types import COLUMN_SPECS
 
+_SWITCH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False, "on": True, "off": False}
 _OPTIONS = frozenset({"replay", "replay_budget", "database", "read_only", "reflect"})
 
 
@@ -79,10 +83,13 @@ class LogqlDialect(Reflection):
             raise ArgumentError(
                 f"logql knows no option {unknown[0]!r} of a URL; it knows {', '.join(sorted(_OPTIONS))}"
             )
-        self.reflects_history = options.pop("reflect", "all") != "own"
+        self.reflects_history = _choice("reflect", options.pop("reflect", "all"), {"all": True, "own": False})
         arguments: dict[str, Any] = dict(options)
         if "read_only" in arguments:
-            arguments["read_only"] = arguments["read_only"].lower() in ("1", "true", "yes", "on")
+            arguments["read_only"] = _choice("read_only", arguments["read_only"], _SWITCH)
+        for name in ("replay", "replay_budget"):
+            if name in arguments:
+                _check_setting(name, arguments[name])
         arguments["store"] = _store_path(url.database)
         return [], arguments
 
@@ -154,6 +161,20 @@ class LogqlDialect(Reflection):
 def _bare(connection: Any) -> Any:
     """The connection inside the pool's wrapper, if there is one."""
     return getattr(connection, "dbapi_connection", connection)
+
+
+def _choice(name: str, value: str, meanings: Mapping[str, bool]) -> bool:
+    """What an option of a URL means. Raises ArgumentError for a value that it cannot have."""
+    if value.lower() not in meanings:
+        raise ArgumentError(f"{name} is one of {', '.join(meanings)}, not {value!r}")
+    return meanings[value.lower()]
+
+
+def _check_setting(name: str, value: str) -> None:
+    try:
+        Options().set(name, value)
+    except ProgrammingError as error:
+        raise ArgumentError(error.message) from error
 
 
 def _store_path(database: str | None) -> str | None:
