@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from logql.propagate.locate import Spot
 from logql.propagate.outline import Item
-from logql.propagate.reaching import reaching, reaching_at, reads_name
+from logql.propagate.reaching import binds_name, reaching, reaching_at, reads_name
+from logql.propagate.rename import Path
+from logql.propagate.values import adapted
 
 Definitions = frozenset[Item]
 
@@ -15,8 +18,14 @@ Definitions = frozenset[Item]
 class Origins:
     """Compares the definitions that reach a new statement with those that reach its place in the old scope."""
 
-    def __init__(self, statement: Item, spot: Spot, matched: Mapping[Item, Item]) -> None:
-        self.statement, self.spot, self.matched = statement, spot, matched
+    def __init__(
+        self,
+        statement: Item,
+        spot: Spot,
+        matched: Mapping[Item, Item],
+        renamed: Callable[[Path], Path | None],
+    ) -> None:
+        self.statement, self.spot, self.matched, self.renamed = statement, spot, matched, renamed
         self.mine, self.theirs = statement.unit, spot.unit
 
     @cached_property
@@ -35,12 +44,20 @@ class Origins:
         """
         mine, theirs = reaching(name, reader), _reaching_spot(other, self.spot)
         added = frozenset(item for item in mine if item not in self.matched and item is not self.mine.header)
-        if not added or not theirs or not theirs <= self._kept.keys():
+        counterparts = (self._kept.get(item) or self._renamed_one(name, item) for item in theirs)
+        kept = frozenset(item for item in counterparts if item is not None)
+        added -= kept
+        if not added or not kept or (len(kept) < len(theirs) and kept & mine):
             return None
-        kept = frozenset(self._kept[item] for item in theirs)
         if self._goes_on(name, mine, added, kept) and self._used_alike(name, other, added, theirs):
             return None
         return max(added, key=lambda item: item.index)
+
+    def _renamed_one(self, name: str, old: Item) -> Item | None:
+        """The new definition that says what an old one says, in which all names are others."""
+        wanted = ast.dump(old.node)
+        free = (item for item in self.mine.items if item not in self.matched and binds_name(name, item))
+        return next((item for item in free if ast.dump(adapted(item.node, self.renamed)) == wanted), None)
 
     def kept_at(self, name: str, other: str, reader: Item, spot: Spot) -> bool:
         """Whether the value that a line reads is there, too, at the line's own place above that of the statement."""
@@ -72,11 +89,11 @@ class Origins:
         return False
 
     def _used_alike(self, name: str, other: str, added: Definitions, theirs: Definitions) -> bool:
-        """Whether a statement that both versions have reads the added value in one and the old one in the other."""
+        """Whether a later statement of both versions reads the added value in one and the old one in the other."""
         return any(
             reads_name(name, new)
             and reads_name(other, old)
-            and added & reaching(name, new)
+            and any(item.index < new.index for item in added & reaching(name, new))
             and theirs & reaching(other, old)
             for old, new in self._kept.items()
             if new is not self.statement

@@ -71,7 +71,7 @@ class Settler:
         self.settled = Settled()
         self.values = Values(statement, spot, matched)
         self.names = Renaming(statement, spot, matched, self.knowledge)
-        self.origins = Origins(statement, spot, matched)
+        self.origins = Origins(statement, spot, matched, self.names.renamed)
         self.feeders = Feeders(statement, guards, matched)
         #: names that are settled, for one origin of their value each
         self._origins: set[tuple[str, frozenset[Item]]] = set()
@@ -122,7 +122,7 @@ class Settler:
                 self.settled.renames.setdefault(path, other)
 
     def _name(self, name: str, node: ast.AST, reader: Item) -> None:
-        other = self.values.bound_as(name, self.names.renamed)
+        other = self.values.bound_as(name, reader, self.names.renamed)
         if other is not None:
             self.settled.renames[(name,)] = (other,)
             return

@@ -49,12 +49,12 @@ class Values:
         inside = self.theirs.outline.items[loop.index : loop.end if there is None else self.spot.index]
         return name in unit_bindings(self.theirs) and not any(name in header_uses(i.node).writes for i in inside)
 
-    def bound_as(self, name: str, renamed: Callable[[Path], Path | None]) -> str | None:
-        """The other name under which the old code has, at the place, the value that `name` has at the statement.
+    def bound_as(self, name: str, reader: Item, renamed: Callable[[Path], Path | None]) -> str | None:
+        """The other name under which the old code has, at the place, the value that `name` has for a new statement.
 
         `fake = net(noise)` was `sample = net(noise)` there, whatever else is called `fake` in either.
         """
-        mine = _last_writer(name, self.mine, self.statement.index)
+        mine = _last_writer(name, self.mine, reader.index)
         theirs = self.matched.get(mine) if mine is not None else None
         if mine is None or theirs is None or theirs.unit is not self.theirs or assigned(mine) != name:
             return None
@@ -63,7 +63,7 @@ class Values:
             return None
         if mine.parent not in _around(self.statement.parent) or theirs.parent not in _around(self.spot.parent):
             return None
-        return other if ast.dump(_adapted(value_of(mine), renamed)) == ast.dump(value_of(theirs)) else None
+        return other if ast.dump(adapted(value_of(mine), renamed)) == ast.dump(value_of(theirs)) else None
 
     def check(self, node: ast.AST, renames: Mapping[Path, Path]) -> None:
         """Refuse a place where a name would be bound too late or in vain, or has another value; raises Refusal."""
@@ -156,8 +156,8 @@ def _around(item: Item | None) -> list[Item | None]:
     return found
 
 
-def _adapted(value: ast.expr, renamed: Callable[[Path], Path | None]) -> ast.expr:
-    """An expression in the old code's names."""
+def adapted(value: ast.AST, renamed: Callable[[Path], Path | None]) -> ast.AST:
+    """Code in the old code's names."""
     copied = copy.deepcopy(value)
     for node in ast.walk(copied):
         if isinstance(node, ast.Name):
