@@ -162,6 +162,8 @@ THREE_VALUED = (
     "[z FOR z IN [0, 1, 2] IF z > {x}] = [2]",
     "len(list_filter([0, 1, 2], lambda v: v > {x})) > {constant}",
     "({x} > 1) IN ({y} > 1, false)",
+    "{x} > ALL ([0, {y}])",
+    "{x} <> ANY ([1, {constant}])",
     "near({x}, {y})",
     "first_of({x}) > 1",
 )

@@ -236,8 +236,13 @@ def open_in(expressions: Iterable[exp.Expr], reader: Reader) -> Cond:
 
 
 def holds_query(expression: exp.Expr) -> bool:
-    """Whether an operand is a query, or ANY or ALL of one."""
-    return any(isinstance(child, (*QUERIES, exp.Any, exp.All)) for child in children(expression))
+    """Whether an operand is a query, or ANY or ALL of one or of a list."""
+    return any(isinstance(child, (*QUERIES, exp.Any, exp.All)) or _is_all(child) for child in children(expression))
+
+
+def _is_all(node: exp.Expr) -> bool:
+    """Whether a node is ALL of a list, which sqlglot takes for a function."""
+    return isinstance(node, exp.Anonymous) and node.name.upper() == "ALL"
 
 
 def _operands(node: exp.Expr) -> list[exp.Expr]:
