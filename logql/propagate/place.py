@@ -194,7 +194,7 @@ def find_spot(subject: Subject, outlines: Sequence[Outline]) -> Found | Nowhere:
     hosts = find_hosts(subject.statement, outlines)
     if not hosts or hosts[0].score < _LEAST_SCORE:
         return Nowhere("there is no code here like that around it")
-    if len(hosts) > 1 and _rivals(hosts[0], hosts[1]):
+    if len(hosts) > 1 and (_rivals(*hosts[:2]) or (subject.call is not None and _twins(subject.statement, *hosts[:2]))):
         return Nowhere(
             f"it may belong to `{hosts[0].unit.name or 'the module'}` or to `{hosts[1].unit.name or 'the module'}`"
         )
@@ -261,6 +261,12 @@ def _beside(item: Item) -> set[Item]:
 
 def _rivals(first: Host, second: Host) -> bool:
     return first.score < 0.3 and second.score > 0.95 * first.score
+
+
+def _twins(statement: Item, first: Host, second: Host) -> bool:
+    """Whether two functions have as much of a statement's, and neither its name: both may have become one."""
+    names = [unit.name.rpartition(".")[2] for unit in (statement.unit, first.unit, second.unit)]
+    return first.unit.is_function and names[0] not in names[1:] and second.score > 0.99 * first.score
 
 
 def _around(item: Item) -> list[Item]:

@@ -191,6 +191,14 @@ def test_a_function_of_both_versions_does_not_stand_in_for_a_new_one(name: str, 
     assert put(text, "'q'", old).reason == f"`validate` does not exist here: `train` is `{name}` in the newer version"
 
 
+def test_a_function_that_two_became_has_no_place_in_one_of_them() -> None:
+    both = "import logql\n" + "".join(EPOCH.format(name=name, net="net") for name in ("train", "test"))
+    text = "import logql\n" + EPOCH.format(name="go", net="net").replace(
+        "    return", "    logql.log('q', total)\n    return"
+    )
+    assert put(text, "'q'", both).reason == "it may belong to `train` or to `test`"
+
+
 def test_names_that_changed_places_are_followed() -> None:
     old = """
         import logql
