@@ -72,8 +72,11 @@ def may_stop_early(select: exp.Select) -> bool:
     inner = all(
         not join.side and not join.method and not join.args.get("using") for join in select.args.get("joins") or ()
     )
-    computed = any(holds_aggregate(p) or p.find(exp.Window) is not None for p in select.expressions)
-    return limited and plain and inner and not computed
+    return limited and plain and inner and not any(map(_computes, select.expressions))
+
+
+def _computes(projection: exp.Expr) -> bool:
+    return holds_aggregate(projection) or projection.find(exp.Window) is not None
 
 
 def from_settled(tree: exp.Expr, missing: Mapping[int, frozenset[str]]) -> tuple[exp.Select, int] | None:
