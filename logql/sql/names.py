@@ -42,6 +42,23 @@ def unknown(sql: str, node: exp.Expr, name: str, candidates: Iterable[str], hint
     )
 
 
+def unknown_source(
+    sql: str, node: exp.Expr, name: str, sources: Mapping[str, str], columns: Iterable[str]
+) -> BindError:
+    """The error for the first of several names, which is no relation in sight (`sources`: what each stands for)."""
+    start, end = span(node)
+    renamed = [alias for alias, relation in sources.items() if relation.lower() == name.lower()]
+    here = ", ".join(f'"{alias}"' for alias in sources)
+    return BindError(
+        f'"{name}" is no relation here, and no column',
+        sql=sql if start is not None else None,
+        start=start,
+        end=end,
+        candidates=() if renamed else nearest(name, [*sources, *columns]),
+        hint=f'"{name}" is called "{renamed[0]}" here' if renamed else f"relations here: {here}" if here else None,
+    )
+
+
 def at(error: type[Error], message: str, sql: str, node: exp.Expr, hint: str | None = None) -> Error:
     """An error of class `error` that points at `node`."""
     start, end = span(node)

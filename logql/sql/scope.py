@@ -13,7 +13,7 @@ from logql.model import level_text
 from logql.sql.bound import LEFT_META, NATURAL_META, STAR_META
 from logql.sql.forms import is_variable
 from logql.sql.macros import expand
-from logql.sql.names import at, span, unknown
+from logql.sql.names import at, span, unknown, unknown_source
 from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name, star_column
 from logql.sql.stars import choose, expand_star, spread_columns
 from logql.sql.written import quoted
@@ -301,6 +301,8 @@ class Scope:
                 return None
             candidates += [found for source in scope.sources for found in source.columns or ()]
         if any(isinstance(source, Reference) for scope in self._chain() for source in scope.sources):
+            if isinstance(node, exp.Column) and node.table:
+                raise unknown_source(self.binder.sql, node, name, self._relations(), candidates)
             extra = [name for name in self.binder.world.virtual_names() if self._sees_logs()]
             raise unknown(self.binder.sql, node, name, [*candidates, *extra, *self.aliases], self._hint(name))
         return None
@@ -314,6 +316,11 @@ class Scope:
             parts = [exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=column)
                      for name, column in fields.items()]  # fmt: skip
             node.replace(named(exp.Struct(expressions=parts), node))
+
+    def _relations(self) -> dict[str, str]:
+        """What the sources in sight are called, and the relations that they are."""
+        found = [source for scope in self._chain() for source in scope.sources if source.alias]
+        return {source.alias: source.relation if isinstance(source, Reference) else "" for source in found}
 
     def sees(self, name: str, node: exp.Expr) -> bool:
         """Whether `name` means a column or a source at `node`, and no variable of a lambda."""
