@@ -69,7 +69,7 @@ def _columns(scope: Scope, star: exp.Star, sources: list[Source], merge: bool) -
     left_out = {item.name.lower() for item in star.args.get("except_") or ()}
     replaced = {item.alias.lower(): item for item in star.args.get("replace") or ()}
     renamed = {item.this.name.lower(): item.alias for item in star.args.get("rename") or ()}
-    _check_left_out(scope, star, sources)
+    _check_names(scope, star, sources)
     found: list[exp.Expr] = []
     done: set[str] = set()
     for source in sources:
@@ -88,14 +88,16 @@ def _columns(scope: Scope, star: exp.Star, sources: list[Source], merge: bool) -
     return found
 
 
-def _check_left_out(scope: Scope, star: exp.Star, sources: list[Source]) -> None:
-    """BindError where EXCLUDE names what no source has; a name that a replay may give may always be left out."""
-    for item in star.args.get("except_") or ():
-        known = (source.find(item.name) if isinstance(source, Reference) else source.declared(item.name)
-                 for source in sources)  # fmt: skip
+def _check_names(scope: Scope, star: exp.Star, sources: list[Source]) -> None:
+    """BindError where EXCLUDE, REPLACE or RENAME name what no source has; they may name what a replay may give."""
+    named = [(item, item.name) for item in star.args.get("except_") or ()]
+    named += [(item, item.alias) for item in star.args.get("replace") or ()]
+    named += [(item, item.this.name) for item in star.args.get("rename") or ()]
+    for item, name in named:
+        known = (source.find(name) if isinstance(source, Reference) else source.declared(name) for source in sources)
         if not any(known):
-            columns = [name for source in sources for name in source.columns or ()]
-            raise unknown(scope.binder.sql, item, item.name, columns, None)
+            columns = [column for source in sources for column in source.columns or ()]
+            raise unknown(scope.binder.sql, item, name, columns, None)
 
 
 def _column(scope: Scope, source: Source, name: str, starred: bool, merge: bool) -> exp.Expr:
