@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from logql.sql.bound import STAR_META
+from logql.sql.dialect import write
 from logql.sql.names import unknown
 from logql.sql.sources import Derived, Reference, Source, star_column
 from logql.sql.walk import find
@@ -39,7 +40,7 @@ def expand_star(scope: Scope, select: exp.Select) -> list[Output] | None:
 
 
 def _output_name(column: exp.Expr) -> str:
-    return column.alias_or_name if isinstance(column, (exp.Alias, exp.Column)) else column.sql(dialect="duckdb").lower()
+    return column.alias_or_name if isinstance(column, (exp.Alias, exp.Column)) else write(column).lower()
 
 
 def _expand(scope: Scope, part: exp.Expr) -> list[exp.Expr] | None:
@@ -203,7 +204,7 @@ def choose(scope: Scope, call: exp.Expr) -> list[tuple[Source, str, bool]] | Non
         return None if any(call.this.args.get(key) for key in ("replace", "rename")) else every
     names = list(dict.fromkeys(name for _, name, _ in every))
     nulls = ", ".join(f"NULL AS {exp.to_identifier(name, quoted=True).sql()}" for name in names)
-    wanted = scope.binder.world.own_columns(f"(SELECT {call.sql(dialect='duckdb')} FROM (SELECT {nulls}))")
+    wanted = scope.binder.world.own_columns(f"(SELECT {write(call)} FROM (SELECT {nulls}))")
     return [item for item in every if item[1] in wanted] if wanted is not None else None
 
 
