@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from prompt_toolkit.application import get_app
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -48,6 +49,8 @@ _STYLE = Style.from_dict(
 )
 _COLOURED_KINDS = frozenset({"virtual", "recorded", "loop", "keyword"})
 _QUIT = frozenset({"quit", "exit", "help"})
+#: So much of a store's path is shown in the narrowest terminal.
+_LEAST_PATH = 12
 
 
 class NameCompleter(Completer):
@@ -115,17 +118,16 @@ def _take_names(session: PromptSession[str]) -> None:
 
 
 def toolbar(shell: Shell) -> StyleAndTextTuples:
-    """Store, replay mode and budget, form of results, runs that are being recorded."""
+    """Store, replay mode and budget, form of results, runs that are being recorded; of a long path its end."""
     backend = shell.backend
     home = os.path.expanduser("~")
     store = backend.store.replace(home, "~", 1) if backend.store.startswith(home + os.sep) else backend.store
     budget = backend.option("replay_budget")
-    parts: StyleAndTextTuples = [
-        ("", f" {store}  replay {backend.option('replay')}, budget {budget:g} s  mode {shell.look.mode}")
-    ]
-    if backend.live_runs:
-        parts.append(("class:live", f"  {backend.live_runs} live run{'' if backend.live_runs == 1 else 's'}"))
-    return parts
+    settings = f"  replay {backend.option('replay')}, budget {budget:g} s  mode {shell.look.mode}"
+    live = f"  {backend.live_runs} live run{'' if backend.live_runs == 1 else 's'}" if backend.live_runs else ""
+    room = max(_LEAST_PATH, get_app().output.get_size().columns - len(f" {settings}{live}"))
+    shown = store if len(store) <= room else f"…{store[1 - room :]}"
+    return [("", f" {shown}{settings}"), ("class:live", live)]
 
 
 def is_finished(text: str) -> bool:
