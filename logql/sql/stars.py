@@ -23,20 +23,30 @@ def expand_star(scope: Scope, select: exp.Select) -> list[Output] | None:
     """Write out the stars of a SELECT in its tree; its columns, or None where DuckDB alone knows them."""
     projections: list[exp.Expr] = []
     outputs: list[Output] | None = []
+    inner = _is_inner(select)
     for part in select.expressions:
         written = _expand(scope, part)
         if written is None:
             _use_everything(scope)
             outputs = None
         for column in written if written is not None else [part]:
-            projections.append(column)
             name = _output_name(column) if outputs is not None else ""
+            unnamed = inner and name and not isinstance(column, (exp.Alias, exp.Column))
+            projections.append(exp.alias_(column, name, quoted=True, copy=False) if unnamed else column)
             if outputs is not None and name:
                 outputs.append((name, bool(column.meta.get(STAR_META))))
             else:
                 outputs = None
     select.set("expressions", projections)
     return outputs
+
+
+def _is_inner(select: exp.Select) -> bool:
+    """Whether blocks around a SELECT read its columns by their names: in a tree that is changed they must stay."""
+    parent = select.parent
+    while isinstance(parent, exp.SetOperation):
+        parent = parent.parent
+    return isinstance(parent, (exp.Subquery, exp.CTE))
 
 
 def _output_name(column: exp.Expr) -> str:

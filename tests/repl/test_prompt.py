@@ -39,7 +39,8 @@ def test_the_foot_tells_store_replay_budget_and_live_runs(history: Path) -> None
     try:
         foot = "".join(text for _, text, *_ in toolbar(shell))
         end = foot.split("  ")[0].removeprefix(" ").removeprefix("…")
-        assert str(history / ".logql").endswith(end) and end.endswith(".logql")
+        assert str(history / ".logql").endswith(end)
+        assert end.endswith(".logql")
         assert len(foot) <= 80  # the columns of a terminal that nobody told of
         assert "replay ask, budget 300 s  mode duckbox" in foot
         assert "live" not in foot
