@@ -12,8 +12,9 @@ from sqlglot import exp
 
 from logql.plan.conditions import Cond, all_of, any_of, is_null, sql_of
 from logql.plan.relation import Relation, Writer, aliased, column, copy_columns, read
-from logql.plan.rules.possible_values import settled_filter, three_valued
+from logql.plan.rules.possible_values import three_valued
 from logql.plan.scopes import conjuncts
+from logql.plan.settled import settled_filter
 from logql.plan.values import Reader
 from logql.sql.written import written_condition
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from logql.plan.conditions import Cond, all_of, any_of, decide, not_null, sql_of
+from logql.plan.conditions import Cond, all_of, any_of, closed, decide, not_null, sql_of
 from logql.plan.values import Value
+from logql.sql.walk import bare
 
 COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Like, exp.ILike)
 #: Functions that are NULL wherever an operand is.
@@ -100,6 +101,26 @@ def _either(groups: Sequence[Sequence[Formula]]) -> Formula:
     terms = [all_of(*group[0].known.values(), any_of(*(all_of(*part.open) for part in group))) for group in groups]
     sql = sql_of(any_of(*terms))
     return Formula(first.columns, {}, (sql,)) if first.open else Formula(first.columns, {id(sql): sql})
+
+
+def by_parts(node: exp.Expr) -> exp.Expr:
+    """A comparison of row values part by part: as DuckDB has it, NULL equals NULL in them. Anything else as it is."""
+    row = node.args.get("this")
+    if not isinstance(row, exp.Tuple) or not isinstance(node, exp.EQ | exp.NEQ | exp.In):
+        return node
+    others = node.expressions if isinstance(node, exp.In) else [node.expression]
+    alike = [isinstance(other, exp.Tuple) and len(other.expressions) == len(row.expressions) for other in others]
+    if not others or not all(alike):
+        return node
+    equal = [
+        exp.and_(*map(_same_part, row.expressions, other.expressions), copy=False, dialect="duckdb") for other in others
+    ]
+    found = exp.or_(*equal, copy=False)
+    return exp.Not(this=exp.Paren(this=found)) if isinstance(node, exp.NEQ) else bare(found)
+
+
+def _same_part(left: exp.Expr, right: exp.Expr) -> exp.Expr:
+    return exp.NullSafeEQ(this=closed(left), expression=closed(right))
 
 
 def is_constant(node: exp.Expr) -> bool:

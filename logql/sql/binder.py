@@ -15,6 +15,7 @@ from logql.catalog.relations import FIXED_NAMES
 from logql.errors import BindError, NotSupportedError, ParseError, ReadOnlyRelation
 from logql.garbage import collections_paused
 from logql.sql.bound import BoundQuery, LogsRef
+from logql.sql.calls import write_out
 from logql.sql.changes import CHANGES, bind_change
 from logql.sql.forms import as_call, settle_variables
 from logql.sql.macros import expand, parse
@@ -109,7 +110,7 @@ class Binder:
         elif isinstance(node, exp.Dot) and (call := as_call(node, lambda name: scope.sees(name, node))) is not None:
             node.replace(call)
             self.inside(call, scope)
-        elif not (isinstance(node, exp.Anonymous) and scope.function(node)):
+        elif not (isinstance(node, exp.Anonymous) and write_out(scope, node)):
             if isinstance(node, exp.Comprehension):
                 settle_variables(node)
             for part in branches(node):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from logql.catalog.schema import explicit
-from logql.errors import BindError, NotSupportedError
+from logql.errors import BindError
 from logql.model import level_text
 from logql.sql.bound import LEFT_META, NATURAL_META, STAR_META
+from logql.sql.calls import named, renamed
 from logql.sql.forms import is_variable
-from logql.sql.macros import expand
-from logql.sql.names import at, span, unknown, unknown_source
-from logql.sql.sources import HIDDEN, Block, Derived, Reference, Source, hidden_name, star_column
+from logql.sql.names import span, unknown, unknown_source
+from logql.sql.sources import Block, Derived, Reference, Source, star_column
 from logql.sql.stars import choose, expand_star, spread_columns
-from logql.sql.written import quoted
 
 if TYPE_CHECKING:
     from logql.sql.binder import Binder
@@ -221,13 +220,13 @@ class Scope:
                     source.use(found)
                     if not fields and node.text("db"):
                         self.binder.patches.give_up()
-                    _rename(node, source.alias, found, fields)
+                    renamed(node, source.alias, found, fields)
                 elif source.known and not fields:
                     raise unknown(self.binder.sql, node, f"{qualifier}.{name}", source.columns or (), self._hint(name))
                 return
         meant = self._lookup(exp.column(parts[0].copy()), node)
         if meant is not None and meant[1].lower() not in meant[2].merged:
-            _rename(node, meant[0].alias, meant[1], parts[1:])
+            renamed(node, meant[0].alias, meant[1], parts[1:])
 
     def _bare(self, node: exp.Column) -> None:
         found = self._lookup(node, node)
@@ -395,60 +394,3 @@ class Scope:
                 source.use(name)
             return
         self._use_every()
-
-    def function(self, node: exp.Anonymous) -> bool:
-        """Replace origin(col), fidelity(col), reason(col) and the store's macros; whether the call was one."""
-        name = node.name.lower()
-        if name in HIDDEN[:3] and len(node.expressions) == 1:
-            return self._about(node, name)
-        macro = self.binder.world.kept("macro", node.name)
-        if macro is None or macro.table:
-            return False
-        for argument in list(node.expressions):
-            self.binder.inside(argument, self)
-        body = expand(macro.body, macro.parameters, node, self.binder.sql)
-        replacement = exp.Paren(this=exp.Subquery(this=body) if isinstance(body, exp.Query) else body)
-        node.replace(named(replacement, node))
-        self.binder.inside(replacement, self)
-        self.binder.patches.give_up()
-        return True
-
-    def _about(self, node: exp.Anonymous, what: str) -> bool:
-        argument = node.expressions[0]
-        if not isinstance(argument, exp.Column):
-            raise at(BindError, f"{what}() takes the name of a column", self.binder.sql, node)
-        self.column(argument)
-        source = next(iter(self._named(argument.table)), None)
-        if not isinstance(source, Reference) or not source.logged(argument.name):
-            raise at(BindError, f'{what}() tells about logged names; "{argument.name}" is none', self.binder.sql, node)
-        hidden = hidden_name(argument.name, what)
-        if source.declared(hidden) is not None:  # recorded before such names were stored under others
-            message = f'"{hidden}" is a logged name here: {what}("{argument.name}") cannot be told'
-            raise at(NotSupportedError, message, self.binder.sql, node)
-        source.use(hidden)
-        column = exp.column(exp.to_identifier(hidden, quoted=True), exp.to_identifier(source.alias, quoted=True))
-        alias = f" AS {quoted(f'{what}({argument.name})')}" if isinstance(node.parent, exp.Select) else ""
-        node.replace(named(column, node, f"{what}({argument.name})"))
-        self.binder.patches.call(node, f"{quoted(source.alias)}.{quoted(hidden)}{alias}")
-        return True
-
-
-def named(replacement: exp.Expr, node: exp.Expr, name: str | None = None) -> exp.Expr:
-    """`replacement` under the name that `node` gives its output column, where it is one."""
-    if not isinstance(node.parent, exp.Select) or node.arg_key != "expressions":
-        return replacement
-    return exp.alias_(replacement, name or node.alias_or_name or node.name, quoted=True, copy=False)
-
-
-def _rename(node: exp.Column, alias: str, name: str, fields: Sequence[exp.Expr]) -> None:
-    """Make a column say its source; one that stands for fields of a column becomes them."""
-    this, table = exp.to_identifier(name, quoted=True), exp.to_identifier(alias or None, quoted=True)
-    if not fields:
-        node.set("this", this)
-        node.set("table", table)
-        node.set("db", None)
-        return
-    value: exp.Expr = exp.Column(this=this, table=table)
-    for field in fields:
-        value = exp.Dot(this=value, expression=field.copy())
-    node.replace(named(value, node))

@@ -19,7 +19,7 @@ from logql.plan.conditions import (
     is_true,
     not_null,
 )
-from logql.plan.formulas import COMPARISONS, STRICT, Formula, both, comparison, either, is_constant
+from logql.plan.formulas import COMPARISONS, STRICT, Formula, both, by_parts, comparison, either
 from logql.plan.rules.contradictions import contradictions
 from logql.plan.truths import (
     all_hold,
@@ -44,7 +44,7 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
     >>> show_possible("gn > 5 AND val_acc < 0.5")
     'COALESCE(val_acc < 0.5 AND gn > 5, CASE WHEN NOT ("gn$missing" AND (NOT (val_acc) IS NULL)) THEN FALSE END)'
     """
-    node = _spelled_out(bare(condition))
+    node = by_parts(bare(condition))
     ready = reader.computed(node)
     if ready is not None:
         return truth_of_value(ready)
@@ -56,26 +56,6 @@ def possible_values(condition: exp.Expr, reader: Reader) -> Truth:
     return treat(node, reader)
 
 
-def _spelled_out(node: exp.Expr) -> exp.Expr:
-    """A comparison of row values part by part: as DuckDB has it, NULL equals NULL in them. Anything else as it is."""
-    row = node.args.get("this")
-    if not isinstance(row, exp.Tuple) or not isinstance(node, exp.EQ | exp.NEQ | exp.In):
-        return node
-    others = node.expressions if isinstance(node, exp.In) else [node.expression]
-    alike = [isinstance(other, exp.Tuple) and len(other.expressions) == len(row.expressions) for other in others]
-    if not others or not all(alike):
-        return node
-    equal = [
-        exp.and_(*map(_same_part, row.expressions, other.expressions), copy=False, dialect="duckdb") for other in others
-    ]
-    found = exp.or_(*equal, copy=False)
-    return exp.Not(this=exp.Paren(this=found)) if isinstance(node, exp.NEQ) else bare(found)
-
-
-def _same_part(left: exp.Expr, right: exp.Expr) -> exp.Expr:
-    return exp.NullSafeEQ(this=closed(left), expression=closed(right))
-
-
 def three_valued(conditions: Iterable[exp.Expr], reader: Reader) -> Cond:
     """Conditions joined by AND: TRUE where they surely hold, FALSE where they cannot, NULL elsewhere."""
     return _value(_joined(conditions, True, True, reader))
@@ -83,7 +63,7 @@ def three_valued(conditions: Iterable[exp.Expr], reader: Reader) -> Cond:
 
 def _decided(condition: exp.Expr, wanted: bool, reader: Reader) -> Cond | Formula:
     """One condition: a formula where DuckDB's own logic decides it."""
-    node = _spelled_out(bare(condition))
+    node = by_parts(bare(condition))
     if reader.computed(node) is None and reader.precise:
         if isinstance(node, exp.Not):
             return _decided(node.this, not wanted, reader)
@@ -119,48 +99,6 @@ def _joined(parts: Iterable[exp.Expr], together: bool, wanted: bool, reader: Rea
 
 def _value(part: Cond | Formula) -> Cond:
     return part.value() if isinstance(part, Formula) else part
-
-
-def settled_filter(node: exp.Expr, reader: Reader) -> exp.Expr | None:
-    """A predicate over planning columns of which nothing is open but that an operand may turn NULL with its row.
-
-    What such a row fails, the predicate or its negation, it will fail; what it passes, it passes as an unsure row.
-    """
-    if reader.is_settled(node):
-        return reader.as_is(node)
-    found = _null_rejecting(bare(node), reader) if reader.precise and reader.computed(node) is None else None
-    if found is None or any(o.unknown is not False or not (o.settled or o.with_row) for o in found[1]):
-        return None
-    return found[0]
-
-
-def _null_rejecting(node: exp.Expr, reader: Reader) -> tuple[exp.Expr, list[Value]] | None:
-    """A predicate that is not true where an operand is NULL: also row values, compared with what holds no NULL."""
-    left, right = node.args.get("this"), node.args.get("expression")
-    if isinstance(node, exp.In) and isinstance(left, exp.Tuple) and not node.args.get("unnest"):
-        query, listed = node.args.get("query"), node.expressions
-        if reader.is_settled(query) if query else all(map(_constant, listed)):
-            return _over_row(node, left, reader)
-    elif isinstance(node, exp.EQ) and isinstance(left, exp.Tuple) and isinstance(right, exp.Expr) and _constant(right):
-        return _over_row(node, left, reader)
-    elif isinstance(node, exp.NullSafeEQ) and isinstance(right, exp.Expr) and _constant(right):
-        value = value_of(node.this, reader)
-        return exp.NullSafeEQ(this=value.sql, expression=right.copy()), [value]
-    return strict(node, reader)
-
-
-def _over_row(node: exp.Expr, row: exp.Tuple, reader: Reader) -> tuple[exp.Expr, list[Value]]:
-    values = [value_of(item, reader) for item in row.expressions]
-    others = {
-        key: reader.as_is(part) for key, part in node.args.items() if key != "this" and isinstance(part, exp.Expr)
-    }
-    listed = {"expressions": [item.copy() for item in node.expressions]} if node.expressions else {}
-    return type(node)(this=exp.Tuple(expressions=[value.sql for value in values]), **others, **listed), values
-
-
-def _constant(node: exp.Expr) -> bool:
-    """A literal, or a row of them, that is not NULL."""
-    return all(map(_constant, node.expressions)) if isinstance(node, exp.Tuple) else is_constant(node)
 
 
 def _compared(sql: exp.Expr, operands: Sequence[Value], wanted: bool) -> Cond:
