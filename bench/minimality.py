@@ -68,11 +68,15 @@ def pairs(queries: int, most: int, seed: int) -> Iterator[tuple[History, str]]:
 
 
 def measure(found: Iterable[tuple[History, str]], disabled: frozenset[str] = frozenset()) -> Iterator[Measured]:
-    """What each query needs and demands."""
+    """What each query needs and demands; those that DuckDB cannot put beside their completions are left out."""
     with duckdb.connect(config={"threads": 1}) as connection:
         completions = Completions(connection)
         for past, sql in found:
-            needed, outcome = completions.needed(sql, past), ask(sql, past, disabled)
+            try:
+                needed = completions.needed(sql, past)
+            except duckdb.NotImplementedException:  # IN over several columns, which it does not correlate
+                continue
+            outcome = ask(sql, past, disabled)
             missed = len(needed - outcome.filled)
             yield Measured(kind_of(sql), sql, len(needed), len(outcome.filled), missed, outcome.rounds)
 
@@ -118,7 +122,7 @@ def _of_fixtures(rule: str, disabled: frozenset[str]) -> int:
     queries = [part.strip() for part in plain.split(";") if part.strip()][::2]
     found = 0
     for sql in queries:
-        with StandIn(example()) as engine:
+        with StandIn(example(sql)) as engine:
             found += sum(len(list(item.cells())) for item in demand(bind(sql), engine, disabled).demands)
     return found
 
