@@ -123,7 +123,7 @@ class StandIn:
         for unit in self.history.units:
             missing = frozenset(n for n in names if (unit.run, unit.epoch, n) in self.history.missing)
             logged = {name for name, _ in unit.events}
-            sure = ref.relation != "logs" or (unit.once and "val_acc" in names and "val_acc" in logged)
+            sure = ref.relation != "logs" or (unit.once and bool((logged & names) - missing))
             for row in rows_of(unit, names, missing, ref.relation):
                 values = [_literal(row.get(name)) + "::DOUBLE" for name in NAMES]
                 flags = [str(name in missing).upper() for name in VIRTUAL]
