@@ -16,7 +16,7 @@ from logql.sql.pivots import with_pivot_inside
 VALUES = (
     "{{'a': {0}}}['a']", "({{'a': {0}, 'b': 1}}).a", "[{0}][1]", "(SELECT {0})", "coalesce({0}, NULL)",
     "CASE WHEN TRUE THEN {0} END", "greatest({0}, {0})", "(SELECT max(v.x) FROM (SELECT unnest([{0}]) AS x) v)",
-    "list_transform([{0}], lambda q: q)[1]", "(SELECT any_value({0}) FROM range(1))", "nullif({0}, NULL)",
+    "list_transform([{0}], lambda q: q)[1]", "(SELECT max({0}) FROM range(1))", "nullif({0}, NULL)",
     "if({0} IS NULL, NULL, {0})", "list_sort([{0}, {0}])[2]", "(VALUES ({0}))",
 )  # fmt: skip
 CONDITIONS = (
