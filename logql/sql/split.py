@@ -68,8 +68,10 @@ def all_tokens(sql: str) -> tuple[Token, ...]:
 
 def split_statements(sql: str) -> list[str]:
     """The statements of `sql` without their semicolons; empty ones are left out."""
+    if ";" not in sql:
+        return [sql.strip()] if next(tokens(sql), None) is not None else []
     found, start, any_token = [], 0, False
-    for token in all_tokens(sql):
+    for token in tokens(sql):
         if token.kind == "other" and sql[token.start] == ";":
             if any_token:
                 found.append(sql[start : token.start].strip())

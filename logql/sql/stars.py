@@ -179,6 +179,8 @@ def _with_columns(part: exp.Expr, chosen: list[tuple[Source, str, bool]]) -> exp
 
 def spread_columns(scope: Scope, select: exp.Select) -> None:
     """Write COLUMNS(...) out in the clauses of a SELECT: a condition holds for each column, an order is one by each."""
+    if "columns" not in scope.binder.sql.lower():  # clauses may be long, and nearly none holds one
+        return
     for clause in _spreading(select, "where", "having", "qualify"):
         copies = _copies(scope, clause.this)
         if copies:
